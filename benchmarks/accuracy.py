@@ -24,10 +24,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from triage_cli import domain as dm
 from triage_cli.classifiers import Head, LocalClassifier
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES, STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD
-from triage_cli.domain import Category, Classification, Graded, Ticket, calibration_error, macro_f1
 from triage_cli.runtime import Budget, StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
@@ -49,9 +49,9 @@ def read(path: Path) -> Labelled:
         ]
 
 
-def categories_of(folder: Path) -> Sequence[Category]:
+def categories_of(folder: Path) -> Sequence[dm.Category]:
     items = yaml.safe_load((folder / "categories.yaml").read_text(encoding="utf-8"))
-    found = [Category(item["name"], item["description"]) for item in items if item["name"] not in NONE_OF_THESE]
+    found = [dm.Category(item["name"], item["description"]) for item in items if item["name"] not in NONE_OF_THESE]
     is_default = {category.name for category in found} == {category.name for category in DEFAULT_CATEGORIES}
     return DEFAULT_CATEGORIES if is_default else found
 
@@ -63,11 +63,11 @@ def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
     return [item for items in by_label.values() for item in items[:per_label]]
 
 
-def answers(categories: Sequence[Category], lesson: Labelled, texts: Sequence[str]) -> list[Classification]:
+def answers(categories: Sequence[dm.Category], lesson: Labelled, texts: Sequence[str]) -> list[dm.Classification]:
     is_cautious = categories is not DEFAULT_CATEGORIES and not lesson
     threshold = UNTAUGHT_THRESHOLD if is_cautious else STANDARD_THRESHOLD
     tickets = [
-        Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
+        dm.Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     heads = [Head(fit(categories, lesson), threshold, categories)]
     classifier = LocalClassifier("local", heads, actor="benchmark", run_id=None)
@@ -111,15 +111,15 @@ def figures(folder: Path, asked: argparse.Namespace) -> list[float]:
     return means
 
 
-def measured(test: Labelled, categories: Sequence[Category], lesson: Labelled) -> list[float]:
+def measured(test: Labelled, categories: Sequence[dm.Category], lesson: Labelled) -> list[float]:
     given = answers(categories, lesson, [text for text, _ in test])
     return figures_of(test, given, [category.name for category in categories])
 
 
-def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[str]) -> list[float]:
+def figures_of(test: Labelled, given: Sequence[dm.Classification], names: Sequence[str]) -> list[float]:
     pairs = list(zip(test, given, strict=True))
     scope = [
-        Graded(label, answer.category, answer.confidence, answer.is_sure)
+        dm.Graded(label, answer.category, answer.confidence, answer.is_sure)
         for (_, label), answer in pairs
         if label in names
     ]
@@ -127,19 +127,19 @@ def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[
     sure = [row.right for row in scope if row.sure]
     met = Counter(row.truth for row in scope)
     return [
-        fmean(row.right for row in scope), macro_f1(scope), max(met.values()) / len(scope),
-        calibration_error(scope) or 0.0, perfect_error(scope), len(sure) / len(scope),
+        fmean(row.right for row in scope), dm.macro_f1(scope), max(met.values()) / len(scope),
+        dm.calibration_error(scope) or 0.0, perfect_error(scope), len(sure) / len(scope),
         fmean(sure) if sure else float("nan"),
         fmean(not answer.is_sure for answer in outside) if outside else float("nan"),
     ]  # fmt: skip
 
 
-def perfect_error(rows: Sequence[Graded]) -> float:
+def perfect_error(rows: Sequence[dm.Graded]) -> float:
     """Return the expected calibration error where each answer is right exactly as often as its confidence says."""
     chance, errors = Random(0), []
     for _ in range(CHANCES):
         drawn = [row._replace(guess=row.truth if chance.random() < (row.confidence or 0) else None) for row in rows]
-        errors.append(calibration_error(drawn) or 0.0)
+        errors.append(dm.calibration_error(drawn) or 0.0)
     return fmean(errors)
 
 

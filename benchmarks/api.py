@@ -37,7 +37,7 @@ def inserting(folder: Path, which: str) -> Any:
     from fastapi.security import APIKeyHeader
     from pydantic import BaseModel
 
-    from triage_cli.domain import Ticket, new_id, now
+    from triage_cli import domain as dm
     from triage_cli.stores import connect
 
     class In(BaseModel):
@@ -60,9 +60,10 @@ def inserting(folder: Path, which: str) -> Any:
     app = FastAPI()
 
     def stored(db: sqlite3.Connection, body: In) -> dict[str, Any]:
-        t = Ticket(
-            new_id(), f"@{new_id()}", "api", None, "", body.subject, body.description, body.customer_id, body.priority,
-            1, now(), now(),
+        t = dm.Ticket(
+            dm.new_id(), f"@{dm.new_id()}", "api", None, "",
+            body.subject, body.description, body.customer_id, body.priority,
+            1, dm.now(), dm.now(),
         )  # fmt: skip
         db.execute(insert, t._asdict())
         return {"ticket_id": t.ticket_id, "ticket": t._asdict()}
@@ -96,16 +97,16 @@ def inserting(folder: Path, which: str) -> Any:
 
 def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
+    from triage_cli import domain as dm
     from triage_cli import wiring
     from triage_cli.api import RequestLimits, ServerState, analysis_opener, create_app
     from triage_cli.config import load_config
-    from triage_cli.domain import ApiKey, api_keys, times
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.services(config, guarded=True, make=True)
     gate = wiring.stores.open_api_access(parts.store)
-    made = api_keys.new_key()
-    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
+    made = dm.api_keys.new_key()
+    gate.add_key(dm.ApiKey(made.key_id, f"bench-{made.key_id}", dm.api_keys.digest(made.text), "agent", dm.times.now()))
     verify = partial(wiring.database_maintenance.verify, config)
     analysis = analysis_opener(config, parts.store)
     return create_app(ServerState(parts, gate, verify, analysis, RequestLimits(per_minute=1_000_000))), made.text

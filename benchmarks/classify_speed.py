@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from triage_cli import domain as dm
 from triage_cli.classifiers import VECTORS_FILE, Head, LocalClassifier, Model, words_of
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Ticket
 from triage_cli.runtime import Budget, StopControl
 
 ROUNDS = 3
@@ -24,16 +24,17 @@ THRESHOLD = 0.6
 ONE_BY_ONE = 2_000  # tickets
 
 
-def tickets_of(path: Path, count: int) -> list[Ticket]:
+def tickets_of(path: Path, count: int) -> list[dm.Ticket]:
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(row["subject"] or None, row["description"] or None) for row in csv.DictReader(file)]
     return [
-        Ticket(str(i), str(i), "import", None, "", *rows[i % len(rows)], None, None, 2, None, "") for i in range(count)
+        dm.Ticket(str(i), str(i), "import", None, "", *rows[i % len(rows)], None, None, 2, None, "")
+        for i in range(count)
     ]
 
 
-def splitting_seconds(tickets: Sequence[Ticket]) -> float:
+def splitting_seconds(tickets: Sequence[dm.Ticket]) -> float:
     start = time.perf_counter()
     for ticket in tickets:
         words_of(ticket.text)
@@ -46,7 +47,7 @@ def new_classifier(model: Model, *, overlaps: bool = True) -> LocalClassifier:
     return LocalClassifier("local", heads, actor="benchmark", run_id=None, overlaps=overlaps)
 
 
-def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> float:
+def classifier_seconds(model: Model, tickets: Sequence[dm.Ticket], size: int) -> float:
     classifier = new_classifier(model)
     chunks = (tickets[at : at + size] for at in range(0, len(tickets), size))
     start = time.perf_counter()
@@ -55,7 +56,7 @@ def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> fl
     return time.perf_counter() - start
 
 
-def one_at_a_time(model: Model, tickets: Sequence[Ticket]) -> tuple[float, float]:
+def one_at_a_time(model: Model, tickets: Sequence[dm.Ticket]) -> tuple[float, float]:
     """Return the median CPU seconds of an answer about a single text, and the share of unsure answers."""
     classifier, seconds, unsure = new_classifier(model, overlaps=False), list[float](), 0
     for ticket in tickets:

@@ -20,15 +20,15 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, read
+from triage_cli import domain as dm
 from triage_cli.classifiers import TrainingSet, find_topics, labelled_texts_of, likeliest_labels
-from triage_cli.domain import TOPIC_EXAMPLES, Category
 
 DRAWS, TICKETS, TESTED, TEN_MINUTES = 5, 3_000, 500, 60
 THRESHOLDS = (0.6, 0.85)
 Judged = list[tuple[bool, float]]  # of each ticket: whether the guess is right, and its confidence
 
 
-def judged(categories: Sequence[Category], labelled: Labelled, typical: Labelled, test: Labelled) -> Judged:
+def judged(categories: Sequence[dm.Category], labelled: Labelled, typical: Labelled, test: Labelled) -> Judged:
     training_set = TrainingSet(categories, labelled_texts_of(categories, labelled, typical))
     model = training_set.model(training_set.choose_hyperparameters(), "benchmark")
     guesses = likeliest_labels(model, [text for text, _ in test])
@@ -44,7 +44,7 @@ def figures(answers: Judged) -> Iterator[str]:
 
 
 def taught_alone(labelled: Labelled, test: Labelled) -> Judged:
-    return judged([Category(name) for name in sorted({label for _, label in labelled})], labelled, [], test)
+    return judged([dm.Category(name) for name in sorted({label for _, label in labelled})], labelled, [], test)
 
 
 def measure(folder: Path, most: int) -> None:
@@ -67,7 +67,9 @@ def measure(folder: Path, most: int) -> None:
             words.setdefault(name, ", ".join(topic.words))
             cores.setdefault(name, []).append([texts[index] for index in topic.core])
         examples = {name: list(filter(None, chain.from_iterable(zip_longest(*cores[name])))) for name in words}
-        categories = [Category(name, words[name], tuple(examples[name][:TOPIC_EXAMPLES])) for name in sorted(words)]
+        categories = [
+            dm.Category(name, words[name], tuple(examples[name][: dm.TOPIC_EXAMPLES])) for name in sorted(words)
+        ]
         typical = [(text, name) for name in words for text in examples[name]]
         shares.append((own / near, near / len(texts)))
         core = dict(typical)

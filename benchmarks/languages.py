@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import Labelled, answers, categories_of, line, read, sample
 from tests.support.labelled_languages import TICKETS, tickets_of
+from triage_cli import domain as dm
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Category
 
 ENGLISH_ROWS, LABELS = 60, 16
 PARALLEL = ("de", "it", "ja", "nl", "tr", "zh", "ar", "en", "da", "id", "sr")  # the first seven are of the sixteen
@@ -33,7 +33,7 @@ READ = 7
 VERDICTS = 100
 
 
-def figures(categories: Sequence[Category], lesson: Labelled, test: Labelled) -> tuple[float, float, float]:
+def figures(categories: Sequence[dm.Category], lesson: Labelled, test: Labelled) -> tuple[float, float, float]:
     """Return the shares of tickets that are right, of those that are sure, and of the sure ones that are right."""
     given = answers(categories, lesson, [text for text, _ in test])
     right = [answer.category == label for answer, (_, label) in zip(given, test, strict=True)]
@@ -83,7 +83,7 @@ def parallel(data: Path) -> None:
     folder = data / "languages" / "parallel_commands"
     rows = {code: [commands(folder / f"{code}.{part}.csv") for part in ("valid", "test")] for code in PARALLEL}
     names = sorted({label for _, label in rows["en"][0]})
-    categories = [Category(name, "") for name in names]
+    categories = [dm.Category(name, "") for name in names]
     head(*(f"{part}: {figure}" for part in ("cold", f"{LABELS} English", f"{LABELS} own") for figure in FIGURES))
     english = sample(rows["en"][0], LABELS)
     found = []
@@ -108,7 +108,7 @@ def across(data: Path) -> None:
     """Teach the shop's categories in one language by verdicts, and judge in others."""
     folder = data / "languages" / "parallel_commands"
     rows = {code: [commands(folder / f"{code}.{part}.csv") for part in ("valid", "test")] for code in PARALLEL}
-    categories = [Category(name, "") for name in sorted({label for _, label in rows["en"][0]})]
+    categories = [dm.Category(name, "") for name in sorted({label for _, label in rows["en"][0]})]
     head("untaught", *(f"{VERDICTS} {code}" for code in ("en", "de", "ja", "tr")))
     for code in ("en", "de", "ja", "tr"):
         lessons = [[], *(Random(0).sample(rows[taught][0], VERDICTS) for taught in ("en", "de", "ja", "tr"))]

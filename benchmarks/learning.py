@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
 from benchmarks.loop import BATCH, TEST, Point, tell
+from triage_cli import domain as dm
 from triage_cli.classifiers import Model, Predictor, likeliest_labels, most_representative, tokens_of
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.domain import Category, Graded, calibration, calibration_error, share_right
 from triage_cli.service import WINDOW
 
-Set = tuple[Sequence[Category], Labelled, Labelled]
+Set = tuple[Sequence[dm.Category], Labelled, Labelled]
 THRESHOLD = 0.6
 DRAWS = 10
 LABELS, POOL, DRAWS_OF_ORDER = 144, 1_500, 4  # of the order of review
@@ -40,10 +40,10 @@ def inside(labelled: Labelled) -> Labelled:
     return [(text, label) for text, label in labelled if label not in NONE_OF_THESE]
 
 
-def graded(model: Model, test: Labelled) -> list[Graded]:
+def graded(model: Model, test: Labelled) -> list[dm.Graded]:
     answers = likeliest_labels(model, [text for text, _ in test])
     return [
-        Graded(label, guess, confidence, (confidence or 0) >= THRESHOLD)
+        dm.Graded(label, guess, confidence, (confidence or 0) >= THRESHOLD)
         for (_, label), (guess, confidence) in zip(test, answers, strict=True)
     ]
 
@@ -54,7 +54,7 @@ def few(folder: Path) -> None:
         got = []
         for seed in range(DRAWS if each else 1):
             model = fit(categories, sample(inside(train), each, seed) if each else ())
-            got.append(share_right(graded(model, inside(test))))
+            got.append(dm.share_right(graded(model, inside(test))))
         spread = f" ± {stdev(got):.3f}, worst {min(got):.3f}" if len(got) > 1 else ""
         print(f"{folder.name}: {each} labels a category: {fmean(got):.3f}{spread} ({len(got)} draws)", flush=True)
 
@@ -76,7 +76,7 @@ def everything(folder: Path) -> None:
     start = time.perf_counter()
     model = fit(categories, train)
     seconds = time.perf_counter() - start
-    ours = share_right(graded(model, test))
+    ours = dm.share_right(graded(model, test))
     print(
         f"{folder.name}: {len(train):,} rows: {ours:.3f} in {seconds:.0f} s; TF-IDF + logistic regression "
         f"{theirs[0]:.3f} (C=1), {theirs[1]:.3f} (C=10)",
@@ -94,16 +94,16 @@ def calibrated(folder: Path) -> None:
         for seed in range(DRAWS):
             rows = graded(model, Random(seed).sample(test, len(test)))
             known, fresh = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-            curve = calibration.fit([(row.confidence, row.right) for row in known if row.confidence is not None])
+            curve = dm.calibration.fit([(row.confidence, row.right) for row in known if row.confidence is not None])
             mended = [row._replace(confidence=curve(row.confidence)) for row in fresh if row.confidence is not None]
-            errors.append((calibration_error(fresh) or 0, calibration_error(mended) or 0))
+            errors.append((dm.calibration_error(fresh) or 0, dm.calibration_error(mended) or 0))
             chance = Random(seed)  # what is measured where each answer is right exactly as often as is said
             drawn = [
                 row._replace(guess=row.truth if chance.random() < row.confidence else None)
                 for row in mended
                 if row.confidence
             ]
-            perfect.append(calibration_error(drawn) or 0)
+            perfect.append(dm.calibration_error(drawn) or 0)
         before, after = (fmean(column) for column in zip(*errors, strict=True))
         print(
             f"{folder.name}, {name}: fitted to {len(known)} rows, calibration error on {len(fresh)} others "
@@ -121,8 +121,8 @@ def outside(folder: Path) -> None:
         held = fmean(not row.sure for row in strange)
         sure = [row for row in known if row.sure]
         print(
-            f"{folder.name}, {name}: in scope {share_right(known):.3f} ({len(sure) / len(known):.2f} sure, of these "
-            f"{share_right(sure):.3f} right); none of these: {held:.3f} of {len(strange)} held back",
+            f"{folder.name}, {name}: in scope {dm.share_right(known):.3f} ({len(sure) / len(known):.2f} sure, of these "
+            f"{dm.share_right(sure):.3f} right); none of these: {held:.3f} of {len(strange)} held back",
             flush=True,
         )
 
@@ -139,7 +139,7 @@ def order(folder: Path) -> None:
         for name, choose in (("review", in_order_of_review), ("random", at_random)):
             for number, model in learned(categories, pool, choose, seed):
                 rows = graded(model, test)
-                points[name].append(Point(number, share_right(rows), calibration_error(rows) or 0))
+                points[name].append(Point(number, dm.share_right(rows), dm.calibration_error(rows) or 0))
             line = " ".join(f"{point.verdicts}:{point.accuracy:.3f}" for point in points[name])
             print(f"{folder.name}, seed {seed}, {name}: {line}", flush=True)
         curves.append(points)
@@ -149,7 +149,9 @@ def order(folder: Path) -> None:
 Chooser = Callable[[Model, Labelled, Random], list[int]]
 
 
-def learned(categories: Sequence[Category], pool: Labelled, choose: Chooser, seed: int) -> Iterator[tuple[int, Model]]:
+def learned(
+    categories: Sequence[dm.Category], pool: Labelled, choose: Chooser, seed: int
+) -> Iterator[tuple[int, Model]]:
     """Yield the number of labels and the model after each round, first the built-in one, until nothing is chosen."""
     left, chance = list(pool), Random(seed)
     taken: Labelled = []

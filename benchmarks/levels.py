@@ -22,9 +22,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import CHANCES, NONE_OF_THESE, Labelled, categories_of, read, sample
+from triage_cli import domain as dm
 from triage_cli.classifiers import Floats, Head, LocalClassifier, Model, fingerprint
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.domain import Category, Classification, Graded, Levels, Ticket, calibration_error, parents_of
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 
 PRECISION = 0.9
@@ -32,19 +32,19 @@ HALVES = 20
 GRID = 60  # thresholds to choose from
 
 
-def classifier(categories: Sequence[Category], lesson: Labelled) -> LocalClassifier:
+def classifier(categories: Sequence[dm.Category], lesson: Labelled) -> LocalClassifier:
     model = fit(categories, lesson) if lesson else fit(categories)
     return LocalClassifier("local", [Head(model, 0.0, categories)], actor="", run_id=None, overlaps=False)
 
 
-def answers(asked: LocalClassifier, texts: Sequence[str]) -> list[Classification]:
-    tickets = [Ticket.of_text(text, ticket_id=str(n), source="") for n, text in enumerate(texts)]
+def answers(asked: LocalClassifier, texts: Sequence[str]) -> list[dm.Classification]:
+    tickets = [dm.Ticket.of_text(text, ticket_id=str(n), source="") for n, text in enumerate(texts)]
     chunks = (tickets[start : start + 512] for start in range(0, len(tickets), 512))
     budget = Budget(StopControl(), BudgetLimits(None, None, 0.0), None)
     return [outcome.value.steps[0] for chunk in asked.classify(chunks, budget) for outcome in chunk if outcome.value]
 
 
-def path_of(levels: Levels, answer: Classification, label: str, depth: int) -> list[tuple[float, bool]]:
+def path_of(levels: dm.Levels, answer: dm.Classification, label: str, depth: int) -> list[tuple[float, bool]]:
     """Return (confidence, right) of the guess and of the levels above it; a guess stands for those that are missing."""
     steps = levels.steps(answer) or [(answer.category or "", 0.0)]
     pairs = [(confidence, levels.is_within(label, name)) for name, confidence in steps]
@@ -83,15 +83,16 @@ def measured(paths: Floats) -> tuple[float, float]:
 
 def miscalibration(pairs: Floats) -> str:
     random = Random(0)
-    error = calibration_error([Graded("a", "a" if right else "b", c, sure=True) for c, right in pairs.tolist()])
+    error = dm.calibration_error([dm.Graded("a", "a" if right else "b", c, sure=True) for c, right in pairs.tolist()])
     by_chance = fmean(
-        calibration_error([Graded("a", "a" if random.random() < c else "b", c, sure=True) for c in pairs[:, 0]]) or 0.0
+        dm.calibration_error([dm.Graded("a", "a" if random.random() < c else "b", c, sure=True) for c in pairs[:, 0]])
+        or 0.0
         for _ in range(CHANCES)
     )
     return f"{error or 0.0:.3f} / {by_chance:.3f}"
 
 
-def seconds_per_text(model: Model, many: Sequence[Category], texts: Sequence[str]) -> float:
+def seconds_per_text(model: Model, many: Sequence[dm.Category], texts: Sequence[str]) -> float:
     """Return the processor's time for a text; weights are random, since fitting so many categories takes minutes."""
     random, names = np.random.default_rng(0), tuple(category.name for category in many)
 
@@ -119,9 +120,9 @@ def main() -> None:
     domains: dict[str, list[str]] = json.loads((options.folder / "domains.json").read_text(encoding="utf-8"))
     path_name = {name: f"{domain}/{name}" for domain, names in domains.items() for name in names}
     flat = list(categories_of(options.folder))
-    tree = [Category(domain) for domain in domains]
+    tree = [dm.Category(domain) for domain in domains]
     tree += [category._replace(name=path_name[category.name]) for category in flat]
-    parents = parents_of(category.name for category in tree)
+    parents = dm.parents_of(category.name for category in tree)
     tree = [category._replace(parent=parents.get(category.name, "")) for category in tree]
     train, test = (
         [row for row in read(options.folder / name) if row[1] not in NONE_OF_THESE]
@@ -151,8 +152,8 @@ def main() -> None:
             print(f"  {kind}: routed {share:.3f} at a precision of {precision:.3f}")
         for guess, above in errors:
             print(f"  calibration error of guesses {guess}, of domains {above}")
-    many = [Category(f"c{n}") for n in range(40)]
-    many += [Category(f"c{n % 40}/{n}", parent=f"c{n % 40}") for n in range(40, 1000)]
+    many = [dm.Category(f"c{n}") for n in range(40)]
+    many += [dm.Category(f"c{n % 40}/{n}", parent=f"c{n % 40}") for n in range(40, 1000)]
     model = fit(flat)
     flat_time = seconds_per_text(model, [category._replace(parent="") for category in many], texts)
     level_time = seconds_per_text(model, many, texts)

@@ -18,10 +18,10 @@ from typing import Any
 
 import openai
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.classifiers import build, prompt
 from triage_cli.config import DEFAULT_CATEGORIES, ClassifierSpec, load_config
-from triage_cli.domain import ClassifyPlan, Selection, Ticket, TicketDraft
 from triage_cli.runtime import Budget, BudgetLimits, Network, StopControl
 from triage_cli.service import LocalTriage
 
@@ -58,8 +58,8 @@ async def serve() -> None:
     await server.serve_forever()
 
 
-def tickets(count: int) -> list[Ticket]:
-    return [Ticket(f"t{n}", "i", "s", None, "h", f"No {n}", WORDS, None, None, 2, None, "now") for n in range(count)]
+def tickets(count: int) -> list[dm.Ticket]:
+    return [dm.Ticket(f"t{n}", "i", "s", None, "h", f"No {n}", WORDS, None, None, 2, None, "now") for n in range(count)]
 
 
 def bare(url: str, workers: int, count: int) -> None:
@@ -109,10 +109,10 @@ def stored(url: str, workers: int, count: int, more: str = "", budget: str = "")
         path.write_text(f"classifiers: {{gpt: {spec}}}\n{budget}")
         config = load_config(config=str(path), db=f"{folder}/t.db", remote=None, offline=None, env={}, cwd=path.parent)
         triage = LocalTriage(wiring.services(config), "bench")
-        drafts = (TicketDraft(n, n, f"No {n}", WORDS, external_id=str(n)) for n in range(count))
+        drafts = (dm.TicketDraft(n, n, f"No {n}", WORDS, external_id=str(n)) for n in range(count))
         assert sum(1 for _ in triage.create(drafts)) == count
         CLOCKS[:] = time.perf_counter(), time.process_time()
-        done = list(triage.classify(Selection(), ClassifyPlan("gpt")))
+        done = list(triage.classify(dm.Selection(), dm.ClassifyPlan("gpt")))
         assert len(done) == count
         assert all(outcome.action == "classified" for outcome in done)
 

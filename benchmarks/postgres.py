@@ -22,7 +22,7 @@ from benchmarks.make_tickets import main as make_tickets
 from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from tests.support.pg_server import PgServer, running_pg_server, sql
-from triage_cli.domain import BYTES, EventQuery, Lease, Run, Selection, Ticket, ids, times
+from triage_cli import domain as dm
 from triage_cli.runtime import Network
 from triage_cli.stores import PostgresStore, translated, where_clauses
 from triage_cli.stores import queries as pg_queries
@@ -40,12 +40,12 @@ select lpad(to_hex(n), 8, '0') || '-0000-7000-8000-' || substr(md5(n::text), 1, 
     case when n % 20 = 0 or n % 100 < 3 then null else (array['Billing', 'Technical', 'General'])[n % 3 + 1] end
 from generate_series(?::bigint, ?::bigint) n"""
 LISTS = {
-    "list": Selection(),
-    "--status needs_review": Selection(statuses=frozenset({"needs_review"})),
-    "--status undeliverable": Selection(statuses=frozenset({"undeliverable"})),
-    "--category Billing": Selection(categories=("Billing",)),
-    "--category Nothing": Selection(categories=("Nothing",)),
-    "--customer-id C-77": Selection(customer_id="C-77"),
+    "list": dm.Selection(),
+    "--status needs_review": dm.Selection(statuses=frozenset({"needs_review"})),
+    "--status undeliverable": dm.Selection(statuses=frozenset({"undeliverable"})),
+    "--category Billing": dm.Selection(categories=("Billing",)),
+    "--category Nothing": dm.Selection(categories=("Nothing",)),
+    "--customer-id C-77": dm.Selection(customer_id="C-77"),
 }
 
 
@@ -69,7 +69,7 @@ def workers(server: PgServer, number: int) -> None:
         assert set(asked.values()) == {1}
         assert sql(url, "select status, count(*) from tickets group by 1") == [("classified", number)]
         store = PostgresStore(url, network=Network(offline=False))
-        assert first_break(store.log.events(EventQuery())) is None
+        assert first_break(store.log.events(dm.EventQuery())) is None
         store.close()
         base = base or seconds
         print(f"{processes} processes: {number / seconds:6.0f}/s, {base / seconds:.2f} times one; each asked once")
@@ -81,8 +81,8 @@ def queue(server: PgServer, size: int) -> None:
         sql(url, FILL, (first, min(size, first + 999_999)))
     sql(url, "vacuum analyze")
     store = PostgresStore(url, network=Network(offline=False))
-    lease = Lease(store.runs.begin(Run(ids.new_id(), "classify", "bench", "bench", times.now())).run_id)
-    selection, milliseconds = Selection(statuses=frozenset({"new", "failed"})), []
+    lease = dm.Lease(store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "bench", "bench", dm.times.now())).run_id)
+    selection, milliseconds = dm.Selection(statuses=frozenset({"new", "failed"})), []
     for _ in range(20):
         start = time.perf_counter()
         claimed = store.runs.claim(selection, lease, 100)
@@ -92,11 +92,11 @@ def queue(server: PgServer, size: int) -> None:
     query = pg_queries.page_query(
         " and ".join([*where, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", "for no key update skip locked"
     )
-    report("claim of 100", milliseconds, url, query, values | {"limit": 100, "bytes": BYTES})
+    report("claim of 100", milliseconds, url, query, values | {"limit": 100, "bytes": dm.BYTES})
     for name, selection in LISTS.items():
         where, values = where_clauses.where(selection)
         query = pg_queries.page_query(" and ".join(where) or "true", "ticket_id desc")
-        values |= {"limit": 50, "bytes": BYTES}
+        values |= {"limit": 50, "bytes": dm.BYTES}
         few = selection._replace(limit=50)
         report(name, timed(partial(found, store, few)), url, query, values)
     ending = claimed[0].ticket_id[-8:]
@@ -114,7 +114,7 @@ def timed(work: Callable[[], Any]) -> list[float]:
     return milliseconds
 
 
-def found(store: PostgresStore, selection: Selection) -> list[Ticket]:
+def found(store: PostgresStore, selection: dm.Selection) -> list[dm.Ticket]:
     return list(store.find(selection))
 
 

@@ -18,22 +18,13 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, categories_of, read
+from triage_cli import domain as dm
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.classifiers import likeliest_labels
-from triage_cli.domain import (
-    FLAT,
-    RISK,
-    GradedAnswer,
-    MaxError,
-    bounds,
-    confidence_intervals,
-    graded_levels,
-    thresholds_of,
-)
 
 SETS = ("it_service", "cfpb_complaints", "bitext_category", "banking77")
 TESTED = 3_000  # tickets of a draw that judge the promise
-PROMISES = tuple(MaxError(share, each) for each in (False, True) for share in (0.05, 0.10))
+PROMISES = tuple(dm.MaxError(share, each) for each in (False, True) for share in (0.05, 0.10))
 
 
 class Drawn(NamedTuple):
@@ -44,7 +35,9 @@ class Drawn(NamedTuple):
     broken: bool
 
 
-def draws(folder: Path, number: int, labels: int) -> Iterator[tuple[Sequence[GradedAnswer], Sequence[GradedAnswer]]]:
+def draws(
+    folder: Path, number: int, labels: int
+) -> Iterator[tuple[Sequence[dm.GradedAnswer], Sequence[dm.GradedAnswer]]]:
     """Yield the answers that choose the thresholds, and those that judge them."""
     categories = categories_of(folder)
     rows = [row for part in ("train", "test") for row in read(folder / f"{part}.csv") if row[1] not in NONE_OF_THESE]
@@ -52,28 +45,28 @@ def draws(folder: Path, number: int, labels: int) -> Iterator[tuple[Sequence[Gra
         drawn = Random(seed).sample(rows, min(len(rows), 2 * labels + TESTED))
         found = likeliest_labels(fit(categories, drawn[:labels]), [text for text, _ in drawn[labels:]])
         answers = [
-            GradedAnswer(guess or "", confidence or 0.0, label)
+            dm.GradedAnswer(guess or "", confidence or 0.0, label)
             for (_, label), (guess, confidence) in zip(drawn[labels:], found, strict=True)
         ]
         yield answers[:labels], answers[labels:]
 
 
 def judged(
-    labels: Sequence[GradedAnswer], tested: Sequence[GradedAnswer], names: Sequence[str], promise: MaxError
+    labels: Sequence[dm.GradedAnswer], tested: Sequence[dm.GradedAnswer], names: Sequence[str], promise: dm.MaxError
 ) -> Drawn:
-    thresholds = thresholds_of(
-        bounds([graded_levels(answer, FLAT, None, None) for answer in labels], names, promise), names
+    thresholds = dm.thresholds_of(
+        dm.bounds([dm.graded_levels(answer, dm.FLAT, None, None) for answer in labels], names, promise), names
     )
     passed = [a for a in tested if a.category in thresholds and a.confidence >= thresholds[a.category]]
     wrong = sum(a.category != a.label for a in passed)
-    is_broken = confidence_intervals.at_least(wrong, len(passed), promise.share) < RISK
+    is_broken = dm.confidence_intervals.at_least(wrong, len(passed), promise.share) < dm.RISK
     return Drawn(len(passed) / len(tested), wrong / len(passed) if passed else 0.0, is_broken)
 
 
 def measure(folder: Path, number: int, labels: int) -> None:
     names = [category.name for category in categories_of(folder)]
     rights: list[float] = []
-    found: dict[MaxError, list[Drawn]] = {promise: [] for promise in PROMISES}
+    found: dict[dm.MaxError, list[Drawn]] = {promise: [] for promise in PROMISES}
     for proving, tested in draws(folder, number, labels):
         rights.append(fmean(a.category == a.label for a in tested))
         for promise in PROMISES:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from triage_cli.domain import InflowTicket, Spike, find_spikes
+from triage_cli import domain as dm
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 FILLER = "the my please with about cannot when help account today have again need this that order would thanks"
@@ -45,80 +45,80 @@ class Inflow:
         self.shares = [6.0, 2, 2, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
         self._number = 0
 
-    def ticket(self, topic: list[str], category: str, customer: str) -> InflowTicket:
+    def ticket(self, topic: list[str], category: str, customer: str) -> dm.InflowTicket:
         """Return a ticket with five words of a topic and some filler."""
         self._number += 1
         text = self.random.sample(topic, min(len(topic), 5)) + self.random.sample(FILLER.split(), WORDS - 5)
         self.random.shuffle(text)
-        return InflowTicket(
+        return dm.InflowTicket(
             f"t{self._number:08}", f"2026-01-01T00:00:{self._number % 60:02}Z", category, customer, " ".join(text)
         )
 
-    def period(self, mean: float, shares: list[float] | None = None) -> list[InflowTicket]:
+    def period(self, mean: float, shares: list[float] | None = None) -> list[dm.InflowTicket]:
         """Return the tickets of two hours."""
-        found: list[InflowTicket] = []
+        found: list[dm.InflowTicket] = []
         for _ in range(round(self.random.gauss(mean, mean**0.5))):
             topic = self.random.choices(range(10), shares or self.shares)[0]
             customer = found[-1].customer if found and self.random.random() < 0.1 else f"c{self.random.randrange(5000)}"
             found.append(self.ticket(self.topics[topic], f"category {topic}", customer))
         return found
 
-    def planted(self, tickets: int, customers: int) -> list[InflowTicket]:
+    def planted(self, tickets: int, customers: int) -> list[dm.InflowTicket]:
         """Return tickets about a new topic, in a category that was there before."""
         topic = ["".join(self.random.choices(LETTERS, k=8)) for _ in range(7)]
         return [self.ticket(topic, "category 5", f"p{n % customers}") for n in range(tickets)]
 
 
-def usual(inflow: Inflow) -> tuple[list[InflowTicket], list[list[InflowTicket]]]:
+def usual(inflow: Inflow) -> tuple[list[dm.InflowTicket], list[list[dm.InflowTicket]]]:
     return inflow.period(USUAL), [inflow.period(USUAL) for _ in range(WEEKS)]
 
 
-def large(inflow: Inflow) -> list[Spike]:
+def large(inflow: Inflow) -> list[dm.Spike]:
     now, before = usual(inflow)
-    return find_spikes(now + inflow.planted(40, 30), before)
+    return dm.find_spikes(now + inflow.planted(40, 30), before)
 
 
-def small(inflow: Inflow) -> list[Spike]:
+def small(inflow: Inflow) -> list[dm.Spike]:
     now, before = usual(inflow)
-    return find_spikes(now + inflow.planted(8, 6), before)
+    return dm.find_spikes(now + inflow.planted(8, 6), before)
 
 
-def slow(inflow: Inflow) -> list[Spike]:
+def slow(inflow: Inflow) -> list[dm.Spike]:
     """Let the share of topic 3 grow by a half each week."""
     periods = []
     for week in range(WEEKS + 1):
         shares = inflow.shares[:]
         shares[3] *= 1.5**week
         periods.append(inflow.period(USUAL, shares))
-    return find_spikes(periods[-1], periods[:-1])
+    return dm.find_spikes(periods[-1], periods[:-1])
 
 
-def quiet(inflow: Inflow) -> list[Spike]:
-    return find_spikes(*usual(inflow))
+def quiet(inflow: Inflow) -> list[dm.Spike]:
+    return dm.find_spikes(*usual(inflow))
 
 
-def one_customer(inflow: Inflow) -> list[Spike]:
+def one_customer(inflow: Inflow) -> list[dm.Spike]:
     now, before = usual(inflow)
-    return find_spikes(now + inflow.planted(40, 1), before)
+    return dm.find_spikes(now + inflow.planted(40, 1), before)
 
 
-def monday(inflow: Inflow) -> list[Spike]:
-    return find_spikes(inflow.period(2 * USUAL), [inflow.period(2 * USUAL) for _ in range(WEEKS)])
+def monday(inflow: Inflow) -> list[dm.Spike]:
+    return dm.find_spikes(inflow.period(2 * USUAL), [inflow.period(2 * USUAL) for _ in range(WEEKS)])
 
 
-def busy_monday(inflow: Inflow) -> list[Spike]:
+def busy_monday(inflow: Inflow) -> list[dm.Spike]:
     """Three times the tickets of earlier Mondays, of the usual topics."""
-    return find_spikes(inflow.period(6 * USUAL), [inflow.period(2 * USUAL) for _ in range(WEEKS)])
+    return dm.find_spikes(inflow.period(6 * USUAL), [inflow.period(2 * USUAL) for _ in range(WEEKS)])
 
 
-def standing(inflow: Inflow) -> list[Spike]:
+def standing(inflow: Inflow) -> list[dm.Spike]:
     """Every second ticket is about topic 0, as in all weeks."""
     inflow.shares[0] = 15.0
     return quiet(inflow)
 
 
-PLANTED: tuple[Callable[[Inflow], list[Spike]], ...] = (large, small, slow)
-NONE: tuple[Callable[[Inflow], list[Spike]], ...] = (quiet, one_customer, monday, busy_monday, standing)
+PLANTED: tuple[Callable[[Inflow], list[dm.Spike]], ...] = (large, small, slow)
+NONE: tuple[Callable[[Inflow], list[dm.Spike]], ...] = (quiet, one_customer, monday, busy_monday, standing)
 
 
 PER_DAY = (24, 200, 2000)
@@ -163,7 +163,7 @@ class Desk:
         topic = [self._word(7) for _ in range(6)]
         return [self.random.sample(topic, 2) + [self._word(7) for _ in range(3)] for _ in range(WORDINGS)]
 
-    def _ticket(self, category: int, wordings: list[list[str]], customer: str) -> InflowTicket:
+    def _ticket(self, category: int, wordings: list[list[str]], customer: str) -> dm.InflowTicket:
         self._number += 1
         others = [n for n in range(self._cell.categories) if n != category]
         placed = self.random.choice(others) if self.random.random() < MISPLACED else category
@@ -171,13 +171,13 @@ class Desk:
         words = [*self.random.choice(wordings), *usual, *self.random.sample(FILLER.split(), 7)]
         words += [self._word(6) for _ in range(OWN_WORDS - 1)]
         self.random.shuffle(words)
-        return InflowTicket(f"t{self._number:08}", "2026-01-01T00:00:00Z", f"c{placed}", customer, " ".join(words))
+        return dm.InflowTicket(f"t{self._number:08}", "2026-01-01T00:00:00Z", f"c{placed}", customer, " ".join(words))
 
-    def tickets(self, mean: float) -> list[InflowTicket]:
+    def tickets(self, mean: float) -> list[dm.InflowTicket]:
         """Return usual tickets: so many on the mean, of some bursts."""
         mean *= self.random.lognormvariate(-(BURSTS**2) / 2, BURSTS)
         number = sum(1 for _ in self._arrivals(mean))
-        found: list[InflowTicket] = []
+        found: list[dm.InflowTicket] = []
         for _ in range(number):
             category = self.random.choices(range(self._cell.categories), SHARES[self._cell.categories])[0]
             customer = (
@@ -193,17 +193,17 @@ class Desk:
             yield at
             at += self.random.expovariate(1.0)
 
-    def incident(self) -> list[InflowTicket]:
+    def incident(self) -> list[dm.InflowTicket]:
         """Return the tickets of forty customers about one topic of the largest category."""
         wordings = self._wordings() if self._cell.new_words else self.random.choice(self._topics[0])
         return [self._ticket(0, wordings, f"i{n}") for n in range(INCIDENT_CUSTOMERS)]
 
-    def spikes(self, incident: list[InflowTicket], growth: float = 1.0) -> list[Spike]:
+    def spikes(self, incident: list[dm.InflowTicket], growth: float = 1.0) -> list[dm.Spike]:
         """Return what is found in a window with an incident, after four weeks; the rest has grown by a factor."""
         rate = self._cell.per_day * AT_NIGHT if self._cell.at_night else self._cell.per_day / WINDOWS_A_DAY
         before = [self.tickets(rate) for _ in range(WEEKS)]
         others = self.tickets(min(MOST_OTHERS, self._cell.per_day * 7 * WEEKS))
-        return find_spikes(self.tickets(growth * rate) + incident, before, others)
+        return dm.find_spikes(self.tickets(growth * rate) + incident, before, others)
 
 
 def named(cell: Cell, seed: int) -> int:

@@ -21,7 +21,7 @@ from tests.support.forked_cli import SHARED, started
 from tests.support.pg_server import KEPT, PgServer, running_pg_server
 from tests.support.sqlite_file import make_database
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import Rule
+from triage_cli import domain as dm
 from triage_cli.stores import PostgresStore, SqliteStore
 
 FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
@@ -164,5 +164,5 @@ def three(world: World) -> dict[str, FakeDestination]:
     world.classifier = FakeClassifier(lambda ticket: (order[int(ticket.external_id or 0) % 3], 0.9))
     destinations = {name: FakeDestination(name) for name in names.values()}
     world.destinations.update(destinations)
-    world.rules = tuple(Rule(f"r.{c}", (name,), {"category": (c,)}) for c, name in names.items())
+    world.rules = tuple(dm.Rule(f"r.{c}", (name,), {"category": (c,)}) for c, name in names.items())
     return destinations

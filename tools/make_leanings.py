@@ -9,9 +9,9 @@ py3langid's model, within LARGEST, in 8 bits.
 import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from triage_cli import domain as dm
 from triage_cli.classifiers import LEANINGS_FILE
 from triage_cli.classifiers import default_word_vectors as word_vectors
-from triage_cli.domain import LANGUAGES
 
 LARGEST, SCALE = 6.0, 20
 
@@ -19,7 +19,7 @@ LARGEST, SCALE = 6.0, 20
 def main() -> None:
     """Write the file."""
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages(list(LANGUAGES))
+    identifier.set_languages(list(dm.LANGUAGES))
 
     def leaning(word: str) -> float:
         scores: dict[str, float] = dict(identifier.rank(f" {word} "))

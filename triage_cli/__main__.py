@@ -20,10 +20,10 @@ def _exit_while_importing(signal_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line on a system that it runs on; elsewhere say so and exit with 2."""
     if sys.platform == "win32":
+        from triage_cli import domain as dm
         from triage_cli.cli import messages
-        from triage_cli.domain import UsageError
 
-        unsupported_system = UsageError(
+        unsupported_system = dm.UsageError(
             "triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL"
         )
         messages.error(unsupported_system, sys.argv[1:])

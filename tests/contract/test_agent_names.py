@@ -4,19 +4,11 @@ import pytest
 
 from tests.support.records import replace
 from tests.support.world import World
-from triage_cli.domain import (
-    AgentSuggestionDraft,
-    ClassifyPlan,
-    RowError,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
-    identify,
-)
+from triage_cli import domain as dm
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import PostgresStore, SqliteStore
 
-DRAFT = TicketDraft(0, 2, "Charged twice", "Text", external_id="A-1", cells=("A-1",))
+DRAFT = dm.TicketDraft(0, 2, "Charged twice", "Text", external_id="A-1", cells=("A-1",))
 AGENTS = pytest.mark.parametrize("agent", ["import", "verdict"])
 
 
@@ -24,12 +16,12 @@ AGENTS = pytest.mark.parametrize("agent", ["import", "verdict"])
 def machine_s(world: World) -> World:
     """A world with one ticket, which a machine made Billing."""
     list(world.triage().create([DRAFT]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     return world
 
 
 def suggest(world: World, agent: str, category: str) -> None:
-    LocalConsultation(world.services(), "tester").suggest(AgentSuggestionDraft("A-1", category, agent))
+    LocalConsultation(world.services(), "tester").suggest(dm.AgentSuggestionDraft("A-1", category, agent))
 
 
 def imported(world: World, category: str) -> tuple[str, str | None, int]:
@@ -48,7 +40,7 @@ def test_a_person_s_verdict_of_an_import_counts_where_an_agent_has_suggested_the
 
 @AGENTS
 def test_a_suggestion_does_not_let_an_import_overrule_a_person(machine_s: World, agent: str) -> None:
-    list(machine_s.triage().give_verdicts([VerdictDraft(0, "A-1", "General")]))
+    list(machine_s.triage().give_verdicts([dm.VerdictDraft(0, "A-1", "General")]))
     suggest(machine_s, agent, "Billing")
     assert imported(machine_s, "Technical") == ("updated", "General", 1)
 
@@ -59,14 +51,14 @@ def test_a_correction_in_the_helpdesk_counts_where_an_agent_has_suggested_the_sa
 ) -> None:
     suggest(machine_s, agent, "Technical")
     corrections = machine_s.services().corrections(lambda _: None)
-    (applied,) = corrections.applied([identify(replace(DRAFT, verdict="Technical"))])
+    (applied,) = corrections.applied([dm.identify(replace(DRAFT, verdict="Technical"))])
     assert applied.draft.verdict == "Technical"
 
 
 def test_a_key_that_invents_names_fills_no_ticket(machine_s: World) -> None:
     for number in range(20):
         suggest(machine_s, f"agent-{number}", "Technical")
-    with pytest.raises(RowError, match="20 agents suggest something for it already") as refused:
+    with pytest.raises(dm.RowError, match="20 agents suggest something for it already") as refused:
         suggest(machine_s, "agent-20", "Technical")
     assert refused.value.hint == "suggest under one of their names, or let a person decide: triage review"
     suggest(machine_s, "agent-3", "General")

@@ -15,9 +15,9 @@ import pytest
 from tests.support.commands import until
 from tests.support.records import replace
 from tests.support.world import CATEGORIES, a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import CommandClassifier
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import Answer, Category, ConfigError, Outcome, Question, Ticket, TriageError, UnavailableError
 from triage_cli.runtime import StopControl, began
 
 READ = """
@@ -31,7 +31,7 @@ lines = map(json.loads, iter(sys.stdin.readline, ""))
 
 
 def classifier(
-    folder: Path, code: str, questions: Sequence[Question] = (), *, timeout: float = 20.0, **env: str
+    folder: Path, code: str, questions: Sequence[dm.Question] = (), *, timeout: float = 20.0, **env: str
 ) -> CommandClassifier:
     script = folder / "classify.py"
     script.write_text(READ + code)
@@ -41,20 +41,22 @@ def classifier(
     )
 
 
-def tickets(number: int) -> list[Ticket]:
-    return [Ticket.of_text(f"text {n}", ticket_id=f"t{n}", source="test") for n in range(number)]
+def tickets(number: int) -> list[dm.Ticket]:
+    return [dm.Ticket.of_text(f"text {n}", ticket_id=f"t{n}", source="test") for n in range(number)]
 
 
-def asked(mine: CommandClassifier, *chunks: Sequence[Ticket]) -> tuple[list[Outcome[Answer]], TriageError | None]:
-    outcomes: list[Outcome[Answer]] = []
+def asked(
+    mine: CommandClassifier, *chunks: Sequence[dm.Ticket]
+) -> tuple[list[dm.Outcome[dm.Answer]], dm.TriageError | None]:
+    outcomes: list[dm.Outcome[dm.Answer]] = []
 
-    def given() -> Iterator[Sequence[Ticket]]:
+    def given() -> Iterator[Sequence[dm.Ticket]]:
         yield from chunks
 
     try:
         for answered in mine.classify(given(), a_budget()):
             outcomes += answered
-    except TriageError as error:
+    except dm.TriageError as error:
         return outcomes, error
     return outcomes, None
 
@@ -94,9 +96,9 @@ def test_it_gets_the_text_and_the_categories_it_may_answer(tmp_path: Path) -> No
 
 
 ASKED = (
-    Question("category", CATEGORIES),
-    Question("urgency", (Category("now"), Category("later")), min_confidence=0.3),
-    Question("mood", (Category("calm"), Category("upset"))),
+    dm.Question("category", CATEGORIES),
+    dm.Question("urgency", (dm.Category("now"), dm.Category("later")), min_confidence=0.3),
+    dm.Question("mood", (dm.Category("calm"), dm.Category("upset"))),
 )
 
 
@@ -211,7 +213,7 @@ for asked in lines:
 """
     mine = classifier(tmp_path, code, timeout=0.5 if "0.5" in sentence else 20.0)
     outcomes, error = asked(mine, tickets(3))
-    assert isinstance(error, UnavailableError)
+    assert isinstance(error, dm.UnavailableError)
     assert sentence.partition(", since")[0] in error.message
     assert "the model is gone" not in error.sentence(), "what a program writes may be of a ticket: -v shows it"
     assert [o.ticket.ticket_id for o in outcomes] == ["t0"]
@@ -252,7 +254,7 @@ def test_what_a_script_prints_comes_at_once(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_a_program_that_does_not_read_and_one_that_is_not_there(tmp_path: Path) -> None:
     mine = classifier(tmp_path, "time.sleep(60)", timeout=0.5)
-    _, error = asked(mine, [Ticket.of_text("x" * 1_000_000, ticket_id=f"t{n}", source="test") for n in range(2)])
+    _, error = asked(mine, [dm.Ticket.of_text("x" * 1_000_000, ticket_id=f"t{n}", source="test") for n in range(2)])
     assert "wrote no answer" in str(error)
     assert error
     assert "write out each answer at once" in error.hint
@@ -260,7 +262,7 @@ def test_a_program_that_does_not_read_and_one_that_is_not_there(tmp_path: Path) 
         ClassifierSpec("mine", "command", run=("/no/such/program",)), CATEGORIES, env={}, actor="", run_id=None
     )
     outcomes, error = asked(gone, tickets(1))
-    assert (outcomes, type(error)) == ([], ConfigError)
+    assert (outcomes, type(error)) == ([], dm.ConfigError)
     assert "cannot run /no/such/program: No such file" in str(error)
 
 

@@ -10,24 +10,8 @@ from tests.support.api_server import running_server
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteConsultation, RemoteTriage
-from triage_cli.domain import (
-    AgentSuggestionDraft,
-    AnswerError,
-    Category,
-    CategoryRule,
-    ClassifyPlan,
-    EventQuery,
-    NotFoundError,
-    RoutePlan,
-    RowError,
-    Rule,
-    Selection,
-    TextQuestion,
-    TicketDraft,
-    UsageError,
-    VerdictDraft,
-)
 from triage_cli.ports import Consultation, Triage
 from triage_cli.service import LocalConsultation
 
@@ -43,14 +27,18 @@ class Side(NamedTuple):
 @pytest.fixture(params=["local", "remote"])
 def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Side]:
     world.rules = (
-        Rule("urgent", ("pager", "desk"), {"category": ("Billing",), "priority": ("urgent",)}),
-        Rule("sure", ("desk",), {"category": ("Billing",)}, 0.8),
-        Rule("rest", ("archive",), {"category": ("Technical",)}),
+        dm.Rule("urgent", ("pager", "desk"), {"category": ("Billing",), "priority": ("urgent",)}),
+        dm.Rule("sure", ("desk",), {"category": ("Billing",)}, 0.8),
+        dm.Rule("rest", ("archive",), {"category": ("Technical",)}),
     )
-    world.categories = (Category("Billing", "Money", ("Where is my refund",), ("Cash",)), Category("Technical"))
+    world.categories = (dm.Category("Billing", "Money", ("Where is my refund",), ("Cash",)), dm.Category("Technical"))
     world.destinations |= {name: FakeDestination(name) for name in ("pager", "desk", "archive")}
     world.thresholds = lambda name: {"fake": 0.6 if name == "Billing" else None}
-    list(world.triage().create([TicketDraft(0, 2, "Charged twice", "see/there", priority="urgent", external_id="A/1")]))
+    list(
+        world.triage().create(
+            [dm.TicketDraft(0, 2, "Charged twice", "see/there", priority="urgent", external_id="A/1")]
+        )
+    )
     if request.param == "local":
         yield Side(world, LocalConsultation(world.services(), "tester"), world.triage())
         return
@@ -62,7 +50,7 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
 
 def test_a_text_is_classified_and_nothing_is_stored(side: Side) -> None:
     before = side.triage.stats(), side.triage.audit_head(), list(side.world.store.runs.latest(None))
-    answer = side.consult.classify_text(TextQuestion("Refund?", None), ClassifyPlan())
+    answer = side.consult.classify_text(dm.TextQuestion("Refund?", None), dm.ClassifyPlan())
     assert (answer.status, answer.category, answer.suggestion) == ("classified", "Billing", None)
     assert (answer.confidence, answer.threshold, answer.classifier) == (0.9, 0.6, "fake")
     assert (answer.suspicious, answer.cost_usd) == ((), 0.0)
@@ -71,21 +59,21 @@ def test_a_text_is_classified_and_nothing_is_stored(side: Side) -> None:
 
 def test_an_unsure_answer_and_a_text_that_addresses_the_classifier_wait_for_a_person(side: Side) -> None:
     side.world.classifier = FakeClassifier(lambda t: ("Billing", 0.9 if "Ignore" in t.text else 0.3))
-    unsure = side.consult.classify_text(TextQuestion(None, "Hm"), ClassifyPlan())
+    unsure = side.consult.classify_text(dm.TextQuestion(None, "Hm"), dm.ClassifyPlan())
     assert (unsure.status, unsure.category, unsure.suggestion) == ("needs_review", None, "Billing")
-    hostile = side.consult.classify_text(TextQuestion(None, HOSTILE), ClassifyPlan())
+    hostile = side.consult.classify_text(dm.TextQuestion(None, HOSTILE), dm.ClassifyPlan())
     assert (hostile.status, hostile.suggestion, hostile.suspicious) == (
         "needs_review", "Billing", ("instructions to the classifier",),
     )  # fmt: skip
 
 
 def test_a_text_without_words_or_an_answer_is_an_error(side: Side) -> None:
-    with pytest.raises(UsageError, match="the text is empty"):
-        side.consult.classify_text(TextQuestion(" ", "\n"), ClassifyPlan())
+    with pytest.raises(dm.UsageError, match="the text is empty"):
+        side.consult.classify_text(dm.TextQuestion(" ", "\n"), dm.ClassifyPlan())
     side.world.classifier = FakeClassifier()
     side.world.classifier.classify = lambda *_: iter(())  # type: ignore[method-assign]
-    with pytest.raises(AnswerError, match="gave no answer"):
-        side.consult.classify_text(TextQuestion("Hm"), ClassifyPlan())
+    with pytest.raises(dm.AnswerError, match="gave no answer"):
+        side.consult.classify_text(dm.TextQuestion("Hm"), dm.ClassifyPlan())
 
 
 def test_a_route_is_previewed_as_it_would_be_taken(side: Side) -> None:
@@ -99,21 +87,23 @@ def test_a_route_is_previewed_as_it_would_be_taken(side: Side) -> None:
         "Rule urgent is the first that matches Billing (priority is urgent); it sends to pager, desk.",
     )
     assert side.triage.audit_head() == head
-    list(side.world.triage().give_verdicts([VerdictDraft(0, "A/1", "Billing")]))
-    list(side.world.triage().route(Selection(), RoutePlan()))
+    list(side.world.triage().give_verdicts([dm.VerdictDraft(0, "A/1", "Billing")]))
+    list(side.world.triage().route(dm.Selection(), dm.RoutePlan()))
     routed = side.consult.preview_route("A/1")
     assert (routed.status, routed.destinations, routed.new) == ("routed", ("pager", "desk"), ())
     assert routed.why[1] == "It was routed to pager, desk already: no new delivery is made there."
-    with pytest.raises(RowError, match='no category "Sales"'):
+    with pytest.raises(dm.RowError, match='no category "Sales"'):
         side.consult.preview_route("A/1", "Sales")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(dm.NotFoundError):
         side.consult.preview_route("nobody")
 
 
 def test_a_ticket_that_no_rule_matches(side: Side) -> None:
     side.world.classifier = FakeClassifier(lambda _: ("Billing", 0.7))
-    (made,) = side.triage.create([TicketDraft(subject="Once", external_id="B-1")])
-    list(side.world.triage().classify(Selection(ids=(made.value.ticket_id,) if made.value else ()), ClassifyPlan()))
+    (made,) = side.triage.create([dm.TicketDraft(subject="Once", external_id="B-1")])
+    list(
+        side.world.triage().classify(dm.Selection(ids=(made.value.ticket_id,) if made.value else ()), dm.ClassifyPlan())
+    )
     preview = side.consult.preview_route("B-1")
     assert (preview.category, preview.rule) == ("Billing", None)
     assert preview.why == ("No rule of the routing map matches Billing, so it would be unroutable.",)
@@ -123,21 +113,21 @@ def test_categories_are_explained(side: Side) -> None:
     billing, technical = side.consult.category_profiles()
     assert billing[:5] == ("Billing", "Money", ("Where is my refund",), ("Cash",), {"fake": 0.6})
     assert billing.rules == (
-        CategoryRule("urgent", "priority is urgent", ("pager", "desk")),
-        CategoryRule("sure", "confidence is at least 0.8", ("desk",)),
+        dm.CategoryRule("urgent", "priority is urgent", ("pager", "desk")),
+        dm.CategoryRule("sure", "confidence is at least 0.8", ("desk",)),
     )
     assert (billing.covered, technical.covered, technical.thresholds) == (False, True, {"fake": None})
 
 
 def test_a_suggestion_is_told_and_decides_nothing(side: Side) -> None:
-    (before,) = side.triage.find(Selection())
-    made = side.consult.suggest(AgentSuggestionDraft("A/1", "technical", "claude", "a bug\0"))
+    (before,) = side.triage.find(dm.Selection())
+    made = side.consult.suggest(dm.AgentSuggestionDraft("A/1", "technical", "claude", "a bug\0"))
     assert (made.category, made.agent, made.note) == ("Technical", "claude", "a bug\ufffd")
-    assert side.consult.suggest(AgentSuggestionDraft("A/1", "Technical", "claude", "a bug\0")) == made
-    side.consult.suggest(AgentSuggestionDraft("A/1", "Billing", "other"))
-    (after,) = side.triage.find(Selection())
+    assert side.consult.suggest(dm.AgentSuggestionDraft("A/1", "Technical", "claude", "a bug\0")) == made
+    side.consult.suggest(dm.AgentSuggestionDraft("A/1", "Billing", "other"))
+    (after,) = side.triage.find(dm.Selection())
     assert after == before
-    events = list(side.triage.events(EventQuery(actions=("suggested",))))
+    events = list(side.triage.events(dm.EventQuery(actions=("suggested",))))
     assert [event.ticket_id for event in events] == [before.ticket_id] * 2
     assert '"agent":"claude"' in events[0].detail
     assert "a bug" not in events[0].detail, "the note may repeat the customer's text"
@@ -150,19 +140,19 @@ def test_a_suggestion_is_told_and_decides_nothing(side: Side) -> None:
 
 
 def test_a_suggestion_stands_beside_what_is_decided_until_the_text_is_another(side: Side) -> None:
-    side.consult.suggest(AgentSuggestionDraft("A/1", "Technical", "claude"))
-    list(side.world.triage().classify(Selection(), ClassifyPlan()))
-    assert [t.category for t in side.triage.find(Selection())] == ["Billing"]
+    side.consult.suggest(dm.AgentSuggestionDraft("A/1", "Technical", "claude"))
+    list(side.world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    assert [t.category for t in side.triage.find(dm.Selection())] == ["Billing"]
     assert [s.category for s in side.triage.why("A/1").agent_suggestions] == ["Technical"]
     assert side.world.store.gauges().answers == {"fake": 1}, "a suggestion is no answer of a classifier"
-    list(side.world.triage().create([TicketDraft(0, 2, "Another text", "x", external_id="A/1")]))
+    list(side.world.triage().create([dm.TicketDraft(0, 2, "Another text", "x", external_id="A/1")]))
     assert side.triage.why("A/1").agent_suggestions == ()
 
 
 def test_what_cannot_be_suggested(side: Side) -> None:
-    with pytest.raises(RowError, match='no category "Sales"') as unknown:
-        side.consult.suggest(AgentSuggestionDraft("A/1", "Sales", "claude"))
+    with pytest.raises(dm.RowError, match='no category "Sales"') as unknown:
+        side.consult.suggest(dm.AgentSuggestionDraft("A/1", "Sales", "claude"))
     assert unknown.value.hint == "the categories are Billing, Technical"
-    with pytest.raises(NotFoundError):
-        side.consult.suggest(AgentSuggestionDraft("nobody", "Billing", "claude"))
-    assert list(side.triage.events(EventQuery(actions=("suggested",)))) == []
+    with pytest.raises(dm.NotFoundError):
+        side.consult.suggest(dm.AgentSuggestionDraft("nobody", "Billing", "claude"))
+    assert list(side.triage.events(dm.EventQuery(actions=("suggested",)))) == []

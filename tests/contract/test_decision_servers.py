@@ -10,8 +10,8 @@ from tests.support.llm_classifiers import asked, opened, steps, tickets
 from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, running_llm_server
 from tests.support.records import replace
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import TICKET_LIMITS
-from triage_cli.domain import ConfigError
 
 WINDOW = 512  # tokens of a state that a small decision model takes
 CHANCES = {"Billing": 0.7, "Technical": 0.2, "General": 0.06, "none of these": 0.04}
@@ -171,5 +171,5 @@ def test_a_ticket_cannot_turn_the_wire_of_a_server_of_decisions() -> None:
 def test_a_server_of_neither_wire_ends_the_run() -> None:
     with running_llm_server(lambda _n, _one: Step({"error": "no"}, 404)) as server:
         outcomes, error = asked(opened(server, "decision", workers=1), 5)
-    assert (outcomes, type(error)) == ([], ConfigError)
+    assert (outcomes, type(error)) == ([], dm.ConfigError)
     assert len(server.asked) == 2

@@ -11,8 +11,8 @@ import pytest
 from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteTriage, upload
-from triage_cli.domain import Selection
 from triage_cli.ports import Triage
 from triage_cli.readers import ReadOptions, open_table
 
@@ -52,11 +52,11 @@ def test_a_ticket_is_known_whichever_way_its_html_was_read(
     monkeypatch.setattr(upload, "ROWS", 2)  # so that one input comes in several parts
     number = len(table.splitlines()) - 1
     assert imported(make(), table, html=first) == ["created"] * number
-    stored = {ticket.description for ticket in world.store.find(Selection())}
+    stored = {ticket.description for ticket in world.store.find(dm.Selection())}
     assert ("<p>charged <b>twice</b></p>" in stored) is not first
     for html in (not first, first, None):
         assert imported(make(), table, html=html) == ["unchanged"] * number
-    assert {ticket.description for ticket in world.store.find(Selection())} == stored
+    assert {ticket.description for ticket in world.store.find(dm.Selection())} == stored
 
 
 def test_another_text_is_an_update_whatever_its_tags(make: Callable[[], Triage]) -> None:

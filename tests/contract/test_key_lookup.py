@@ -9,8 +9,8 @@ import pytest
 from tests.support.api_server import make_key
 from tests.support.records import replace
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.api import Authenticator
-from triage_cli.domain import RateLimitedError, UnauthenticatedError, api_keys, times
 from triage_cli.stores import SqlApiAccess, SqliteStore
 from triage_cli.wiring import open_api_access
 
@@ -45,12 +45,12 @@ def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
     used(keys, expired)
     gate.revoke("revoked")
     known = next(filter(lambda each: each.name == "expired", gate.keys()))
-    new = replace(known, key_id=api_keys.new_key().key_id, expires_at=times.ago(1))
-    gate.rotate(new, times.ago(1))
+    new = replace(known, key_id=dm.api_keys.new_key().key_id, expires_at=dm.times.ago(1))
+    gate.rotate(new, dm.times.ago(1))
     forged = f"{revoked[:20]}{'0' if revoked[20] != '0' else '1'}{revoked[21:]}"
-    for credential in ("", "x", "a.b.c", forged, revoked, expired, api_keys.new_key().text):
+    for credential in ("", "x", "a.b.c", forged, revoked, expired, dm.api_keys.new_key().text):
         assert keys.admit_at_once(credential, {}) is None
-        with pytest.raises(UnauthenticatedError):
+        with pytest.raises(dm.UnauthenticatedError):
             keys.admit(credential, {})
 
 
@@ -62,7 +62,7 @@ def test_a_key_without_permits_waits_its_turn(world: World) -> None:
     assert keys.admit_at_once(key, {}) is None  # the block of one permit is used
     used(keys, key)
     assert keys.admit_at_once(key, {}) is None
-    with pytest.raises(RateLimitedError):
+    with pytest.raises(dm.RateLimitedError):
         keys.admit(key, {})
 
 
@@ -70,7 +70,7 @@ def test_a_key_without_permits_waits_its_turn(world: World) -> None:
 def test_a_writer_is_no_obstacle(world: World) -> None:
     gate = open_api_access(world.store)
     assert isinstance(gate, SqlApiAccess)
-    key_id = api_keys.key_id_of(make_key(gate, "ada", "agent"))
+    key_id = dm.api_keys.key_id_of(make_key(gate, "ada", "agent"))
     assert key_id
     assert gate.key_at_once(key_id) == gate.key(key_id)
     with closing(sqlite3.connect(world.store.path, isolation_level=None)) as writer:

@@ -14,22 +14,8 @@ from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.use_cases import classify, made
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteTriage, remote_triage
-from triage_cli.domain import (
-    SORTS,
-    Category,
-    Change,
-    ClassifyPlan,
-    Delivery,
-    Question,
-    Selection,
-    StatsQuery,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    ticket_record,
-    to_seconds,
-)
 from triage_cli.ports import Triage
 from triage_cli.service import ticket_lookup
 from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
@@ -63,15 +49,15 @@ def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         yield made
 
 
-def a_delivery(ticket: Ticket, destination: str, state: str) -> Delivery:
+def a_delivery(ticket: dm.Ticket, destination: str, state: str) -> dm.Delivery:
     name = f"msg_{ticket.external_id}_{destination}"
-    return Delivery(
+    return dm.Delivery(
         name, ticket.ticket_id, None, "Billing", destination, "r", "h", None, state, 1, 0.0, None, None, None, DAYS[0]
     )
 
 
 @pytest.fixture
-def four(world: World) -> list[Ticket]:
+def four(world: World) -> list[dm.Ticket]:
     """Tickets of which the even ones are sure and sent, and the odd ones wait for a person."""
     tickets = []
     for n in range(4):
@@ -83,38 +69,38 @@ def four(world: World) -> list[Ticket]:
         )  # fmt: skip
         sent = [("billing", "accepted"), ("archive", "superseded" if n else "accepted")]
         adds = () if n % 2 else tuple(a_delivery(ticket, *each) for each in sent)
-        assert world.store.save([Change(an_event(ticket), ticket, adds=adds)]) == [None]
+        assert world.store.save([dm.Change(an_event(ticket), ticket, adds=adds)]) == [None]
         tickets.append(ticket)
     return tickets
 
 
-def test_selections_are_the_same(make: Make, four: list[Ticket]) -> None:
+def test_selections_are_the_same(make: Make, four: list[dm.Ticket]) -> None:
     for selection, numbers in (
-        (Selection(until=DAYS[0]), [1, 0]),
-        (Selection(since=DAYS[1]), [3, 2]),
-        (Selection(sources=("zendesk",)), [1]),
-        (Selection(sources=("zendesk", "mail")), [3, 1]),
-        (Selection(destinations=("billing",)), [2, 0]),
-        (Selection(destinations=("archive",)), [0]),
-        (Selection(destinations=("archive", "nowhere", "billing")), [2, 0]),
-        (Selection(verdict=True), [0]),
-        (Selection(verdict=False), [3, 2, 1]),
-        (Selection(extras=("plan=gold",)), [2, 0]),
-        (Selection(extras=("plan=gold", "order=4711")), [2]),
-        (Selection(extras=("order=471",)), []),
-        (Selection(min_confidence=0.2), [3, 2]),
-        (Selection(max_confidence=0.1), [1, 0]),
-        (Selection(categories=("billing",)), [2, 0]),
-        (Selection(suggestions=("technical", "General")), [3]),
-        (Selection(categories=("Billing", "Technical"), limit=1), [2]),
-        (Selection(sort="confidence"), [0, 1, 2, 3]),
-        (Selection(sort="confidence:desc", limit=2), [3, 2]),
-        (Selection(sort="external_id:asc", verdict=False), [1, 2, 3]),
-        (Selection(sort="priority:desc"), [0, 3, 1, 2]),
-        (Selection(sort="category:desc"), [2, 0, 3, 1]),
-        (Selection(order="review"), [1, 3]),
-        (Selection(order="review", sources=("mail",)), [3]),
-        (Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
+        (dm.Selection(until=DAYS[0]), [1, 0]),
+        (dm.Selection(since=DAYS[1]), [3, 2]),
+        (dm.Selection(sources=("zendesk",)), [1]),
+        (dm.Selection(sources=("zendesk", "mail")), [3, 1]),
+        (dm.Selection(destinations=("billing",)), [2, 0]),
+        (dm.Selection(destinations=("archive",)), [0]),
+        (dm.Selection(destinations=("archive", "nowhere", "billing")), [2, 0]),
+        (dm.Selection(verdict=True), [0]),
+        (dm.Selection(verdict=False), [3, 2, 1]),
+        (dm.Selection(extras=("plan=gold",)), [2, 0]),
+        (dm.Selection(extras=("plan=gold", "order=4711")), [2]),
+        (dm.Selection(extras=("order=471",)), []),
+        (dm.Selection(min_confidence=0.2), [3, 2]),
+        (dm.Selection(max_confidence=0.1), [1, 0]),
+        (dm.Selection(categories=("billing",)), [2, 0]),
+        (dm.Selection(suggestions=("technical", "General")), [3]),
+        (dm.Selection(categories=("Billing", "Technical"), limit=1), [2]),
+        (dm.Selection(sort="confidence"), [0, 1, 2, 3]),
+        (dm.Selection(sort="confidence:desc", limit=2), [3, 2]),
+        (dm.Selection(sort="external_id:asc", verdict=False), [1, 2, 3]),
+        (dm.Selection(sort="priority:desc"), [0, 3, 1, 2]),
+        (dm.Selection(sort="category:desc"), [2, 0, 3, 1]),
+        (dm.Selection(order="review"), [1, 3]),
+        (dm.Selection(order="review", sources=("mail",)), [3]),
+        (dm.Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
     ):
         found = [ticket.external_id for ticket in make().find(selection)]
         assert found == [four[n].external_id for n in numbers], selection
@@ -123,23 +109,23 @@ def test_selections_are_the_same(make: Make, four: list[Ticket]) -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        Selection(after="\0"),
-        Selection(customer_id="C\0"),
-        Selection(classifier="\0fake"),
-        Selection(sources=("im\0port",)),
-        Selection(sources=("im\0port", "mail")),
-        Selection(categories=("\0", "Billing")),
-        Selection(destinations=("\0",)),
-        Selection(search="\0"),
+        dm.Selection(after="\0"),
+        dm.Selection(customer_id="C\0"),
+        dm.Selection(classifier="\0fake"),
+        dm.Selection(sources=("im\0port",)),
+        dm.Selection(sources=("im\0port", "mail")),
+        dm.Selection(categories=("\0", "Billing")),
+        dm.Selection(destinations=("\0",)),
+        dm.Selection(search="\0"),
     ],
 )
 def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
-    store: SqliteStore | PostgresStore, hostile: Selection
+    store: SqliteStore | PostgresStore, hostile: dm.Selection
 ) -> None:
     """No database may answer otherwise than the other: texts are stored with U+FFFD in the place of NUL."""
     odd = a_ticket("1", customer_id="C\ufffd", classifier="\ufffdfake", source="im\ufffdport", category="\ufffd")
     plain = a_ticket("2", category="Technical")
-    assert store.save([Change(an_event(ticket), ticket) for ticket in (odd, plain)]) == [None, None]
+    assert store.save([dm.Change(an_event(ticket), ticket) for ticket in (odd, plain)]) == [None, None]
     cleaned: dict[str, Any] = {
         name: value.replace("\0", "\ufffd")
         if isinstance(value, str)
@@ -148,7 +134,7 @@ def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
         if isinstance(value, str | tuple)
     }
     assert list(store.find(hostile)) == list(store.find(replace(hostile, **cleaned)))
-    assert store.stats_by(StatsQuery(hostile)) == store.stats_by(StatsQuery(replace(hostile, **cleaned)))
+    assert store.stats_by(dm.StatsQuery(hostile)) == store.stats_by(dm.StatsQuery(replace(hostile, **cleaned)))
 
 
 def test_a_record_says_when_a_ticket_was_stored_and_decided(make: Make, world: World) -> None:
@@ -158,26 +144,26 @@ def test_a_record_says_when_a_ticket_was_stored_and_decided(make: Make, world: W
     classify(world)
 
     def times() -> list[tuple[str | None, str | None]]:
-        records = [ticket_record(ticket) for ticket in make().find(Selection(sort="external_id"))]
+        records = [dm.ticket_record(ticket) for ticket in make().find(dm.Selection(sort="external_id"))]
         return [(record["stored_at"], record["decided_at"]) for record in records]
 
     (sure, decided), (unsure, undecided) = times()
     assert [sure, unsure] == [ticket.stored_at for ticket in tickets]
     answered = world.triage().history("0").classifications[-1].at
-    assert abs(to_seconds(decided or "") - to_seconds(answered)) < 1
+    assert abs(dm.to_seconds(decided or "") - dm.to_seconds(answered)) < 1
     assert undecided is None
-    list(world.triage().give_verdicts([VerdictDraft(n, f"{n}", "General") for n in range(2)]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(n, f"{n}", "General") for n in range(2)]))
     assert all((at or "") > (decided or "") for _, at in times())
 
 
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
-    make: Make, four: list[Ticket], monkeypatch: pytest.MonkeyPatch
+    make: Make, four: list[dm.Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 2)
     monkeypatch.setattr(remote_triage, "PAGE", 3)
-    for field in SORTS:
-        up = [ticket.ticket_id for ticket in make().find(Selection(sort=field))]
-        down = [ticket.ticket_id for ticket in make().find(Selection(sort=f"{field}:desc"))]
+    for field in dm.SORTS:
+        up = [ticket.ticket_id for ticket in make().find(dm.Selection(sort=field))]
+        down = [ticket.ticket_id for ticket in make().find(dm.Selection(sort=f"{field}:desc"))]
         assert sorted(up) == sorted(ticket.ticket_id for ticket in four)
         assert down == up[::-1]
 
@@ -191,18 +177,18 @@ def test_the_order_of_review_goes_on_after_the_least_sure(
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5
         ticket = a_ticket(f"T-{n}", subject=text, description=text, status="needs_review", confidence=confidence)
-        world.store.save([Change(an_event(ticket), ticket)])
-    assert [t.external_id for t in make().find(Selection(order="review"))] == ["T-2", "T-1", "T-4", "T-3", "T-0"]
+        world.store.save([dm.Change(an_event(ticket), ticket)])
+    assert [t.external_id for t in make().find(dm.Selection(order="review"))] == ["T-2", "T-1", "T-4", "T-3", "T-0"]
 
 
 def test_what_is_no_field_sorts_nothing(store: SqliteStore | PostgresStore) -> None:
     with pytest.raises(ValueError, match="drop table"):
-        list(store.find(Selection(sort="drop table tickets")))
+        list(store.find(dm.Selection(sort="drop table tickets")))
 
 
-def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
+def test_counts_come_in_groups(make: Make, four: list[dm.Ticket]) -> None:
     def counts(*by: str, **times: Any) -> list[tuple[Any, ...]]:
-        found = make().stats_by(StatsQuery(Selection(**times), by))
+        found = make().stats_by(dm.StatsQuery(dm.Selection(**times), by))
         return [(*group.keys.values(), *group[1:]) for group in found]
 
     assert len(four) == 4
@@ -227,10 +213,10 @@ def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
 
 @pytest.mark.parametrize("place", ["local", "remote"])
 def test_a_former_value_finds_what_its_present_name_does(world: World, tmp_path: Path, place: str) -> None:
-    list(world.triage().create(TicketDraft(n, n, "s", "d", external_id=f"A-{n}") for n in range(2)))
-    world.further = (Question("urgency", (Category("now"), Category("later"))),)
-    list(world.triage().give_verdicts([VerdictDraft(0, "A-0", "now", question="urgency")]))
-    world.further = (Question("urgency", (Category("soon", was=("now", "at once")), Category("later"))),)
+    list(world.triage().create(dm.TicketDraft(n, n, "s", "d", external_id=f"A-{n}") for n in range(2)))
+    world.further = (dm.Question("urgency", (dm.Category("now"), dm.Category("later"))),)
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, "A-0", "now", question="urgency")]))
+    world.further = (dm.Question("urgency", (dm.Category("soon", was=("now", "at once")), dm.Category("later"))),)
     with ExitStack() as stack:
         triage: Triage = world.triage()
         if place == "remote":
@@ -239,18 +225,18 @@ def test_a_former_value_finds_what_its_present_name_does(world: World, tmp_path:
             stack.callback(triage.close)
         for _ in range(2):  # before the rename is carried out, and after it
             for value, found in (("now", ["A-0"]), ("soon", ["A-0"]), ("SOON", ["A-0"]), ("later", []), ("", ["A-1"])):
-                where = Selection(answers=(f"urgency={value}",))
+                where = dm.Selection(answers=(f"urgency={value}",))
                 assert [t.external_id for t in triage.find(where)] == found, value
-                assert sum(group.tickets for group in triage.stats_by(StatsQuery(where))) == len(found)
-            list(world.triage().give_verdicts([VerdictDraft(0, "A-1", "Billing")]))  # which carries it out
+                assert sum(group.tickets for group in triage.stats_by(dm.StatsQuery(where))) == len(found)
+            list(world.triage().give_verdicts([dm.VerdictDraft(0, "A-1", "Billing")]))  # which carries it out
 
 
 def test_a_week_begins_on_monday(make: Make, world: World) -> None:
     days = ("2026-03-01", "2026-03-02", "2026-03-08", "2026-03-09")  # Sunday, Monday, Sunday, Monday
     for day in days:
         ticket = a_ticket(day, stored_at=f"{day}T23:59:59.999Z")
-        world.store.save([Change(an_event(ticket), ticket)])
-    found = make().stats_by(StatsQuery(Selection(), ("week",)))
+        world.store.save([dm.Change(an_event(ticket), ticket)])
+    found = make().stats_by(dm.StatsQuery(dm.Selection(), ("week",)))
     assert [(group.keys["week"], group.tickets) for group in found] == [
         ("2026-02-23", 1), ("2026-03-02", 2), ("2026-03-09", 1),
     ]  # fmt: skip
@@ -259,18 +245,18 @@ def test_a_week_begins_on_monday(make: Make, world: World) -> None:
 def test_who_decided_and_how_often_people_overruled_the_machine(make: Make, world: World) -> None:
     answers = {"a": 0.9, "b": 0.9, "c": 0.3, "d": 0.9}
     world.classifier = FakeClassifier(lambda ticket: ("Billing", answers[ticket.text]))
-    list(world.triage().create([TicketDraft(n, n + 2, text, external_id=text) for n, text in enumerate(answers)]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().create([dm.TicketDraft(n, n + 2, text, external_id=text) for n, text in enumerate(answers)]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     assert make().overruled(None, None) == []
     verdicts = {"a": "Technical", "b": "Billing", "c": "General"}
-    list(world.triage("ada").give_verdicts([VerdictDraft(n, *each) for n, each in enumerate(verdicts.items())]))
+    list(world.triage("ada").give_verdicts([dm.VerdictDraft(n, *each) for n, each in enumerate(verdicts.items())]))
     (found,) = make().overruled(None, None)
     assert found[1:5] == ("Billing", 2, 1, 0.5), "an unsure answer is a guess, which is not overruled"
     assert (found.low, found.high) == pytest.approx((0.0945, 0.9055), abs=1e-4)
     assert date.fromisoformat(found.week).weekday() == 0
     assert make().overruled("2999-01-01T00:00:00.000Z", None) == []
     assert make().overruled(None, "2001-01-01T00:00:00.000Z") == []
-    list(world.triage("ada").give_verdicts([VerdictDraft(0, "a", "Billing"), VerdictDraft(1, "b", None)]))
+    list(world.triage("ada").give_verdicts([dm.VerdictDraft(0, "a", "Billing"), dm.VerdictDraft(1, "b", None)]))
     assert [each[1:5] for each in make().overruled(None, None)] == [("Billing", 1, 0, 0.0)]
-    groups = make().stats_by(StatsQuery(Selection(), ("actor",)))
+    groups = make().stats_by(dm.StatsQuery(dm.Selection(), ("actor",)))
     assert {group.keys["actor"]: group.tickets for group in groups} == {"ada": 2, "test": 2}

@@ -29,20 +29,9 @@ from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from tests.support.records import replace
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, Promise, build
 from triage_cli.config import ClassifierSpec, Price
-from triage_cli.domain import (
-    CATEGORY,
-    BudgetError,
-    Category,
-    ConfigError,
-    ExitCode,
-    Levels,
-    RefusedError,
-    TriageError,
-    UnavailableError,
-    UsageError,
-)
 from triage_cli.runtime import Network, StopControl
 
 
@@ -677,8 +666,8 @@ def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
 def test_a_server_that_stays_broken_ends_the_run_and_the_rest_stays_new() -> None:
     with running_llm_server(always(failing(500, "oops"))) as server:
         outcomes, error = asked(opened(server, workers=4, max_retries=5), 100)
-    assert isinstance(error, UnavailableError)
-    assert error.exit_code == ExitCode.UNAVAILABLE
+    assert isinstance(error, dm.UnavailableError)
+    assert error.exit_code == dm.ExitCode.UNAVAILABLE
     assert len(server.asked) < 30
     assert len(outcomes) < 10
 
@@ -686,17 +675,32 @@ def test_a_server_that_stays_broken_ends_the_run_and_the_rest_stays_new() -> Non
 # --- what ends a run
 
 
-ENDING: dict[str, tuple[Step, type[TriageError], ExitCode, str]] = {
-    "a wrong key": (failing(401, f"Incorrect API key provided: {KEY}"), RefusedError, ExitCode.REFUSED, "KEY"),
-    "a key that may not": (failing(403, "no access"), RefusedError, ExitCode.REFUSED, "KEY"),
-    "no quota": (failing(429, "You exceeded", code="insufficient_quota"), RefusedError, ExitCode.REFUSED, "quota"),
-    "no credit": (failing(400, "Your credit balance is too low"), RefusedError, ExitCode.REFUSED, "quota"),
-    "no such model": (failing(404, "no", code="model_not_found"), ConfigError, ExitCode.USAGE, '"m"'),
-    "a model of another": (failing(400, "The model `m` does not exist"), ConfigError, ExitCode.USAGE, '"m"'),
-    "a page with 200": (Step("<!doctype html><p>Hello", kind="text/html"), ConfigError, ExitCode.USAGE, "web page"),
-    "a page with 404": (Step("<html>nothing", 404, kind="text/html"), ConfigError, ExitCode.USAGE, "web page"),
-    "a proxy's login": (Step("<html>log in", 403, kind="text/html"), RefusedError, ExitCode.REFUSED, "web page"),
-    "an hour's pause": (failing(429, "later", retry_after="3600"), UnavailableError, ExitCode.UNAVAILABLE, "max-wait"),
+ENDING: dict[str, tuple[Step, type[dm.TriageError], dm.ExitCode, str]] = {
+    "a wrong key": (failing(401, f"Incorrect API key provided: {KEY}"), dm.RefusedError, dm.ExitCode.REFUSED, "KEY"),
+    "a key that may not": (failing(403, "no access"), dm.RefusedError, dm.ExitCode.REFUSED, "KEY"),
+    "no quota": (
+        failing(429, "You exceeded", code="insufficient_quota"),
+        dm.RefusedError,
+        dm.ExitCode.REFUSED,
+        "quota",
+    ),
+    "no credit": (failing(400, "Your credit balance is too low"), dm.RefusedError, dm.ExitCode.REFUSED, "quota"),
+    "no such model": (failing(404, "no", code="model_not_found"), dm.ConfigError, dm.ExitCode.USAGE, '"m"'),
+    "a model of another": (failing(400, "The model `m` does not exist"), dm.ConfigError, dm.ExitCode.USAGE, '"m"'),
+    "a page with 200": (
+        Step("<!doctype html><p>Hello", kind="text/html"),
+        dm.ConfigError,
+        dm.ExitCode.USAGE,
+        "web page",
+    ),
+    "a page with 404": (Step("<html>nothing", 404, kind="text/html"), dm.ConfigError, dm.ExitCode.USAGE, "web page"),
+    "a proxy's login": (Step("<html>log in", 403, kind="text/html"), dm.RefusedError, dm.ExitCode.REFUSED, "web page"),
+    "an hour's pause": (
+        failing(429, "later", retry_after="3600"),
+        dm.UnavailableError,
+        dm.ExitCode.UNAVAILABLE,
+        "max-wait",
+    ),
 }
 
 
@@ -729,8 +733,8 @@ def test_a_web_page_among_good_answers_is_a_failure_like_any_other() -> None:
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 6
     with running_llm_server(lambda n, one: page(n, one) if n > 2 else good(n, one)) as server:
         outcomes, error = asked(opened(server, workers=1, max_retries=2), 50)
-    assert isinstance(error, UnavailableError)
-    assert (error.exit_code, "web page" in error.sentence()) == (ExitCode.UNAVAILABLE, True)
+    assert isinstance(error, dm.UnavailableError)
+    assert (error.exit_code, "web page" in error.sentence()) == (dm.ExitCode.UNAVAILABLE, True)
     assert len(server.asked) < 30
 
 
@@ -751,7 +755,7 @@ def test_what_was_in_flight_at_the_end_is_kept() -> None:
     with running_llm_server(script) as server:
         unlocked(server)
         outcomes, error = asked(opened(server, workers=4), 50)
-    assert isinstance(error, RefusedError)
+    assert isinstance(error, dm.RefusedError)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
     assert len(server.asked) == 4
 
@@ -765,7 +769,7 @@ def test_nobody_there_is_unavailable() -> None:
     with reserve_port() as reserved:
         url = f"http://127.0.0.1:{number_of(reserved)}/v1"
         outcomes, error = asked(opened(url, workers=2, max_retries=2), 5)
-    assert isinstance(error, UnavailableError)
+    assert isinstance(error, dm.UnavailableError)
     assert "base_url" in error.hint
     assert outcomes == []
 
@@ -773,7 +777,7 @@ def test_nobody_there_is_unavailable() -> None:
 def test_a_server_that_takes_no_request_at_all_ends_the_run() -> None:
     with running_llm_server(always(failing(400, "bad request"))) as server:
         outcomes, error = asked(opened(server, workers=2), 50)
-    assert isinstance(error, ConfigError)
+    assert isinstance(error, dm.ConfigError)
     assert [s.error for s in steps(outcomes)].count("rejected") == len(outcomes) <= 11
     assert len(server.asked) <= 12
 
@@ -822,8 +826,8 @@ def test_a_pause_does_not_outlast_a_stop() -> None:
 def test_no_call_passes_the_limit() -> None:
     with running_llm_server() as server:
         outcomes, error = asked(opened(server, workers=4, price=PRICE), 100, budget := a_budget(20.0))
-    assert isinstance(error, BudgetError)
-    assert error.exit_code == ExitCode.BUDGET
+    assert isinstance(error, dm.BudgetError)
+    assert error.exit_code == dm.ExitCode.BUDGET
     assert budget.spent == pytest.approx(0.2 * len(outcomes))
     assert len(outcomes) == len(server.asked) > 30
     assert budget.spent <= 20
@@ -838,7 +842,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
             classifier = opened(server, workers=workers, price=PRICE)
             worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
             outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
-        assert isinstance(error, BudgetError)
+        assert isinstance(error, dm.BudgetError)
         assert budget.limits.limit == 2 * worst
         assert 2 * worst - 0.2 < budget.spent + worst, "until a worst case has no more room"
         spent.append((len(outcomes), round(budget.spent, 2)))
@@ -848,7 +852,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
 def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
     with running_llm_server() as server:
         _, error = asked(opened(server), 3, a_budget(1.0))
-    assert isinstance(error, ConfigError)
+    assert isinstance(error, dm.ConfigError)
     assert "price" in error.hint
     assert server.asked == []
 
@@ -902,7 +906,7 @@ def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
         classifier = opened(server, workers=4, max_retries=9, price=replace(PRICE, cache_write=None))
         worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
         outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
-    assert isinstance(error, BudgetError)
+    assert isinstance(error, dm.BudgetError)
     assert outcomes == []
     assert len(server.asked) == 2
     assert budget.spent == pytest.approx(2 * worst)
@@ -915,7 +919,7 @@ def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -
         classifier = opened(server, workers=1, price=PRICE)
         worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
         outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
-    assert isinstance(error, BudgetError)
+    assert isinstance(error, dm.BudgetError)
     assert [s.error for s in steps(outcomes)] == ["not_json"]
     assert len(server.asked) == 1
 
@@ -936,27 +940,27 @@ def test_a_question_that_something_inside_cancels_ends_the_run(monkeypatch: pyte
 def test_a_missing_key_names_the_variable() -> None:
     spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
     for env in ({}, {"MY_KEY": " "}):
-        with pytest.raises(RefusedError, match="MY_KEY"):
+        with pytest.raises(dm.RefusedError, match="MY_KEY"):
             build(spec, CATEGORIES, env=env, actor="a", run_id=None, network=ONLINE)
 
 
 def test_a_key_that_cannot_be_sent_is_not_shown() -> None:
     spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(dm.RefusedError) as caught:
         build(spec, CATEGORIES, env={"MY_KEY": f"{KEY}\nx"}, actor="a", run_id=None, network=ONLINE)
     assert KEY not in caught.value.sentence()
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_offline_opens_nothing(kind: str) -> None:
-    with pytest.raises(UsageError, match="gpt"):
+    with pytest.raises(dm.UsageError, match="gpt"):
         opened("http://127.0.0.1:9/v1", kind, network=Network(offline=True))
 
 
 def test_a_decision_has_at_most_255_choices() -> None:
-    many = [Category(f"c{n}") for n in range(255)]
+    many = [dm.Category(f"c{n}") for n in range(255)]
     spec = ClassifierSpec("d", "decision", model="m")
-    with pytest.raises(ConfigError, match="254"):
+    with pytest.raises(dm.ConfigError, match="254"):
         build(spec, many, env={}, actor="a", run_id=None, network=ONLINE)
 
 
@@ -982,7 +986,7 @@ def test_no_key_and_no_ticket_in_any_log_or_traceback(
             try:
                 for chunk in classifier.classify([tickets(2)], a_budget()):
                     messages += [repr(o.error) for o in chunk]
-            except TriageError:
+            except dm.TriageError:
                 messages.append(traceback.format_exc())
     output = caplog.text + "".join(capfd.readouterr()) + "".join(messages)
     assert KEY not in output
@@ -997,7 +1001,7 @@ def _levels() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-NESTED = (Category("Billing"), Category("Billing/Refund", parent="Billing"), Category("Technical"))
+NESTED = (dm.Category("Billing"), dm.Category("Billing/Refund", parent="Billing"), dm.Category("Technical"))
 
 
 @pytest.mark.parametrize(
@@ -1018,7 +1022,7 @@ def test_where_no_child_is_sure_a_ticket_is_sure_at_the_parent(
     (outcome,), _ = asked(classifier)
     assert outcome.value is not None
     (step,) = outcome.value.steps
-    assert (step.category, step.confidence, Levels.of(NESTED).below(step)) == expected
+    assert (step.category, step.confidence, dm.Levels.of(NESTED).below(step)) == expected
     assert outcome.value.sure is step.is_sure is (least < 0.9)
     again = opened(server, "decision", categories=NESTED, min_confidence=0.7).rejudged(step, "")
     assert (again.category, again.confidence) == ("Billing", 0.8)
@@ -1029,9 +1033,9 @@ def test_without_probabilities_a_parent_has_its_child_s_confidence(serve: Callab
     (outcome,), _ = asked(classifier)
     assert outcome.value is not None
     (step,) = outcome.value.steps
-    assert Levels.of(NESTED).steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
-    bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.6, "Billing/Refund": 0.9}, Levels.of(NESTED))})
+    assert dm.Levels.of(NESTED).steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
+    bounded = Bounded(classifier, {dm.CATEGORY: Promise({"Billing": 0.6, "Billing/Refund": 0.9}, dm.Levels.of(NESTED))})
     settled = bounded.changed(outcome.value)
-    assert (settled.steps[-1].category, settled.sure, Levels.of(NESTED).below(settled.steps[-1])) == (
+    assert (settled.steps[-1].category, settled.sure, dm.Levels.of(NESTED).below(settled.steps[-1])) == (
         "Billing", True, "Billing/Refund",
     )  # fmt: skip

@@ -13,8 +13,8 @@ from tests.support.api_server import running_server
 from tests.support.mails import REPLY, mail, mbox
 from tests.support.online import ONLINE
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteTriage
-from triage_cli.domain import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft, from_json, threads
 from triage_cli.ports import Triage
 from triage_cli.readers import RawMail, mail_drafts, open_table
 
@@ -35,33 +35,33 @@ def triage(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iter
         remote.close()
 
 
-def stored(triage: Triage, *mails: bytes) -> list[Outcome[Ticket]]:
+def stored(triage: Triage, *mails: bytes) -> list[dm.Outcome[dm.Ticket]]:
     return list(triage.create(open_table(io.BytesIO(mbox(*mails)), "box").rows))
 
 
-def actions(outcomes: list[Outcome[Ticket]]) -> list[str]:
+def actions(outcomes: list[dm.Outcome[dm.Ticket]]) -> list[str]:
     return [outcome.action.value for outcome in outcomes]
 
 
-def tickets(triage: Triage) -> dict[str | None, Ticket]:
-    return {ticket.external_id: ticket for ticket in triage.find(Selection())}
+def tickets(triage: Triage) -> dict[str | None, dm.Ticket]:
+    return {ticket.external_id: ticket for ticket in triage.find(dm.Selection())}
 
 
-def thread(ticket: Ticket) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = from_json(ticket.extra).get("thread", [])
+def thread(ticket: dm.Ticket) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = dm.from_json(ticket.extra).get("thread", [])
     return found
 
 
 @pytest.mark.parametrize("planted", [[{"message_id": []}], [7], {"message_id": "2@x"}])
 def test_a_thread_that_an_import_has_made_up_stops_no_mail(triage: Triage, planted: object) -> None:
-    row = TicketDraft(0, 1, "A matter", "made up", external_id="1@x", source="mail", extra={"thread": planted})
+    row = dm.TicketDraft(0, 1, "A matter", "made up", external_id="1@x", source="mail", extra={"thread": planted})
     list(triage.create([row]))
     assert actions(stored(triage, SECOND)) == ["updated"]
     assert thread(tickets(triage)["1@x"])[-1]["message_id"] == "2@x"
 
 
 def test_a_mail_cannot_choose_a_ticket_by_the_id_that_triage_gave_it(triage: Triage) -> None:
-    (made,) = triage.create([TicketDraft(subject="Refund", external_id="A-1")])
+    (made,) = triage.create([dm.TicketDraft(subject="Refund", external_id="A-1")])
     assert made.value is not None
     assert actions(stored(triage, mail("Mine", name="8@x", after=[made.value.ticket_id]))) == ["created"]
     assert tickets(triage)["A-1"] == made.value
@@ -106,9 +106,9 @@ def test_the_first_mail_may_never_come(triage: Triage) -> None:
 
 def test_a_reply_to_a_decided_ticket_is_no_new_question(triage: Triage, world: World) -> None:
     stored(triage, FIRST)
-    list(triage.classify(Selection(), ClassifyPlan()))
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
     stored(triage, SECOND)
-    assert list(triage.classify(Selection(), ClassifyPlan())) == []
+    assert list(triage.classify(dm.Selection(), dm.ClassifyPlan())) == []
     assert len(world.classifier.asked) == 1
     assert tickets(triage)["1@x"].category == "Billing"
 
@@ -117,9 +117,9 @@ def test_a_first_mail_that_comes_late_is_asked_about_unless_a_person_has_decided
     for verdict in (False, True):
         names = [f"{n}{verdict}@x" for n in (1, 2)]
         stored(triage, mail("answer", name=names[1], after=[names[0]]))
-        list(triage.classify(Selection(), ClassifyPlan()))
+        list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
         if verdict:
-            list(triage.give_verdicts([VerdictDraft(0, names[0], "General")]))
+            list(triage.give_verdicts([dm.VerdictDraft(0, names[0], "General")]))
         stored(triage, mail("question", name=names[0]))
         ticket = tickets(triage)[names[0]]
         assert (ticket.description, ticket.status) == ("question", "classified" if verdict else "new")
@@ -132,7 +132,7 @@ def test_another_mail_under_a_known_id_is_rejected_and_said(triage: Triage) -> N
         assert outcome.error is not None
         assert re.fullmatch(r"line 1: the Message-ID .@x is that of another mail", outcome.error.message)
     (draft,) = mail_drafts([RawMail("UID 7", 0, mail("x", name="1@x", sender="eve@x.example"))], "mail")
-    assert isinstance(draft, TicketDraft)
+    assert isinstance(draft, dm.TicketDraft)
     (outcome,) = triage.create([draft])
     assert outcome.error is not None
     assert outcome.error.message == "the mail 1@x: the Message-ID 1@x is that of another mail"
@@ -147,7 +147,7 @@ def test_many_mails_of_one_thread_in_one_mailbox(triage: Triage) -> None:
 
 
 def test_a_thread_that_is_full_takes_no_more(triage: Triage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "LONGEST_THREAD", 20_000)
+    monkeypatch.setattr(dm.threads, "LONGEST_THREAD", 20_000)
     part = "a line of a long text\n" * 500
     outcomes = stored(triage, *[mail(part, name=f"{n}@x", after=["0@x"] if n else ()) for n in range(4)])
     assert actions(outcomes) == ["created", "updated", "rejected", "rejected"]
@@ -168,7 +168,7 @@ def test_a_mail_of_a_forgotten_person_brings_nothing_back(world: World) -> None:
     stored(triage, FIRST, SECOND)
     list(triage.forget("ann@x.example"))
     assert set(actions(stored(triage, FIRST, SECOND, THIRD))) == {"unchanged"}
-    assert all(ticket.extra == "{}" and ticket.description is None for ticket in triage.find(Selection()))
+    assert all(ticket.extra == "{}" and ticket.description is None for ticket in triage.find(dm.Selection()))
 
 
 def test_the_story_of_a_mail_says_what_was_left_out(triage: Triage) -> None:

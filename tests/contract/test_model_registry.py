@@ -6,25 +6,12 @@ import pytest
 
 from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Calibration,
-    ClassifyPlan,
-    Event,
-    EventQuery,
-    Labelled,
-    Lease,
-    ModelVersion,
-    Run,
-    Selection,
-    TicketDraft,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 from triage_cli.stores import SqlModelRegistry
 
-EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
-VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
+EVENT = dm.Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
+VERSION = dm.ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
 
 
 def test_versions_count_up_and_one_is_active(store: Store) -> None:
@@ -74,7 +61,7 @@ def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(st
         added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
     assert sorted(v.version for v in added if v) == [1]
     assert shelf.add_version(replace(VERSION, based_on=2), EVENT) is None
-    assert [event.action for event in store.log.events(EventQuery())] == ["learned"]
+    assert [event.action for event in store.log.events(dm.EventQuery())] == ["learned"]
 
 
 def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
@@ -89,7 +76,7 @@ def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Sto
 
 def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> None:
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
-    one = Calibration("f", "gpt", "[[0.5,0.4]]", "isotonic", 50, 0.1, 0.02, "2026-01-01T00:00:00Z")
+    one = dm.Calibration("f", "gpt", "[[0.5,0.4]]", "isotonic", 50, 0.1, 0.02, "2026-01-01T00:00:00Z")
     shelf.keep_calibration(one, EVENT)
     shelf.keep_calibration(replace(one, n=60), EVENT)
     assert shelf.calibration("f") == replace(one, n=60)
@@ -99,25 +86,25 @@ def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> Non
 
 def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     shelf = SqlModelRegistry(world.store)
-    run = world.store.runs.begin(Run(ids.new_id(), "eval", "ann", "eval", times.now()))
-    draft = TicketDraft(subject="hello", external_id="X-1")
+    run = world.store.runs.begin(dm.Run(dm.ids.new_id(), "eval", "ann", "eval", dm.times.now()))
+    draft = dm.TicketDraft(subject="hello", external_id="X-1")
     (created,) = world.triage().create([draft])
     assert created.value is not None
     step = FakeClassifier()._one(0, created.value).value
     assert step is not None
     answer = replace(step.steps[0], cost=0.5, confidence_source="said")
-    shelf.keep_trials([answer, answer], Lease(run.run_id, spent=0.5, reserved=0.0))
+    shelf.keep_trials([answer, answer], dm.Lease(run.run_id, spent=0.5, reserved=0.0))
     kept = shelf.trials([answer.answer_key, "other"])[answer.answer_key]
     assert (kept.category, kept.confidence, kept.cost, kept.reason) == ("Billing", 0.9, 0.5, None)
     assert kept.classification_id == answer.classification_id
-    again = replace(answer, classification_id=ids.new_id(), category="General")
-    shelf.keep_trials([again], Lease(run.run_id, spent=1.0, reserved=0.0))
+    again = replace(answer, classification_id=dm.ids.new_id(), category="General")
+    shelf.keep_trials([again], dm.Lease(run.run_id, spent=1.0, reserved=0.0))
     kept = shelf.trials([answer.answer_key])[answer.answer_key]
     assert (kept.category, kept.classification_id) == ("General", again.classification_id), "it was asked for again"
 
 
 def test_texts_without_a_verdict_are_the_same_each_time(world: World) -> None:
-    drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(6)]
+    drafts = [dm.TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(6)]
     list(world.triage().create([replace(drafts[0], verdict="General"), *drafts[1:]]))
     shelf = SqlModelRegistry(world.store)
     texts = shelf.unlabelled(10)
@@ -128,11 +115,11 @@ def test_texts_without_a_verdict_are_the_same_each_time(world: World) -> None:
 
 def test_texts_of_verdicts_and_what_machines_said_of_them(world: World) -> None:
     triage = world.triage()
-    drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(3)]
+    drafts = [dm.TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(3)]
     list(triage.create(drafts))
-    list(triage.classify(Selection(), ClassifyPlan()))
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
     list(triage.create([replace(draft, verdict="General") for draft in drafts[:2]]))
     shelf = SqlModelRegistry(world.store)
     labelled = list(shelf.labelled())
-    assert [row[:2] for row in labelled] == [Labelled(f"t{n}\nmore", "General")[:2] for n in range(2)]
+    assert [row[:2] for row in labelled] == [dm.Labelled(f"t{n}\nmore", "General")[:2] for n in range(2)]
     assert shelf.opinions() == {row.ticket_id: {"fake": ("Billing", 0.9)} for row in labelled}

@@ -9,21 +9,7 @@ import pytest
 from tests.support.records import replace
 from tests.support.use_cases import a_draft, answering, classify, create, log_is_whole, now, route, run, to_file
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.domain import (
-    Answer,
-    ClassifyPlan,
-    Outcome,
-    ReclassifyPlan,
-    RefusedError,
-    Rule,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    folded_digest,
-    short,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import LocalTriage, RunContext
 from triage_cli.service import ask_classifier as answers
@@ -35,29 +21,29 @@ AGAIN = {"subject": "DISK ALARM", "description": "<p>on host 3, volume nearly fu
 OTHER = {"subject": "Printer broken", "description": "It prints blank pages since yesterday"}
 
 
-def stored(world: World, *drafts: TicketDraft) -> list[Ticket]:
+def stored(world: World, *drafts: dm.TicketDraft) -> list[dm.Ticket]:
     return [o.value for o in create(world, drafts) if o.value]
 
 
-def decide(world: World, ticket: Ticket, category: str | None, actor: str = "ada") -> None:
-    list(world.triage(actor).give_verdicts([VerdictDraft(0, ticket.ticket_id, category)]))
+def decide(world: World, ticket: dm.Ticket, category: str | None, actor: str = "ada") -> None:
+    list(world.triage(actor).give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, category)]))
 
 
-def decided(world: World, category: str = "Technical", **fields: str) -> Ticket:
+def decided(world: World, category: str = "Technical", **fields: str) -> dm.Ticket:
     """Store a ticket about which a person decides."""
     (ticket,) = stored(world, a_draft(0, "V-1", **(fields or ALARM)))
     decide(world, ticket, category)
     return ticket
 
 
-def follower(world: World, name: str = "F-1", **fields: str) -> Ticket:
+def follower(world: World, name: str = "F-1", **fields: str) -> dm.Ticket:
     (ticket,) = stored(world, a_draft(1, name, **(fields or AGAIN)))
     classify(world)
     return now(world, ticket)
 
 
 def test_the_next_ticket_with_the_same_text_gets_the_verdict_and_nobody_is_asked(world: World) -> None:
-    name = short(decided(world).ticket_id)
+    name = dm.short(decided(world).ticket_id)
     ticket = follower(world)
     assert (ticket.status, ticket.category, ticket.confidence) == ("classified", "Technical", None)
     assert (ticket.confidence_source, ticket.classifier, ticket.verdict) == ("precedent", "precedent", 0)
@@ -70,7 +56,7 @@ def test_the_next_ticket_with_the_same_text_gets_the_verdict_and_nobody_is_asked
 
 def test_it_meets_what_a_rule_demands_as_a_verdict_does(world: World, tmp_path: Path) -> None:
     delivered = to_file(world, tmp_path)
-    world.rules = (Rule("sure", ("box",), min_confidence=0.99),)
+    world.rules = (dm.Rule("sure", ("box",), min_confidence=0.99),)
     decided(world)
     follower(world)
     route(world)
@@ -91,14 +77,14 @@ def test_what_has_no_precedent(world: World) -> None:
     "text", ["Hello", "please help me", "12 34 56", "Guten Tag, bitte helfen", "こん", "the order 12", ""]
 )
 def test_a_text_that_says_too_little_has_no_digest(text: str) -> None:
-    assert folded_digest(text) == ""
+    assert dm.folded_digest(text) == ""
 
 
 def test_spellings_share_a_digest_and_other_words_do_not() -> None:
     spellings = ["Printer prints blank pages", "blank PAGES; prints printer!", "<b>Printer</b> prints blank pages"]
-    assert len({folded_digest(text) for text in spellings}) == 1
-    assert folded_digest("Printer prints no pages") != folded_digest("Printer prints blank pages")
-    assert folded_digest("請求書の金額が間違っています") != ""
+    assert len({dm.folded_digest(text) for text in spellings}) == 1
+    assert dm.folded_digest("Printer prints no pages") != dm.folded_digest("Printer prints blank pages")
+    assert dm.folded_digest("請求書の金額が間違っています") != ""
 
 
 @pytest.mark.parametrize(
@@ -115,7 +101,7 @@ def test_spellings_share_a_digest_and_other_words_do_not() -> None:
 )
 def test_only_what_is_a_tag_is_no_part_of_a_text(markup: str, is_read: bool) -> None:
     text = "Printer prints blank pages"
-    assert (folded_digest(f"{text} {markup}") != folded_digest(text)) is is_read
+    assert (dm.folded_digest(f"{text} {markup}") != dm.folded_digest(text)) is is_read
 
 
 def test_a_persons_own_verdict_is_never_overruled(world: World) -> None:
@@ -139,7 +125,7 @@ def test_two_people_who_disagree_end_it(world: World) -> None:
     assert follower(world, "F-2").confidence_source == "precedent"
 
 
-def why(world: World, ticket: Ticket) -> Iterable[str]:
+def why(world: World, ticket: dm.Ticket) -> Iterable[str]:
     return world.triage().why(ticket.ticket_id).why
 
 
@@ -165,7 +151,7 @@ def test_followers_of_a_precedent_that_ends_are_asked_and_nothing_is_sent_twice(
         assert not any("V-1" in str(row) for row in world.store.database.read("select reason from classifications"))
     classify(world)
     route(world)
-    followers = [t for t in world.store.find(Selection()) if (t.external_id or "").startswith("F-")]
+    followers = [t for t in world.store.find(dm.Selection()) if (t.external_id or "").startswith("F-")]
     expected = "precedent" if end == "changed" else "model"
     assert {t.confidence_source for t in followers} == {expected}
     sent = [(line["ticket"]["external_id"], line["ticket"]["category"]) for line in delivered()]
@@ -195,7 +181,7 @@ def test_force_asks_and_a_second_run_leaves_a_follower_alone(world: World) -> No
     assert (outcome.action, world.classifier.asked) == ("unchanged", [])
     world.classifier.fingerprint = "another-model"
     assert [o.action for o in classify(world, ticket)] == ["unchanged"]
-    classify(world, ticket, plan=ClassifyPlan(force=True))
+    classify(world, ticket, plan=dm.ClassifyPlan(force=True))
     assert now(world, ticket).confidence_source == "model"
     assert any("A person decided the same text (V-1: Technical)" in line for line in why(world, ticket))
     classify(world, ticket)
@@ -207,7 +193,7 @@ def test_reclassify_keeps_followers_and_finds_those_that_came_before(world: Worl
     assert before.category == "Billing"
     decided(world)
     ticket = follower(world, "F-1")
-    flips = list(world.triage().reclassify(Selection(), ReclassifyPlan(apply=True)))
+    flips = list(world.triage().reclassify(dm.Selection(), dm.ReclassifyPlan(apply=True)))
     assert sorted(o.action for o in flips) == ["flipped", "locked", "locked"]
     assert now(world, before).category == now(world, ticket).category == "Technical"
 
@@ -220,7 +206,7 @@ def test_a_category_that_is_gone_decides_nothing(world: World) -> None:
 
 def test_an_imported_verdict_is_one_and_an_agents_suggestion_is_none(world: World) -> None:
     (precedent,) = stored(world, a_draft(0, "V-1", verdict="Technical", **ALARM))
-    assert follower(world).reason == f"same text as {short(precedent.ticket_id)}, which a person decided"
+    assert follower(world).reason == f"same text as {dm.short(precedent.ticket_id)}, which a person decided"
 
 
 def test_clearing_a_followers_own_verdict_has_the_precedent_looked_up_again(world: World) -> None:
@@ -256,7 +242,7 @@ def test_the_name_of_a_forgotten_ticket_is_in_no_row_of_another(world: World, be
     tables = ("tickets", "classifications", "events", "runs", "deliveries", "precedents", "batches")
     rows = repr([world.store.database.read(f"select * from {table}") for table in tables])
     assert "V-1" not in rows
-    name = short(precedent.ticket_id)
+    name = dm.short(precedent.ticket_id)
     assert any(f"same text as {name}, which ada decided" in sentence for sentence in why(world, ticket))
 
 
@@ -264,7 +250,7 @@ def test_a_database_of_an_earlier_release_names_precedents_by_their_own_ids(worl
     precedent = decided(world)
     ticket = follower(world)
     reason = now(world, ticket).reason or ""
-    old_reason = reason.replace(short(precedent.ticket_id), "V-1")
+    old_reason = reason.replace(dm.short(precedent.ticket_id), "V-1")
 
     def migrate(db: Db) -> None:
         for table in ("tickets", "classifications"):
@@ -293,7 +279,7 @@ def test_a_database_of_an_earlier_release_gets_its_precedents(world: World) -> N
             db.execute(statement)
 
     world.store.database.write(migrate)
-    digest = folded_digest(precedent.text)
+    digest = dm.folded_digest(precedent.text)
     assert [text.ticket_id for text in world.store.precedents.of_texts([digest], "category")] == [precedent.ticket_id]
     assert follower(world).confidence_source == "precedent"
 
@@ -303,7 +289,7 @@ def test_a_batch_gets_no_question_that_a_person_has_answered(world: World) -> No
     precedent = decided(world)
     again = [replace(precedent, ticket_id=f"{n}", verdict=0, status="new") for n in range(2)]
     recorder = world.services().recorder(
-        RunContext(world.store, Run("", "classify", "ada", "", ""), StopControl()), ClassifyPlan(batch=True)
+        RunContext(world.store, dm.Run("", "classify", "ada", "", ""), StopControl()), dm.ClassifyPlan(batch=True)
     )
     (arrived,) = answers(recorder.classifier, [again], a_budget(), None, recorder.known)
     assert [o.value.steps[-1].category for o in arrived.final if o.value] == ["Technical", "Technical"]
@@ -312,14 +298,16 @@ def test_a_batch_gets_no_question_that_a_person_has_answered(world: World) -> No
 
 def test_what_is_known_is_told_before_an_error_ends_the_run(world: World) -> None:
     class Refused(FakeClassifier):
-        def classify(self, chunks: Iterable[Sequence[Ticket]], _b: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        def classify(
+            self, chunks: Iterable[Sequence[dm.Ticket]], _b: Budget
+        ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
             for chunk in chunks:
-                raise RefusedError(f"no key for {len(chunk)} tickets")
+                raise dm.RefusedError(f"no key for {len(chunk)} tickets")
             yield []
 
     decided(world)
     world.classifier = Refused()
     new = stored(world, a_draft(1, "F-1", **AGAIN), a_draft(2, "N-1", **OTHER))
-    with pytest.raises(RefusedError, match="for 1 tickets"):
+    with pytest.raises(dm.RefusedError, match="for 1 tickets"):
         classify(world)
     assert [now(world, ticket).status for ticket in new] == ["classified", "new"]

@@ -19,8 +19,8 @@ from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
 from tests.support.vendors.server import Answer, Call, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, GitHubIssue, Jira, Linear
+from triage_cli import domain as dm
 from triage_cli.config import FILTERS, DestinationSpec, HttpSpec, load_config, load_preset, preset_names
-from triage_cli.domain import Delivery, DeliveryError, Outcome, OutgoingDelivery, Receipt, Ticket, encodable
 from triage_cli.ports import Destination
 from triage_cli.service import known_field_categories
 from triage_cli.wiring import open_destination
@@ -42,23 +42,23 @@ HOSTILE = (
 def outgoing(
     number: int, subject: str | None = "Refund", description: str | None = "twice", *, preset: str = "",
     category: str = "Billing", **changes: Any,
-) -> OutgoingDelivery:  # fmt: skip
+) -> dm.OutgoingDelivery:  # fmt: skip
     """Return a delivery; `attempts`, `doubtful` and `earlier` are those of the second try and of a correction."""
     earlier = tuple(changes.pop("earlier", ()))
-    ticket = Ticket(
+    ticket = dm.Ticket(
         f"ticket-{number}", "i", "zendesk", NAMES.get(preset, "41"), "h", subject, description,
         changes.pop("customer", "C-1"), "urgent", 2, None, "now", category=category, confidence=0.9,
     )  # fmt: skip
-    delivery = Delivery(
+    delivery = dm.Delivery(
         f"msg_{number:032x}", ticket.ticket_id, None, category, "out", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return OutgoingDelivery(
+    return dm.OutgoingDelivery(
         replace(delivery, **changes), ticket, earlier, known=known_field_categories("out", earlier, ())
     )
 
 
-Send = Callable[..., Outcome[Receipt]]
+Send = Callable[..., dm.Outcome[dm.Receipt]]
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def sending(preset: str, folder: Path, env: pytest.MonkeyPatch, **variables: str
         config = load_config(config=str(folder / "config.yaml"), env={"HOME": str(folder)}, cwd=folder)
         destination = open_destination(config, "out")
 
-        def send(number: int, *texts: str | None, **changes: Any) -> Outcome[Receipt]:
+        def send(number: int, *texts: str | None, **changes: Any) -> dm.Outcome[dm.Receipt]:
             (outcome,) = delivered(destination, [outgoing(number, *texts, preset=preset, **changes)])
             return outcome
 
@@ -82,12 +82,14 @@ def sending(preset: str, folder: Path, env: pytest.MonkeyPatch, **variables: str
         vendor.close()
 
 
-def delivered(destination: Destination, outgoing_deliveries: Sequence[OutgoingDelivery]) -> list[Outcome[Receipt]]:
+def delivered(
+    destination: Destination, outgoing_deliveries: Sequence[dm.OutgoingDelivery]
+) -> list[dm.Outcome[dm.Receipt]]:
     return outcomes(destination.deliver([outgoing_deliveries]))
 
 
-def refused(outcome: Outcome[Receipt]) -> DeliveryError:
-    assert isinstance(outcome.error, DeliveryError), outcome
+def refused(outcome: dm.Outcome[dm.Receipt]) -> dm.DeliveryError:
+    assert isinstance(outcome.error, dm.DeliveryError), outcome
     return outcome.error
 
 
@@ -182,7 +184,7 @@ class TestEach:
     def test_any_text_arrives_as_it_was_and_notifies_nobody(
         self, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pieces = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40).map(encodable))
+        pieces = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40).map(dm.encodable))
         texts = st.lists(pieces, min_size=1, max_size=4).map("".join)
         pairs = st.one_of(st.tuples(texts, texts), st.tuples(texts, st.none()), st.tuples(st.none(), texts))
         number = iter(range(1_000_000))

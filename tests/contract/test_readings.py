@@ -11,13 +11,13 @@ from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteTriage
-from triage_cli.domain import Reading, RefusedError, header_key
 from triage_cli.ports import Triage, operations
 
-HEADER, OTHER = header_key(["No", "Title"]), header_key(["No"])
-FIRST = Reading("shop", {"external_id": "No", "subject": "Title"})
-SECOND = Reading("import", {"subject": "Title"})
+HEADER, OTHER = dm.header_key(["No", "Title"]), dm.header_key(["No"])
+FIRST = dm.Reading("shop", {"external_id": "No", "subject": "Title"})
+SECOND = dm.Reading("import", {"subject": "Title"})
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -48,7 +48,7 @@ def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
     with running_server(tmp_path, services=world.triage()._services) as running:
         reader = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
         assert reader.last_reading(HEADER) is None
-        with pytest.raises(RefusedError):
+        with pytest.raises(dm.RefusedError):
             reader.keep_reading(HEADER, FIRST)
         reader.close()
         headers = {"authorization": f"Bearer {running.keys['agent']}"}
@@ -61,7 +61,7 @@ def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
 
 
 def test_the_order_of_columns_and_blanks_around_them_say_nothing() -> None:
-    assert header_key([" Title", "No "]) == HEADER != OTHER
+    assert dm.header_key([" Title", "No "]) == HEADER != OTHER
     assert FIRST.options_unlike(SECOND) == [("--map", "external_id=No"), ("--source", "shop")]
     labelled = replace(FIRST, columns={**FIRST.columns, "verdict": "Team"})
     assert (FIRST.options_unlike(labelled), labelled.options_unlike(FIRST)) == ([], [("--map", "verdict=Team")])

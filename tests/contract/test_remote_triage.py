@@ -16,6 +16,7 @@ from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.cli import ReviewSession
 from triage_cli.client import (
     Address,
@@ -27,33 +28,6 @@ from triage_cli.client import (
     upload,
 )
 from triage_cli.destinations import FileDestination
-from triage_cli.domain import (
-    CATEGORY,
-    MOST_ROWS_LATE,
-    AnswerError,
-    BudgetError,
-    ClassifyPlan,
-    EventQuery,
-    InputError,
-    NotFoundError,
-    Outcome,
-    OverloadedError,
-    ReclassifyPlan,
-    RefusedError,
-    Rejected,
-    Routed,
-    RoutePlan,
-    RowError,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    chunks,
-    ids,
-    in_order,
-    shown_hash_of,
-)
 from triage_cli.ports import Triage
 
 ROWS = 50  # of one chunk, and of one page
@@ -83,7 +57,7 @@ def served(world: World, folder: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture(params=["local", "remote"])
 def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Side]:
-    world.rules = (Rule("r", ("kept",), {"category": ("Billing", "Technical")}),)
+    world.rules = (dm.Rule("r", ("kept",), {"category": ("Billing", "Technical")}),)
     world.destinations["kept"] = FileDestination("kept", tmp_path / "kept.jsonl", 1, ())
     if request.param == "local":
         yield Side(world, world.triage)
@@ -99,14 +73,14 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         yield Side(world, make)
 
 
-def a_row(n: int, external_id: str | None = "", **more: object) -> TicketDraft:
-    made = TicketDraft(
+def a_row(n: int, external_id: str | None = "", **more: object) -> dm.TicketDraft:
+    made = dm.TicketDraft(
         n, n + 2, f"subject {n}", None, external_id=f"E-{n}" if external_id == "" else external_id, cells=()
     )
     return replace(made, **more)
 
 
-def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:
+def dids(outcomes: list[dm.Outcome[dm.Ticket]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for outcome in outcomes:
         found[outcome.action] = found.get(outcome.action, 0) + 1
@@ -114,9 +88,9 @@ def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:
 
 
 def test_rows_come_back_in_their_order_with_what_was_asked(side: Side) -> None:
-    drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
+    drafts: list[dm.TicketDraft | dm.Rejected] = [a_row(n) for n in range(NUMBER)]
     for n in (0, 1, ROWS - 1, ROWS, NUMBER - 1):
-        drafts[n] = Rejected(n, n + 2, RowError(f"line {n + 2}: nothing in it"), "raw")
+        drafts[n] = dm.Rejected(n, n + 2, dm.RowError(f"line {n + 2}: nothing in it"), "raw")
     outcomes = list(side.make().create(drafts))
     assert [o.row for o in outcomes] == list(range(NUMBER))
     assert [o.item for o in outcomes] == drafts
@@ -139,7 +113,7 @@ def test_an_id_that_stands_in_two_parcels_with_another_text_is_rejected(side: Si
     outcomes = list(side.make().create(drafts))
     assert dids(outcomes) == {"created": NUMBER, "rejected": 1, "unchanged": 1}
     error = outcomes[NUMBER].error
-    assert isinstance(error, RowError)
+    assert isinstance(error, dm.RowError)
     assert "is already in this input" in error.message
 
 
@@ -158,39 +132,39 @@ def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -
     list(side.make().create([a_row(n) for n in range(NUMBER)]))
     changed = [a_row(n, subject="new words" if n >= 2 * ROWS else f"subject {n}") for n in range(NUMBER)]
     assert dids(list(side.make().create(changed))) == {"unchanged": 2 * ROWS, "updated": NUMBER - 2 * ROWS}
-    with pytest.raises(InputError, match="would get the text of another ticket"):
+    with pytest.raises(dm.InputError, match="would get the text of another ticket"):
         list(side.make().create([a_row(n, subject="quite other words") for n in range(NUMBER)]))
 
 
 def test_nothing_behind_other_tickets_under_known_ids_is_stored_or_sent(side: Side) -> None:
     """The ids that are known come first; those behind them are new, and would pass by themselves."""
     list(side.make().create([a_row(n) for n in range(ROWS)]))
-    others: list[TicketDraft | Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
-    for use in (lambda: side.make().create(others), lambda: side.make().run(others, ClassifyPlan())):
-        with pytest.raises(InputError, match=f"{ROWS} of {ROWS} known ids .*; no row was stored"):
+    others: list[dm.TicketDraft | dm.Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
+    for use in (lambda: side.make().create(others), lambda: side.make().run(others, dm.ClassifyPlan())):
+        with pytest.raises(dm.InputError, match=f"{ROWS} of {ROWS} known ids .*; no row was stored"):
             list(use())
         assert side.world.store.stats().by_status == {"new": ROWS}
     assert not side.world.store.stats().deliveries
-    taken = list(side.make().run(others, ClassifyPlan(), same_tickets=True))
+    taken = list(side.make().run(others, dm.ClassifyPlan(), same_tickets=True))
     assert dids(taken) == {"updated": ROWS, "created": 2 * ROWS}  # type: ignore[arg-type]
 
 
 def test_it_is_told_how_many_rows_came_before_other_tickets(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of the parts before are stored, and decided and sent by a run; none of the others are."""
-    monkeypatch.setattr(chunks, "CHUNK", ROWS)
-    monkeypatch.setattr(chunks.bounded, "__defaults__", (ROWS,))
+    monkeypatch.setattr(dm.chunks, "CHUNK", ROWS)
+    monkeypatch.setattr(dm.chunks.bounded, "__defaults__", (ROWS,))
     list(side.make().create([a_row(n) for n in range(ROWS, 2 * ROWS)]))
-    rows: list[TicketDraft | Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
-    rows[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
-    outcomes: list[Outcome[Routed]] = []
-    with pytest.raises(InputError, match=f"the first {ROWS} rows were stored, and none after them"):
-        outcomes.extend(side.make().run(rows, ClassifyPlan()))
+    rows: list[dm.TicketDraft | dm.Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
+    rows[3] = dm.Rejected(3, 5, dm.RowError("line 5: nothing in it"))
+    outcomes: list[dm.Outcome[dm.Routed]] = []
+    with pytest.raises(dm.InputError, match=f"the first {ROWS} rows were stored, and none after them"):
+        outcomes.extend(side.make().run(rows, dm.ClassifyPlan()))
     assert side.world.store.stats().by_status == {"new": ROWS, "routed": ROWS - 1}
     assert [o.row for o in outcomes] == list(range(ROWS))
 
 
 def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
-    draft = TicketDraft(subject="the same", extra={}, origin="typed")
+    draft = dm.TicketDraft(subject="the same", extra={}, origin="typed")
     made = [next(iter(side.make().create([draft]))) for _ in range(2)]
     assert [o.action for o in made] == ["created", "created"]
     assert made[0].value is not None
@@ -199,7 +173,7 @@ def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
 
 
 def test_a_ticket_that_another_store_exported_keeps_its_source_and_id(side: Side) -> None:
-    draft = a_row(0, ids.new_id(), exported=("zendesk", "77"))
+    draft = a_row(0, dm.ids.new_id(), exported=("zendesk", "77"))
     for action in ("created", "unchanged"):
         (outcome,) = side.make().create([draft])
         assert outcome.action == action
@@ -210,69 +184,69 @@ def test_a_ticket_that_another_store_exported_keeps_its_source_and_id(side: Side
 @pytest.mark.slow
 def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
     side.world.classifier._answer = lambda t: ("Billing", 0.9) if "7" not in (t.subject or "") else ("General", 0.9)
-    drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
-    drafts[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
-    outcomes = list(side.make().run(iter(drafts), ClassifyPlan()))
+    drafts: list[dm.TicketDraft | dm.Rejected] = [a_row(n) for n in range(NUMBER)]
+    drafts[3] = dm.Rejected(3, 5, dm.RowError("line 5: nothing in it"))
+    outcomes = list(side.make().run(iter(drafts), dm.ClassifyPlan()))
     assert sorted(o.place for o in outcomes) == list(range(NUMBER))
-    assert all(o.place <= place + MOST_ROWS_LATE for place, o in enumerate(outcomes))
-    assert [o.row for o in in_order(outcomes)] == list(range(NUMBER))
+    assert all(o.place <= place + dm.MOST_ROWS_LATE for place, o in enumerate(outcomes))
+    assert [o.row for o in dm.in_order(outcomes)] == list(range(NUMBER))
     assert {o.value.ticket.status for o in outcomes if o.value} == {"unroutable", "routed"}
 
 
 def test_why_names_the_run_that_ended_before_it_came_to_a_ticket(side: Side) -> None:
     list(side.make().create([a_row(0)]))
 
-    def failing(_: Ticket) -> tuple[str | None, float]:
-        raise BudgetError("the money is gone", hint="tomorrow")
+    def failing(_: dm.Ticket) -> tuple[str | None, float]:
+        raise dm.BudgetError("the money is gone", hint="tomorrow")
 
     side.world.classifier._answer = failing
-    with pytest.raises(BudgetError):
-        list(side.make().classify(Selection(), ClassifyPlan()))
+    with pytest.raises(dm.BudgetError):
+        list(side.make().classify(dm.Selection(), dm.ClassifyPlan()))
     *_, early, following = side.make().why("E-0").why
     reason = "ended because the next call might have passed its cost limit or the budget"
     assert re.search(rf"Z  triage classify \(run \w+, begun at .*Z\) {reason} .*\(exit code 7\)$", early)
     assert following.startswith("Next: triage classify asks about it, as far as the budget allows: raise --max-cost")
     side.world.classifier._answer = lambda _: ("Billing", 0.9)
-    list(side.make().classify(Selection(), ClassifyPlan()))
+    list(side.make().classify(dm.Selection(), dm.ClassifyPlan()))
     assert early not in side.make().why("E-0").why, "it was classified since"
 
 
 def test_a_tickets_own_failure_is_a_value_and_a_runs_failure_ends_it(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(4)]))
 
-    def failing(ticket: Ticket) -> tuple[str | None, float]:
+    def failing(ticket: dm.Ticket) -> tuple[str | None, float]:
         if ticket.subject == "subject 3":
-            raise BudgetError("the money is gone", hint="tomorrow")
+            raise dm.BudgetError("the money is gone", hint="tomorrow")
         return None, 0.0
 
     side.world.classifier._answer = failing
     side.world.classifier.chunk_size = 1
-    with pytest.raises(BudgetError, match="the money is gone") as caught:
-        list(side.make().classify(Selection(), ClassifyPlan()))
+    with pytest.raises(dm.BudgetError, match="the money is gone") as caught:
+        list(side.make().classify(dm.Selection(), dm.ClassifyPlan()))
     assert caught.value.hint == "tomorrow"
 
 
 def test_reads_are_the_same(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(NUMBER)]))
     triage = side.make()
-    found = list(triage.find(Selection()))
+    found = list(triage.find(dm.Selection()))
     assert {t.external_id for t in found} == {f"E-{n}" for n in range(NUMBER)}
     # Over a remote two parts of the input are on their way at once, and either may be stored first.
     assert found == sorted(found, key=lambda t: t.ticket_id, reverse=True), "the newest first"
-    assert list(triage.find(Selection(limit=2))) == found[:2]
-    assert len(list(triage.find(Selection(limit=ROWS + 1)))) == ROWS + 1
-    assert list(triage.find(Selection(limit=0))) == []
-    assert list(triage.find(Selection(search="nowhere"))) == []
-    created = [e for e in triage.events(EventQuery()) if e.action == "created"]
+    assert list(triage.find(dm.Selection(limit=2))) == found[:2]
+    assert len(list(triage.find(dm.Selection(limit=ROWS + 1)))) == ROWS + 1
+    assert list(triage.find(dm.Selection(limit=0))) == []
+    assert list(triage.find(dm.Selection(search="nowhere"))) == []
+    created = [e for e in triage.events(dm.EventQuery()) if e.action == "created"]
     assert len(created) == NUMBER
     assert created == sorted(created, key=lambda e: e.seq)
-    assert [e.seq for e in triage.events(EventQuery(limit=ROWS + 7))] == [e.seq for e in created[-ROWS - 7 :]]
-    assert list(triage.events(EventQuery(limit=0))) == []
-    assert [e.seq for e in triage.events(EventQuery(after=created[-3].seq))] == [e.seq for e in created[-2:]]
+    assert [e.seq for e in triage.events(dm.EventQuery(limit=ROWS + 7))] == [e.seq for e in created[-ROWS - 7 :]]
+    assert list(triage.events(dm.EventQuery(limit=0))) == []
+    assert [e.seq for e in triage.events(dm.EventQuery(after=created[-3].seq))] == [e.seq for e in created[-2:]]
     assert triage.resolve("E-3") == triage.history("E-3").ticket.ticket_id
     assert triage.stats().by_status == {"new": NUMBER}
     assert [c.name for c in triage.categories()] == ["Billing", "Technical", "General"]
-    with pytest.raises(NotFoundError, match='no ticket "nobody"'):
+    with pytest.raises(dm.NotFoundError, match='no ticket "nobody"'):
         triage.history("nobody")
 
 
@@ -285,8 +259,8 @@ def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
     assert triage.resolve(name) == made.value.ticket_id
     assert triage.history(name).ticket.external_id == name
     assert triage.why(name).ticket_id == made.value.ticket_id
-    assert [e.action for e in triage.events(EventQuery(triage.resolve(name)))] == ["created"]
-    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
+    assert [e.action for e in triage.events(dm.EventQuery(triage.resolve(name)))] == ["created"]
+    assert [o.action for o in triage.give_verdicts([dm.VerdictDraft(0, name, "Billing")])] == ["verdict"]
 
 
 @pytest.mark.parametrize(
@@ -306,20 +280,20 @@ def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes
     (made,) = triage.create([a_row(0, "A-1")])
     assert made.value is not None
     names = (made.value.ticket_id, "A-1")
-    drafts = [VerdictDraft(row, names[row % 2], *one) for row, one in enumerate(given)]
+    drafts = [dm.VerdictDraft(row, names[row % 2], *one) for row, one in enumerate(given)]
     for expected in (actions, ["unchanged"] * len(given), ["unchanged"] * len(given)):
         outcomes = list(triage.give_verdicts(drafts))
         assert ([o.action for o in outcomes], [o.row for o in outcomes]) == (expected, [*range(len(given))])
         assert {(o.value.category, o.value.reason) for o in outcomes if o.value} == {holds}
-    (event,) = triage.events(EventQuery(actions=("verdict",)))
+    (event,) = triage.events(dm.EventQuery(actions=("verdict",)))
     assert json.loads(event.detail)["category"] == holds[0]
 
 
 def test_undo_takes_back_a_note_on_a_verdict_that_had_none(side: Side) -> None:
     list(side.make().create([a_row(0)]))
-    list(side.make().give_verdicts([VerdictDraft(0, "E-0", "Billing")]))
+    list(side.make().give_verdicts([dm.VerdictDraft(0, "E-0", "Billing")]))
     session = ReviewSession(side.make(), side.make().questions())
-    (before,) = side.make().find(Selection())
+    (before,) = side.make().find(dm.Selection())
     assert session.give(before, "Billing", "a slip").reason == "a slip"
     undone = session.undo().ticket
     assert (undone.category, undone.reason, undone.verdict) == ("Billing", None, 1)
@@ -329,33 +303,33 @@ def test_tickets_of_many_ids_come_in_their_order_without_those_that_are_none(sid
     created = list(side.make().create([a_row(n) for n in range(230)]))
     ids = [outcome.value.ticket_id for outcome in created if outcome.value][::-1]
     named = (*ids[:50], "01a20e9c-1d27-7000-8f6f-e2de12e6ffde", "nobody", *ids[50:])
-    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=named))] == ids
-    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=named, limit=3))] == ids[:3]
-    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=(ids[7],)))] == [ids[7]]
-    assert list(side.make().find(Selection(ids=()))) == []
+    assert [ticket.ticket_id for ticket in side.make().find(dm.Selection(ids=named))] == ids
+    assert [ticket.ticket_id for ticket in side.make().find(dm.Selection(ids=named, limit=3))] == ids[:3]
+    assert [ticket.ticket_id for ticket in side.make().find(dm.Selection(ids=(ids[7],)))] == [ids[7]]
+    assert list(side.make().find(dm.Selection(ids=()))) == []
 
 
 def test_a_verdict_may_name_the_source_of_its_ticket(side: Side) -> None:
     list(side.make().create([a_row(0, "7", source="north"), a_row(1, "7", source="south")]))
-    drafts = [VerdictDraft(0, "7", "Billing", source="south"), VerdictDraft(1, "7", "Billing", source="west")]
+    drafts = [dm.VerdictDraft(0, "7", "Billing", source="south"), dm.VerdictDraft(1, "7", "Billing", source="west")]
     outcomes = list(side.make().give_verdicts(drafts))
     assert [(o.action, o.value and o.value.source) for o in outcomes] == [("verdict", "south"), ("rejected", None)]
 
 
 def test_of_two_people_who_press_a_key_at_once_one_hears_of_the_other(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(12)]))
-    shown = list(side.make().find(Selection()))
+    shown = list(side.make().find(dm.Selection()))
     keys = ("Billing", "Technical")
     people = [ReviewSession(side.make(), side.make().questions()) for _ in keys]
     with ThreadPoolExecutor(len(people)) as pool:
         for ticket in shown:
             pressed = threading.Barrier(len(people), timeout=PATIENCE)
 
-            def press(person: ReviewSession, key: str, ticket: Ticket, pressed: threading.Barrier) -> str:
+            def press(person: ReviewSession, key: str, ticket: dm.Ticket, pressed: threading.Barrier) -> str:
                 pressed.wait()
                 try:
                     return person.give(ticket, key).category or ""
-                except RowError as error:
+                except dm.RowError as error:
                     return error.message
 
             one, other = sorted(pool.map(press, people, keys, [ticket] * 2, [pressed] * 2))
@@ -364,20 +338,20 @@ def test_of_two_people_who_press_a_key_at_once_one_hears_of_the_other(side: Side
 
 def test_a_verdict_on_what_was_shown_is_rejected_once_that_is_another(side: Side) -> None:
     list(side.make().create([a_row(0)]))
-    (new,) = side.make().find(Selection())
+    (new,) = side.make().find(dm.Selection())
     changed = "E-0: it has changed since it was shown"
 
-    def given(shown: Ticket, category: str | None, note: str | None = None) -> str:
-        draft = VerdictDraft(0, "E-0", category, note, shown_hash_of(shown, CATEGORY))
+    def given(shown: dm.Ticket, category: str | None, note: str | None = None) -> str:
+        draft = dm.VerdictDraft(0, "E-0", category, note, dm.shown_hash_of(shown, dm.CATEGORY))
         (outcome,) = side.make().give_verdicts([draft])
         return outcome.error.message if outcome.error else outcome.action
 
-    list(side.make().classify(Selection(), ClassifyPlan()))  # changes nothing that a person decides by
+    list(side.make().classify(dm.Selection(), dm.ClassifyPlan()))  # changes nothing that a person decides by
     assert given(new, "General", "a question") == "verdict"
     assert given(new, "Billing") == changed
-    (judged,) = side.make().find(Selection())
+    (judged,) = side.make().find(dm.Selection())
     assert (judged.category, judged.reason) == ("General", "a question")
-    list(side.make().route(Selection(), RoutePlan()))
+    list(side.make().route(dm.Selection(), dm.RoutePlan()))
     assert given(judged, None) == "cleared"
     assert given(judged, "Billing") == changed
     list(side.make().create([replace(a_row(0), description="another text")]))
@@ -387,28 +361,28 @@ def test_a_verdict_on_what_was_shown_is_rejected_once_that_is_another(side: Side
 def test_events_of_several_actions(side: Side) -> None:
     triage = side.make()
     assert [o.action for o in triage.create([a_row(0, "A-1")])] == ["created"]
-    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, "A-1", "Billing")])] == ["verdict"]
-    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, "A-1", None)])] == ["cleared"]
+    assert [o.action for o in triage.give_verdicts([dm.VerdictDraft(0, "A-1", "Billing")])] == ["verdict"]
+    assert [o.action for o in triage.give_verdicts([dm.VerdictDraft(0, "A-1", None)])] == ["cleared"]
     for actions in (("verdict",), ("verdict", "created"), ("routed", "created")):
         expected = [action for action in ("created", "verdict", "verdict") if action in actions]
-        assert [e.action for e in triage.events(EventQuery(actions=actions))] == expected
+        assert [e.action for e in triage.events(dm.EventQuery(actions=actions))] == expected
         ticket_id = triage.resolve("A-1")
-        assert [e.action for e in triage.events(EventQuery(ticket_id, actions, limit=9))] == expected
+        assert [e.action for e in triage.events(dm.EventQuery(ticket_id, actions, limit=9))] == expected
 
 
 def test_verdicts_flips_and_routes(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(3)]))
-    assert [o.action for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3
-    drafts = [VerdictDraft(5, "E-0", "technical", "because"), VerdictDraft(7, "E-9", "General")]
+    assert [o.action for o in side.make().classify(dm.Selection(), dm.ClassifyPlan())] == ["classified"] * 3
+    drafts = [dm.VerdictDraft(5, "E-0", "technical", "because"), dm.VerdictDraft(7, "E-9", "General")]
     given = list(side.make().give_verdicts(drafts))
     assert [(o.row, o.action) for o in given] == [(5, "verdict"), (7, "rejected")]
     assert [o.item for o in given] == drafts
-    assert [o.action for o in side.make().give_verdicts([VerdictDraft(8, "E-0", None)])] == ["cleared"]
+    assert [o.action for o in side.make().give_verdicts([dm.VerdictDraft(8, "E-0", None)])] == ["cleared"]
     side.world.classifier._answer = lambda _: ("Technical", 0.8)
     side.world.classifier.fingerprint = "fake-2"
-    flips = list(side.make().reclassify(Selection(), ReclassifyPlan()))
+    flips = list(side.make().reclassify(dm.Selection(), dm.ReclassifyPlan()))
     assert {(o.value.old, o.value.new, o.value.applied) for o in flips if o.value} == {("Billing", "Technical", False)}
-    routed = list(side.make().route(Selection(), RoutePlan()))
+    routed = list(side.make().route(dm.Selection(), dm.RoutePlan()))
     assert [(o.action, o.value and o.value.ticket.routed_to) for o in routed] == [("routed", "kept")] * 3
 
 
@@ -483,7 +457,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
 
         def every_second_time() -> None:
             if next(turns) % 2:
-                raise OverloadedError("too many bulk requests are at work", retry_after=1.0)
+                raise dm.OverloadedError("too many bulk requests are at work", retry_after=1.0)
             take()
 
         monkeypatch.setattr(running.served.stream_slots, "take", every_second_time)
@@ -509,11 +483,11 @@ def test_a_reader_may_not_write(world: World, tmp_path: Path) -> None:
     with served(world, tmp_path) as running:
         triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
         assert triage.stats().tickets == 0
-        with pytest.raises(RefusedError):
+        with pytest.raises(dm.RefusedError):
             list(triage.create([a_row(0)]))
-        with pytest.raises(RefusedError):
-            list(triage.classify(Selection(), ClassifyPlan()))
-        with pytest.raises(RefusedError):
+        with pytest.raises(dm.RefusedError):
+            list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
+        with pytest.raises(dm.RefusedError):
             list(triage.runs(None))
         triage.close()
 
@@ -523,7 +497,7 @@ def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: P
     """Memory is that of two parcels, however long the input is."""
     read = 0
 
-    def rows() -> Iterator[TicketDraft]:
+    def rows() -> Iterator[dm.TicketDraft]:
         nonlocal read
         for n in range(10 * ROWS):
             read += 1
@@ -557,7 +531,7 @@ def test_an_answer_error_comes_as_what_it_was(world: World, tmp_path: Path) -> N
     with served(world, tmp_path) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         list(triage.create([a_row(0)]))
-        (here,) = triage.classify(Selection(), ClassifyPlan())
+        (here,) = triage.classify(dm.Selection(), dm.ClassifyPlan())
         triage.close()
     assert here.action in ("needs_review", "failed")
-    assert here.error is None or isinstance(here.error, AnswerError)
+    assert here.error is None or isinstance(here.error, dm.AnswerError)

@@ -4,7 +4,7 @@ import itertools
 
 from tests.support.use_cases import a_draft, create
 from tests.support.world import World
-from triage_cli.domain import SimilarQuery, Ticket, VerdictDraft, word_numbers
+from triage_cli import domain as dm
 
 TEXTS = {
     "P-1": ("Printer broken", "It prints blank pages since yesterday morning"),
@@ -14,7 +14,7 @@ TEXTS = {
 }
 
 
-def stored(world: World) -> dict[str, Ticket]:
+def stored(world: World) -> dict[str, dm.Ticket]:
     drafts = [
         a_draft(n, name, subject=subject, description=text, customer_id=f"C-{name}")
         for n, (name, (subject, text)) in enumerate(TEXTS.items())
@@ -23,7 +23,7 @@ def stored(world: World) -> dict[str, Ticket]:
 
 
 def found(world: World, name: str = "P-1", **query: object) -> list[str | None]:
-    return [each.ticket.external_id for each in world.triage().similar(name, SimilarQuery(**query))]  # type: ignore[arg-type]
+    return [each.ticket.external_id for each in world.triage().similar(name, dm.SimilarQuery(**query))]  # type: ignore[arg-type]
 
 
 def indexed(world: World) -> int:
@@ -32,7 +32,7 @@ def indexed(world: World) -> int:
 
 def test_the_most_similar_ticket_comes_first_and_no_ticket_is_like_itself(world: World) -> None:
     stored(world)
-    similar = world.triage().similar("P-1", SimilarQuery())
+    similar = world.triage().similar("P-1", dm.SimilarQuery())
     assert similar[0].ticket.external_id == "P-2"
     assert "P-1" not in [each.ticket.external_id for each in similar]
     assert all(0 < each.similarity <= 1 for each in similar)
@@ -43,7 +43,7 @@ def test_the_most_similar_ticket_comes_first_and_no_ticket_is_like_itself(world:
 def test_the_same_text_is_wholly_similar(world: World) -> None:
     stored(world)
     create(world, [a_draft(9, "P-9", subject="PRINTER broken!", description=TEXTS["P-1"][1])])
-    (first, *_) = world.triage().similar("P-1", SimilarQuery())
+    (first, *_) = world.triage().similar("P-1", dm.SimilarQuery())
     assert (first.ticket.external_id, round(first.similarity, 3)) == ("P-9", 1.0)
 
 
@@ -55,7 +55,7 @@ def test_long_texts_that_begin_alike_and_go_on_differently_are_not_the_same(worl
         "P-3": "our account was hacked and money is stolen",
     }
     create(world, [a_draft(n, name, description=f"{beginning} {end}") for n, (name, end) in enumerate(ends.items())])
-    similar = {each.ticket.external_id: each.similarity for each in world.triage().similar("P-1", SimilarQuery())}
+    similar = {each.ticket.external_id: each.similarity for each in world.triage().similar("P-1", dm.SimilarQuery())}
     assert list(similar) == ["P-2", "P-3"]
     assert round(similar["P-2"], 3) == 1.0
     assert similar["P-3"] < 0.98
@@ -64,7 +64,7 @@ def test_long_texts_that_begin_alike_and_go_on_differently_are_not_the_same(worl
 def test_decided_waiting_and_since_choose_who_is_compared(world: World) -> None:
     tickets = stored(world)
     assert found(world, decided=True) == found(world, waiting=True) == []
-    list(world.triage().give_verdicts([VerdictDraft(0, tickets["P-2"].ticket_id, "Technical")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, tickets["P-2"].ticket_id, "Technical")]))
     assert found(world, decided=True) == ["P-2"]
     assert found(world, since="2999-01-01T00:00:00Z") == []
     assert found(world, since="2020-01-01T00:00:00Z")[0] == "P-2"
@@ -109,12 +109,12 @@ def test_a_store_that_is_read_only_finds_them_too(world: World) -> None:
 
 def test_why_tells_of_two_that_a_person_decided(world: World) -> None:
     tickets = stored(world)
-    list(world.triage().give_verdicts([VerdictDraft(0, tickets["P-2"].ticket_id, "Technical")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, tickets["P-2"].ticket_id, "Technical")]))
     (line,) = [line for line in world.triage().why("P-1").why if line.startswith("Similar")]
     assert line.startswith("Similar tickets that a person decided: P-2 is Technical (0.")
 
 
 def test_scripts_without_blanks_are_compared_by_pairs_of_characters() -> None:
-    numbers = word_numbers("", "請求書の金額が間違っています")
+    numbers = dm.word_numbers("", "請求書の金額が間違っています")
     assert len(numbers) > 10
-    assert word_numbers("Printer", "Printer broken") != word_numbers("", "Printer broken")
+    assert dm.word_numbers("Printer", "Printer broken") != dm.word_numbers("", "Printer broken")

@@ -2,18 +2,18 @@
 
 from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, changed, created, filled
-from triage_cli.domain import SourceCursor
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 
-FIRST = SourceCursor("shop", '{"high":1}', "2026-11-01T00:00:00.000Z")
+FIRST = dm.SourceCursor("shop", '{"high":1}', "2026-11-01T00:00:00.000Z")
 LATER = replace(FIRST, position='{"high":2}')
 
 
 def test_a_cursor_is_kept_by_its_source_and_with_no_change_at_all(store: Store) -> None:
     assert store.cursor("shop") is None
     assert store.save([created(a_ticket("1"))], None, FIRST) == [None]
-    assert store.save([], None, SourceCursor("desk", "null", FIRST.saved_at)) == []
-    assert (store.cursor("shop"), store.cursor("desk")) == (FIRST, SourceCursor("desk", "null", FIRST.saved_at))
+    assert store.save([], None, dm.SourceCursor("desk", "null", FIRST.saved_at)) == []
+    assert (store.cursor("shop"), store.cursor("desk")) == (FIRST, dm.SourceCursor("desk", "null", FIRST.saved_at))
     store.save([], None, LATER)
     assert store.cursor("shop") == LATER
 

@@ -29,23 +29,7 @@ from tests.support.stored_tickets import (
     sql,
     stored,
 )
-from triage_cli.domain import (
-    Asking,
-    Attempt,
-    Change,
-    Classification,
-    Delivery,
-    Event,
-    EventQuery,
-    Lease,
-    OutgoingDelivery,
-    Run,
-    Selection,
-    TakenOverError,
-    Ticket,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import began, machine, place
 from triage_cli.service import erased_ticket
 from triage_cli.stores import (
@@ -64,26 +48,26 @@ TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
-def an_answer(ticket: Ticket, category: str = "Billing") -> Classification:
-    return Classification(
-        ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
-        0.6, None, "key", times.now(),
+def an_answer(ticket: dm.Ticket, category: str = "Billing") -> dm.Classification:
+    return dm.Classification(
+        dm.ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
+        0.6, None, "key", dm.times.now(),
     )  # fmt: skip
 
 
-def a_delivery(ticket: Ticket, destination: str = "box", **fields: Any) -> Delivery:
-    delivery = Delivery(
-        ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
-        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, times.now(),
+def a_delivery(ticket: dm.Ticket, destination: str = "box", **fields: Any) -> dm.Delivery:
+    delivery = dm.Delivery(
+        dm.ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
+        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, dm.times.now(),
     )  # fmt: skip
     return replace(delivery, **fields)
 
 
-def owing(ticket: Ticket, *deliveries: Delivery) -> Change:
-    return Change(an_event(ticket, "routed"), None, 0, deliveries)
+def owing(ticket: dm.Ticket, *deliveries: dm.Delivery) -> dm.Change:
+    return dm.Change(an_event(ticket, "routed"), None, 0, deliveries)
 
 
-def names(tickets: Iterable[Ticket]) -> list[str | None]:
+def names(tickets: Iterable[dm.Ticket]) -> list[str | None]:
     return [t.external_id for t in tickets]
 
 
@@ -101,7 +85,7 @@ def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
     (before,) = filled(store, a_ticket())
     after = replace(before, status="classified", category="Billing", subject="never said", urgency=0, revision=2)
-    assert store.save([Change(an_event(before, "classified"), after, 1)]) == [None]
+    assert store.save([dm.Change(an_event(before, "classified"), after, 1)]) == [None]
     assert stored(store, before) == replace(before, status="classified", category="Billing", revision=2)
 
 
@@ -140,7 +124,7 @@ def test_a_taken_identity_is_refused_and_answered_with_its_owner(store: SqliteSt
     (conflict,) = store.save([created(a_ticket("7", subject="twin"))])
     assert conflict is not None
     assert conflict.ticket == first
-    assert list(store.find(Selection())) == [first]
+    assert list(store.find(dm.Selection())) == [first]
     assert actions(store) == ["created"]
 
 
@@ -164,7 +148,7 @@ def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batc
     assert [v is None for v in verdicts] == [False, True, True]
     assert list(store.answers.decisions([lost.classification_id, kept.classification_id])) == [kept.classification_id]
     assert list(store.deliveries.of([moved.ticket_id, calm.ticket_id])) == [calm.ticket_id]
-    assert [e.ticket_id for e in store.log.events(EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
+    assert [e.ticket_id for e in store.log.events(dm.EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
 
 
 def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
@@ -191,19 +175,19 @@ def test_a_control_below_a_sure_category_agrees_with_it(store: SqliteStore, answ
 def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     """An answer about a ticket that does not exist is refused at the end of the transaction."""
     with pytest.raises(INTEGRITY):
-        store.save([created(a_ticket("1")), Change(an_event(None), adds=(an_answer(a_ticket("ghost")),))])
-    assert list(store.find(Selection())) == []
+        store.save([created(a_ticket("1")), dm.Change(an_event(None), adds=(an_answer(a_ticket("ghost")),))])
+    assert list(store.find(dm.Selection())) == []
     assert actions(store) == []
     filled(store, a_ticket("2"))
-    assert first_break(store.log.events(EventQuery())) is None
+    assert first_break(store.log.events(dm.EventQuery())) is None
 
 
 def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     store.save([owing(ticket, a_delivery(ticket))])
     accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then", kept='{"id":"SUP-1"}')
-    attempt = Attempt(accepted.delivery_id, 1, "a", 200, "error", 0.1, "words")
-    store.save([Change(an_event(ticket, "delivered"), adds=(accepted, attempt))])
+    attempt = dm.Attempt(accepted.delivery_id, 1, "a", 200, "error", 0.1, "words")
+    store.save([dm.Change(an_event(ticket, "delivered"), adds=(accepted, attempt))])
     (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert store.deliveries.with_ids([delivery.delivery_id, "msg_unknown"]) == {delivery.delivery_id: delivery}
     assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
@@ -222,20 +206,20 @@ def test_no_word_about_an_erased_ticket_is_stored_whoever_writes_and_however_lat
     store.save([owing(ticket, sent, let_go)])
     erased = replace(erased_ticket(ticket), status=status, identity=f"{'!' if status == 'forgotten' else '@'}x")
     owed = [replace(d, state="superseded") for d in (sent, let_go)]
-    store.save([Change(an_event(ticket, status), erased, ticket.revision, tuple(owed))])
+    store.save([dm.Change(an_event(ticket, status), erased, ticket.revision, tuple(owed))])
     failed = replace(an_answer(ticket), category=None, reason=None, error="CANARY")
     refused = replace(sent, attempts=1, last_error="CANARY", kept="CANARY", refusal="CANARY", content_hash="CANARY")
-    attempt = Attempt(sent.delivery_id, 1, "a", 400, "CANARY", 0.1, "CANARY")
+    attempt = dm.Attempt(sent.delivery_id, 1, "a", 400, "CANARY", 0.1, "CANARY")
     store.save(
         [
-            Change(an_event(ticket, "classified"), adds=(replace(an_answer(ticket), reason="CANARY"), failed)),
-            Change(an_event(ticket, "suggested"), adds=(replace(an_answer(ticket), answer_key="CANARY"),)),
-            Change(an_event(ticket, "delivery_failed"), adds=(refused, attempt)),
+            dm.Change(an_event(ticket, "classified"), adds=(replace(an_answer(ticket), reason="CANARY"), failed)),
+            dm.Change(an_event(ticket, "suggested"), adds=(replace(an_answer(ticket), answer_key="CANARY"),)),
+            dm.Change(an_event(ticket, "delivery_failed"), adds=(refused, attempt)),
         ]
     )
     store.deliveries.let_go([sent.delivery_id, let_go.delivery_id], lease, "CANARY")
     added = a_delivery(ticket, "lead", addition="before:x", last_error="CANARY")
-    assert store.add_deliveries([Change(an_event(ticket, "added"), adds=(added,))]) == []
+    assert store.add_deliveries([dm.Change(an_event(ticket, "added"), adds=(added,))]) == []
     rows = [row for table in tables() for row in sql(store, f"select * from {table}")]
     assert [row for row in rows if "CANARY" in str(row)] == []
     history = store.history(ticket.ticket_id)
@@ -276,17 +260,17 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
 )
 def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
-    assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
-    assert [e.ticket_id for e in store.log.events(EventQuery())] == [t.ticket_id for t in tickets]
-    assert first_break(store.log.events(EventQuery())) is None
+    assert [t.ticket_id for t in store.find(dm.Selection())] == [t.ticket_id for t in reversed(tickets)]
+    assert [e.ticket_id for e in store.log.events(dm.EventQuery())] == [t.ticket_id for t in tickets]
+    assert first_break(store.log.events(dm.EventQuery())) is None
 
 
 def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(0, 1200, 3)))
     conflicts = store.save([created(a_ticket(str(n))) for n in range(1200)])
     assert [n for n, conflict in enumerate(conflicts) if conflict] == list(range(0, 1200, 3))
-    assert len(list(store.find(Selection()))) == 1200
-    assert first_break(store.log.events(EventQuery())) is None
+    assert len(list(store.find(dm.Selection()))) == 1200
+    assert first_break(store.log.events(dm.EventQuery())) is None
 
 
 # -- the audit log
@@ -294,8 +278,8 @@ def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store
 
 def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    store.save([changed(ticket), Change(an_event(None, "swept", count=3))])
-    events = list(store.log.events(EventQuery()))
+    store.save([changed(ticket), dm.Change(an_event(None, "swept", count=3))])
+    events = list(store.log.events(dm.EventQuery()))
     assert [e.seq for e in events] == [1, 2, 3]
     assert events[0].prev == "0" * 64
     assert [e.prev for e in events[1:]] == [e.hash for e in events[:-1]]
@@ -306,19 +290,19 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
 @pytest.mark.parametrize("statement", ["update events set actor = 'eve'", "delete from events where seq = 1"])
 def test_the_log_can_only_grow(store: SqliteStore, statement: str) -> None:
     filled(store, a_ticket())
-    before = list(store.log.events(EventQuery()))
+    before = list(store.log.events(dm.EventQuery()))
     with pytest.raises(INTEGRITY, match="append-only"):
         sql(store, statement)
-    assert list(store.log.events(EventQuery())) == before
+    assert list(store.log.events(dm.EventQuery())) == before
 
 
 def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) -> None:
     one, two = filled(store, a_ticket("1"), a_ticket("2"))
     store.save([changed(one), changed(two)])
-    store.save([Change(Event("verdict", one.ticket_id, None, "ann", "2001-01-01T00:00:00.000Z"))])
+    store.save([dm.Change(dm.Event("verdict", one.ticket_id, None, "ann", "2001-01-01T00:00:00.000Z"))])
 
     def seqs(**query: Any) -> list[int]:
-        return [e.seq for e in store.log.events(EventQuery(**query))]
+        return [e.seq for e in store.log.events(dm.EventQuery(**query))]
 
     assert seqs(ticket_id=one.ticket_id) == [1, 3, 5]
     assert seqs(actions=("updated",)) == [3, 4]
@@ -336,8 +320,8 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
 
 def test_events_go_over_many_pages(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(2 * EVENTS_PER_PAGE + 1)))
-    assert [e.seq for e in store.log.events(EventQuery())] == list(range(1, 2 * EVENTS_PER_PAGE + 2))
-    assert len(list(store.log.events(EventQuery(limit=EVENTS_PER_PAGE + 1)))) == EVENTS_PER_PAGE + 1
+    assert [e.seq for e in store.log.events(dm.EventQuery())] == list(range(1, 2 * EVENTS_PER_PAGE + 2))
+    assert len(list(store.log.events(dm.EventQuery(limit=EVENTS_PER_PAGE + 1)))) == EVENTS_PER_PAGE + 1
 
 
 # -- runs, claims and leases
@@ -346,14 +330,14 @@ def test_events_go_over_many_pages(store: SqliteStore) -> None:
 def test_claims_go_by_urgency_then_age(store: SqliteStore) -> None:
     priorities = {"a": "low", "b": None, "c": "urgent", "d": "high", "e": "normal", "f": "urgent"}
     filled(store, *(a_ticket(name, priority=priority) for name, priority in priorities.items()))
-    claimed = store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 10)
+    claimed = store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), a_run(store), 10)
     assert names(claimed) == ["c", "f", "d", "b", "e", "a"]
 
 
 def test_claims_continue_after_the_last_one_and_never_go_back(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n), priority="urgent" if n % 2 else "low") for n in range(6)))
     lease = a_run(store)
-    selection = Selection(statuses=TO_CLASSIFY)
+    selection = dm.Selection(statuses=TO_CLASSIFY)
     first = store.runs.claim(selection, lease, 4)
     assert names(first) == ["1", "3", "5", "0"]
     back = first[0]
@@ -365,7 +349,7 @@ def test_claims_continue_after_the_last_one_and_never_go_back(store: SqliteStore
 def test_a_claim_says_who_holds_a_ticket_and_keeps_a_person_from_nothing(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     lease = a_run(store)
-    (held,) = store.runs.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
+    (held,) = store.runs.claim(dm.Selection(ids=(ticket.ticket_id,)), lease, 1)
     assert held == replace(ticket, run_id=lease.run_id)
     assert store.save([changed(ticket)]) == [None]
     assert store.save([changed(held)], lease)[0] is not None
@@ -373,30 +357,30 @@ def test_a_claim_says_who_holds_a_ticket_and_keeps_a_person_from_nothing(store: 
 
 def test_what_a_live_run_holds_is_given_to_no_other(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(4)))
-    selection = Selection(statuses=TO_CLASSIFY)
+    selection = dm.Selection(statuses=TO_CLASSIFY)
     one, two = a_run(store), a_run(store)
     claimed, theirs = store.runs.claim(selection, one, 3), store.runs.claim(selection, two, 3)
     assert names(claimed) == ["0", "1", "2"]
     assert names(theirs) == ["3"]
     assert store.runs.claim(selection, a_run(store), 3) == []
-    assert store.runs.claim(Selection(ids=(claimed[0].ticket_id,)), two, 1) == []
+    assert store.runs.claim(dm.Selection(ids=(claimed[0].ticket_id,)), two, 1) == []
 
 
 def test_the_end_of_a_run_frees_what_it_held(store: SqliteStore) -> None:
     filled(store, a_ticket())
     one, two = a_run(store), a_run(store)
-    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), one, 1)
+    assert store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), one, 1)
     ended(store, one)
-    assert next(iter(store.find(Selection()))).run_id is None
-    assert len(store.runs.claim(Selection(statuses=TO_CLASSIFY), two, 1)) == 1
+    assert next(iter(store.find(dm.Selection()))).run_id is None
+    assert len(store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), two, 1)) == 1
 
 
 def test_a_lapsed_lease_frees_what_it_held_and_the_late_worker_is_refused(store: SqliteStore) -> None:
     filled(store, a_ticket())
     slow, quick = a_run(store), a_run(store)
-    (held,) = store.runs.claim(Selection(statuses=TO_CLASSIFY), slow, 1)
+    (held,) = store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), slow, 1)
     sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, slow.run_id))
-    (taken,) = store.runs.claim(Selection(statuses=TO_CLASSIFY), quick, 1)
+    (taken,) = store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), quick, 1)
     assert taken.run_id == quick.run_id
     assert store.save([changed(held, status="classified")], slow)[0] is not None
     assert store.save([changed(taken, status="classified")], quick) == [None]
@@ -406,7 +390,7 @@ def test_claims_and_saves_renew_the_lease(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     lease = a_run(store)
     for renew in (
-        lambda: store.runs.claim(Selection(ids=()), lease, 1),
+        lambda: store.runs.claim(dm.Selection(ids=()), lease, 1),
         lambda: store.save([changed(ticket)], lease),
         lambda: store.deliveries.due("box", lease, 1),
     ):
@@ -420,10 +404,10 @@ def test_what_a_dead_process_of_this_machine_held_is_free_at_the_next_begin(stor
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     dead = a_run(store)
-    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), dead, 1)
-    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), dead, 1)
+    assert store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
     sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, dead.run_id))
-    assert len(store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
+    assert len(store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -435,29 +419,29 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
     store: SqliteStore, kind: str, exit_code: int, early: bool
 ) -> None:
     (waiting,) = filled(store, a_ticket())
-    run = store.runs.begin(Run(ids.new_id(), kind, "tester", kind, times.ago(60)))
+    run = store.runs.begin(dm.Run(dm.ids.new_id(), kind, "tester", kind, dm.times.ago(60)))
     assert store.history(waiting.ticket_id).ended_early is None, "it is still at work"
-    store.runs.end(replace(run, ended_at=times.ago(-60), exit_code=exit_code))
+    store.runs.end(replace(run, ended_at=dm.times.ago(-60), exit_code=exit_code))
     found = store.history(waiting.ticket_id).ended_early
     assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
-    sql(store, "update runs set ended_at = ?", (times.ago(30),))
+    sql(store, "update runs set ended_at = ?", (dm.times.ago(30),))
     assert store.history(waiting.ticket_id).ended_early is None, "the ticket has changed since"
 
 
 def test_a_history_names_the_run_that_holds_the_ticket(store: SqliteStore) -> None:
     held, free = filled(store, a_ticket("1"), a_ticket("2"))
-    run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
-    assert store.runs.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now()))
+    assert store.runs.claim(dm.Selection(ids=(held.ticket_id,)), dm.Lease(run.run_id), 1)
     found = store.history(held.ticket_id).holder
     assert found is not None
     assert found.run_id == run.run_id
     assert store.history(free.ticket_id).holder is None
-    store.runs.end(replace(run, ended_at=times.now(), exit_code=0))
+    store.runs.end(replace(run, ended_at=dm.times.now(), exit_code=0))
     assert store.history(held.ticket_id).holder is None, "it has ended"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     killed = a_run(store)
-    assert store.runs.claim(Selection(ids=(held.ticket_id,)), killed, 1)
+    assert store.runs.claim(dm.Selection(ids=(held.ticket_id,)), killed, 1)
     sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, killed.run_id))
     assert store.history(held.ticket_id).holder is None, "it was killed"
 
@@ -480,9 +464,9 @@ def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     far = a_run(store)
-    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), far, 1)
+    assert store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), far, 1)
     sql(store, f"update runs set pid = ?, place = {elsewhere} where run_id = ?", (gone.pid, far.run_id))
-    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
     assert [run.exit_code for run in store.runs.latest(None)] == [None, None]
 
 
@@ -490,8 +474,8 @@ def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: 
 def test_a_suspended_run_keeps_its_lease_unless_it_is_a_server_s(store: SqliteStore, served: int) -> None:
     """A server's run that was never ended would be held for as long as the server lives."""
     (ticket,) = filled(store, a_ticket())
-    asleep = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now(), served=served))
-    assert store.runs.claim(Selection(ids=(ticket.ticket_id,)), Lease(asleep.run_id), 1)
+    asleep = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now(), served=served))
+    assert store.runs.claim(dm.Selection(ids=(ticket.ticket_id,)), dm.Lease(asleep.run_id), 1)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         live = (process.pid, began(process.pid), asleep.run_id)
         sql(store, "update runs set lease_until = 1, pid = ?, process = ? where run_id = ?", live)
@@ -510,7 +494,7 @@ def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteSt
 
     def work(_: int) -> list[str]:
         lease, claimed_ids = a_run(store), []
-        while claimed := store.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 7):
+        while claimed := store.runs.claim(dm.Selection(statuses=TO_CLASSIFY), lease, 7):
             saved = store.save([changed(t, status="needs_review", run_id=None) for t in claimed], lease)
             assert saved == [None] * len(claimed)
             claimed_ids += [t.ticket_id for t in claimed]
@@ -597,33 +581,33 @@ def test_an_attempt_begins_only_at_what_still_is_as_it_was_read(store: SqliteSto
     """Not after another text, another decision, a switch, an erasure, a result, or another run that took it."""
     lease = a_run(store)
 
-    def outgoing_of(name: str, **fields: Any) -> OutgoingDelivery:
+    def outgoing_of(name: str, **fields: Any) -> dm.OutgoingDelivery:
         (ticket,) = filled(store, a_ticket(name, status="routing", category="Billing"))
         delivery = a_delivery(ticket, run_id=lease.run_id, **fields)
         store.save([owing(ticket, delivery)])
-        return OutgoingDelivery(delivery, ticket)
+        return dm.OutgoingDelivery(delivery, ticket)
 
     same, text, category, decision = (outgoing_of(name) for name in ("same", "text", "category", "decision"))
     addition, off, accepted = outgoing_of("add", addition="before:x"), outgoing_of("off"), outgoing_of("accepted")
     taken, erased = outgoing_of("taken"), outgoing_of("erased", addition="escalation:x")
     assert store.deliveries.begin(lease, []) == set()
     store.save([changed(each.ticket, content_hash="another") for each in (text, addition)])
-    store.save([Change(an_event(category.ticket, "verdict"),
+    store.save([dm.Change(an_event(category.ticket, "verdict"),
                        replace(category.ticket, category="Technical", revision=2), 1)])  # fmt: skip
     sql(store, "update deliveries set destination = 'gone' where delivery_id = ?", (off.delivery.delivery_id,))
     store.deliveries.switch("gone", off=True)
     answer = an_answer(decision.ticket)
     decided = replace(decision.ticket, decision_id=answer.classification_id, revision=2)
-    store.save([Change(an_event(decision.ticket, "verdict"), decided, 1, (answer,))])
+    store.save([dm.Change(an_event(decision.ticket, "verdict"), decided, 1, (answer,))])
     store.save([owing(accepted.ticket, replace(accepted.delivery, state="accepted", attempts=1))])
     store.save([owing(taken.ticket, replace(taken.delivery, run_id="another"))])
     gone = replace(erased_ticket(erased.ticket), identity="!x")
     cancelled = replace(erased.delivery, state="superseded")
-    assert store.save([Change(an_event(erased.ticket, "forgotten"), gone, 1, (cancelled,))]) == [None]
+    assert store.save([dm.Change(an_event(erased.ticket, "forgotten"), gone, 1, (cancelled,))]) == [None]
     every = [same, text, category, decision, addition, off, accepted, taken, erased]
     assert store.deliveries.begin(lease, every) == {same.delivery.delivery_id}
     ended(store, lease)
-    with pytest.raises(TakenOverError):
+    with pytest.raises(dm.TakenOverError):
         store.deliveries.begin(lease, [same])
 
 
@@ -633,9 +617,9 @@ def test_a_ticket_is_not_erased_while_a_live_run_sends_it(store: SqliteStore, st
     lease = a_run(store)
     delivery = a_delivery(ticket, run_id=lease.run_id)
     store.save([owing(ticket, delivery)])
-    store.deliveries.begin(lease, [OutgoingDelivery(delivery, ticket)])
+    store.deliveries.begin(lease, [dm.OutgoingDelivery(delivery, ticket)])
     erased = replace(erased_ticket(ticket), status=status, identity="!x")
-    erasing = Change(an_event(ticket, status), erased, 1, (replace(delivery, state="superseded"),))
+    erasing = dm.Change(an_event(ticket, status), erased, 1, (replace(delivery, state="superseded"),))
     (conflict,) = store.save([erasing])
     assert conflict is not None
     assert stored(store, ticket) == ticket
@@ -757,7 +741,7 @@ def test_find_filters(store: SqliteStore) -> None:
     )
 
     def found(**selection: Any) -> list[str | None]:
-        return names(store.find(Selection(**selection)))
+        return names(store.find(dm.Selection(**selection)))
 
     assert found() == ["5", "4", "3", "2", "1"]
     assert found(statuses=frozenset({"new"})) == ["4", "2"]
@@ -785,7 +769,7 @@ def test_a_rare_text_is_found_in_the_same_order_by_another_way(
 ) -> None:
     stored = filled(store, *(a_ticket(str(n), subject="Caf\u00c9 100%" if n % 3 else "tea") for n in range(40)))
     selections = [
-        Selection(search=text, limit=limit, after=start, customer_id=customer)
+        dm.Selection(search=text, limit=limit, after=start, customer_id=customer)
         for text in ("CAF\u00c9", "caf", "0%", "nothing")
         for limit in (None, 0, 1, 5, 12, 100)
         for start in ("", stored[30].ticket_id, "0", "zz\0")
@@ -810,7 +794,7 @@ def test_a_rare_text_is_found_in_the_same_order_by_another_way(
 def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> None:
     """No transaction stays open between two tickets, and what is new in between shifts no page."""
     tickets = filled(store, *(a_ticket(str(n)) for n in range(2 * TICKETS_PER_PAGE + 3)))
-    walk = store.find(Selection())
+    walk = store.find(dm.Selection())
     first = [next(walk) for _ in range(TICKETS_PER_PAGE)]
     filled(store, a_ticket("later"))
     if "://" not in store.path:
@@ -819,27 +803,29 @@ def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> No
         assert sql(store, "select count(*) from pg_stat_activity where state like 'idle in%'") == [(0,)]
     rest = list(walk)
     assert [t.ticket_id for t in first + rest] == [t.ticket_id for t in reversed(tickets)]
-    assert len(list(store.find(Selection(limit=TICKETS_PER_PAGE + 1)))) == TICKETS_PER_PAGE + 1
+    assert len(list(store.find(dm.Selection(limit=TICKETS_PER_PAGE + 1)))) == TICKETS_PER_PAGE + 1
 
 
 def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(store: SqliteStore) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(TICKETS_PER_PAGE + 5)))
     expected = [t.ticket_id for t in tickets[::-1]]
     expected.insert(3, "nobody")
-    assert [t.ticket_id for t in store.find(Selection(ids=tuple(expected)))] == [i for i in expected if i != "nobody"]
-    assert list(store.find(Selection(ids=()))) == []
+    assert [t.ticket_id for t in store.find(dm.Selection(ids=tuple(expected)))] == [
+        i for i in expected if i != "nobody"
+    ]
+    assert list(store.find(dm.Selection(ids=()))) == []
 
 
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    question_spec = Asking("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
+    question_spec = dm.Asking("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", dm.times.now())
     store.answers.record_asking(question_spec)
     store.answers.record_asking(replace(question_spec, prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
     delivery = a_delivery(ticket)
-    tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
-    store.save([Change(an_event(ticket, "classified"), None, 0, answers)])
-    store.save([Change(an_event(ticket, "routed"), None, 0, (delivery, *tries))])
+    tries = tuple(dm.Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
+    store.save([dm.Change(an_event(ticket, "classified"), None, 0, answers)])
+    store.save([dm.Change(an_event(ticket, "routed"), None, 0, (delivery, *tries))])
     history = store.history(ticket.ticket_id)
     assert history.ticket == ticket
     assert history.classifications == answers
@@ -856,8 +842,8 @@ def test_stats_count(store: SqliteStore) -> None:
         a_ticket("2", stored_at="2024-01-01T11:00:00.000Z"),
         a_ticket("3", stored_at="2024-01-02T00:00:00.000Z"),
     )
-    store.save([Change(an_event(one), adds=(replace(an_answer(one), cost=0.25), a_delivery(one)))])
-    store.save([Change(an_event(two), adds=(replace(an_answer(two), cost=0.5), a_delivery(two, state="dead")))])
+    store.save([dm.Change(an_event(one), adds=(replace(an_answer(one), cost=0.25), a_delivery(one)))])
+    store.save([dm.Change(an_event(two), adds=(replace(an_answer(two), cost=0.5), a_delivery(two, state="dead")))])
     store.runs.renew(replace(a_run(store), spent=0.5, reserved=0.25))
     stats = store.stats()
     assert (stats.tickets, stats.events, stats.cost_usd) == (3, 5, 0.75)
@@ -901,7 +887,7 @@ def test_processes_and_threads_that_save_at_once_keep_one_whole_chain(store: Sql
     for process in spawned:
         process.join()
     assert [p.exitcode for p in spawned] == [0, 0]
-    events = list(store.log.events(EventQuery()))
+    events = list(store.log.events(dm.EventQuery()))
     assert len(events) == 200
     assert first_break(events) is None
 
@@ -922,5 +908,5 @@ def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: Sql
 def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     verdict = replace(an_answer(ticket, "General"), confidence_source="human", reason="a note")
-    store.save([Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
+    store.save([dm.Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
     assert sql(store, "select category, note from verdicts") == [("General", "a note")]

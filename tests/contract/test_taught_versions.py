@@ -14,17 +14,17 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.use_cases import create, log_is_whole
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.api import warn
 from triage_cli.classifiers import Model, fitted_model
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Event, ModelVersion, Selection, Taught, TicketDraft
 from triage_cli.ports import ModelRegistry, Triage
 from triage_cli.service import LocalTriage
 from triage_cli.stores import FILLED, SqlModelRegistry
 
-EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
+EVENT = dm.Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
 LEARN = "next: triage learn makes one without them"
 
 
@@ -49,14 +49,14 @@ def registry(world: World) -> ModelRegistry:
 
 def imported(world: World, name: str, number: int) -> list[str]:
     """Import tickets of a customer of this name; return their ids."""
-    rows = (TicketDraft(n, n + 2, f"{name} {n}", external_id=f"{name}-{n}", customer_id=name) for n in range(number))
+    rows = (dm.TicketDraft(n, n + 2, f"{name} {n}", external_id=f"{name}-{n}", customer_id=name) for n in range(number))
     return [outcome.value.ticket_id for outcome in create(world, rows) if outcome.value]
 
 
 def learned(registry: ModelRegistry, question: str = "category", **teachers: list[str]) -> int:
     """Add a version that learned from tickets with `labels`, and from others of which it read the `texts`."""
     all_teachers = dict.fromkeys(teachers.get("texts", ()), False) | dict.fromkeys(teachers.get("labels", ()), True)
-    version = ModelVersion(0, '["A"]', b"weights", "{}", 1, "ann", EVENT.at, registry.newest(), question)
+    version = dm.ModelVersion(0, '["A"]', b"weights", "{}", 1, "ann", EVENT.at, registry.newest(), question)
     added = registry.add_version(version, EVENT, all_teachers)
     return added.version if added else 0
 
@@ -90,7 +90,7 @@ def test_undo_ends_the_versions_that_learned_its_labels_and_no_others(
     assert in_use(registry, "category", "urgency") == [1, 3]
     kept = world.store.database.read("select version, weights from versions order by version")
     assert [(version, bytes(weights)) for version, weights in kept] == [(1, b"weights"), (2, b""), (3, b"weights")]
-    assert registry.taught_by_erased(3) == Taught(3, "urgency", 2, 0)
+    assert registry.taught_by_erased(3) == dm.Taught(3, "urgency", 2, 0)
 
     assert learned(registry, labels=wrong[:1]) == 0, "who has read it before may not add what it learned"
     told.clear()
@@ -120,20 +120,20 @@ def test_forget_keeps_a_version_that_learned_from_a_person_and_tells_how_to_make
     assert learned(registry, labels=[*others, *person[:1]], texts=person[1:]) == 1
     assert len(list(triage.forget("person"))) == 3
     assert told == [f"note: learned model version 1 has learned from 3 of these tickets, and keeps no word; {LEARN}"]
-    assert registry.taught_by_erased(1) == Taught(1, "category", 3, 1)
+    assert registry.taught_by_erased(1) == dm.Taught(1, "category", 3, 1)
     assert (in_use(registry, "category"), learned(registry, labels=person[:1])) == ([1], 0)
     told.clear()
     list(triage.forget("nobody"))
     assert told == []
-    assert [t.status for t in triage.find(Selection(ids=tuple(person)))] == ["forgotten"] * 3
+    assert [t.status for t in triage.find(dm.Selection(ids=tuple(person)))] == ["forgotten"] * 3
 
 
 def test_models_of_before_lose_their_words_and_get_to_know_their_tickets(world: World, registry: ModelRegistry) -> None:
     """As a database of version 25 is brought forward: its models have readable words, and no list of their tickets."""
     ids = imported(world, "florin", 4)
-    texts = [ticket.text for ticket in world.store.find(Selection(ids=tuple(ids)))]
+    texts = [ticket.text for ticket in world.store.find(dm.Selection(ids=tuple(ids)))]
     model = replace(fit(DEFAULT_CATEGORIES, [(text, "Billing") for text in texts[:3]]), multilingual=None)
-    version = ModelVersion(0, "[]", with_readable_words(model.to_bytes()), "{}", 1, "ann", EVENT.at, 0)
+    version = dm.ModelVersion(0, "[]", with_readable_words(model.to_bytes()), "{}", 1, "ann", EVENT.at, 0)
     assert registry.add_version(version, EVENT) is not None
     assert registry.add_version(version._replace(weights=b"no model", based_on=1), EVENT) is not None
     world.store.database.write(lambda db: FILLED["twenty-sixth"](db.execute))

@@ -7,21 +7,11 @@ import pytest
 
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.client import Address, RemoteConsultation, RemoteTriage
-from triage_cli.domain import (
-    AnswerError,
-    BudgetError,
-    ClassifyPlan,
-    RefusedError,
-    TextQuestion,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    to_json,
-)
 
-QUESTION, PLAN = TextQuestion("Refund?"), ClassifyPlan(max_cost=0.25)
+QUESTION, PLAN = dm.TextQuestion("Refund?"), dm.ClassifyPlan(max_cost=0.25)
 
 
 @pytest.fixture
@@ -40,25 +30,25 @@ def remote(stub: HttpStub) -> Iterator[RemoteTriage]:
     remote.close()
 
 
-def problem(error: TriageError) -> Reply:
-    return Reply(error.http_status, to_json(problems.problem_details(error)), {"content-type": problems.MEDIA_TYPE})
+def problem(error: dm.TriageError) -> Reply:
+    return Reply(error.http_status, dm.to_json(problems.problem_details(error)), {"content-type": problems.MEDIA_TYPE})
 
 
 @pytest.mark.parametrize(
     ("reply", "kind", "spent"),
     [
-        (Reply(cut=-1), UnavailableError, 0.25),
-        (Reply(200, "{" * 99, cut=9), UnavailableError, 0.25),
-        (Reply(200, "[1]"), UnavailableError, 0.25),
-        (Reply(502, "bad gateway"), UnavailableError, 0.25),
-        (problem(AnswerError("it is silent")), AnswerError, 0.25),
-        (problem(BudgetError("the second step might pass the limit")), BudgetError, 0.25),
-        (problem(UsageError("the text is empty")), UsageError, 0.0),
-        (problem(RefusedError("it has the role reader")), RefusedError, 0.0),
+        (Reply(cut=-1), dm.UnavailableError, 0.25),
+        (Reply(200, "{" * 99, cut=9), dm.UnavailableError, 0.25),
+        (Reply(200, "[1]"), dm.UnavailableError, 0.25),
+        (Reply(502, "bad gateway"), dm.UnavailableError, 0.25),
+        (problem(dm.AnswerError("it is silent")), dm.AnswerError, 0.25),
+        (problem(dm.BudgetError("the second step might pass the limit")), dm.BudgetError, 0.25),
+        (problem(dm.UsageError("the text is empty")), dm.UsageError, 0.0),
+        (problem(dm.RefusedError("it has the role reader")), dm.RefusedError, 0.0),
     ],
 )
 def test_what_may_have_been_spent_counts_and_nothing_is_asked_twice(
-    stub: HttpStub, remote: RemoteTriage, reply: Reply, kind: type[TriageError], spent: float
+    stub: HttpStub, remote: RemoteTriage, reply: Reply, kind: type[dm.TriageError], spent: float
 ) -> None:
     stub.answer = lambda _: reply
     consult = RemoteConsultation(remote)
@@ -71,6 +61,6 @@ def test_a_server_that_is_not_reached_has_spent_nothing() -> None:
     gone = HttpStub()
     gone.close()
     consult = RemoteConsultation(RemoteTriage(Address(gone.root, "key"), ONLINE))
-    with pytest.raises(UnavailableError, match="cannot reach"):
+    with pytest.raises(dm.UnavailableError, match="cannot reach"):
         consult.classify_text(QUESTION, PLAN)
     assert consult.spent == 0.0

@@ -16,28 +16,8 @@ from tests.support.records import replace
 from tests.support.stored_tickets import a_run, ended
 from tests.support.use_cases import ALL, PLAN, actions, classify, log_is_whole, now, route
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.client import Address, RemoteTriage, upload
-from triage_cli.domain import (
-    AmbiguousError,
-    ClassifyPlan,
-    DeliveryError,
-    NotFoundError,
-    Outcome,
-    OutgoingDelivery,
-    RefusedError,
-    Routed,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    StatsQuery,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    VerdictDraft,
-    ids,
-    times,
-)
 from triage_cli.ports import Triage
 from triage_cli.service import Callers, LocalTriage
 from triage_cli.stores import Db, SqlInflow, SqlModelRegistry
@@ -59,7 +39,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def box(world: World) -> FakeDestination:
     """Where all tickets of any category go."""
     box = FakeDestination("box")
-    world.rules, world.destinations = (Rule("all", ("box",)),), {"box": box}
+    world.rules, world.destinations = (dm.Rule("all", ("box",)),), {"box": box}
     return box
 
 
@@ -81,18 +61,18 @@ def make(request: pytest.FixtureRequest, world: World, box: FakeDestination, tmp
         yield make
 
 
-def known(n: int, text: str = "") -> TicketDraft:
-    return TicketDraft(n, n + 2, text or f"known {n}, a question of its own", external_id=f"K-{n}", cells=())
+def known(n: int, text: str = "") -> dm.TicketDraft:
+    return dm.TicketDraft(n, n + 2, text or f"known {n}, a question of its own", external_id=f"K-{n}", cells=())
 
 
-def wrong(n: int) -> TicketDraft:
+def wrong(n: int) -> dm.TicketDraft:
     """Return a row of the wrong file: each field that may hold a customer's words has one."""
-    return TicketDraft(
+    return dm.TicketDraft(
         n, n + 2, f"{WORD} {n}", f"{WORD} text", f"{WORD}-{n}", external_id=f"{WORD}{n}", extra={"shop": WORD}, cells=()
     )
 
 
-def wrong_file() -> list[TicketDraft]:
+def wrong_file() -> list[dm.TicketDraft]:
     changed = [replace(known(n, f"known {n}, a question of its own, edited"), row=NUMBER + n) for n in range(2)]
     return [*map(wrong, range(NUMBER)), *changed]
 
@@ -113,11 +93,11 @@ def named(world: World, external_id: str) -> str:
     return ticket.ticket_id
 
 
-def counted(outcomes: Iterator[Outcome[Routed]]) -> dict[str, int]:
+def counted(outcomes: Iterator[dm.Outcome[dm.Routed]]) -> dict[str, int]:
     return dict(Counter(str(outcome.action) for outcome in outcomes))
 
 
-def imported(world: World, *drafts: TicketDraft) -> str:
+def imported(world: World, *drafts: dm.TicketDraft) -> str:
     """Import drafts, and return the run."""
     list(world.triage().create(drafts))
     return str(world.store.database.read("select max(run_id) from runs")[0][0])
@@ -128,11 +108,11 @@ def test_it_is_withdrawn_with_its_words_and_the_rest_is_untouched(world: World, 
     list(world.triage().create(map(known, range(KNOWN))))
     assert Counter(o.action for o in make().create(wrong_file())) == {"created": NUMBER, "updated": 2}
     runs = make().imported("last")
-    part = Selection(ids=tuple(named(world, f"{WORD}{n}") for n in range(40)))
+    part = dm.Selection(ids=tuple(named(world, f"{WORD}{n}") for n in range(40)))
     list(world.triage().classify(part, PLAN))
-    list(world.triage().route(part, RoutePlan()))
+    list(world.triage().route(part, dm.RoutePlan()))
     decided, rewritten = named(world, f"{WORD}0"), named(world, f"{WORD}1")
-    list(world.triage().give_verdicts([VerdictDraft(0, decided, "Technical")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, decided, "Technical")]))
     list(world.triage().create([replace(wrong(1), subject=f"other text of {WORD}")], same_tickets=True))
     kept_ids = {decided, rewritten, *(named(world, f"K-{n}") for n in range(KNOWN))}
     before, size = dump(world), world.store.log.head().events
@@ -165,29 +145,33 @@ def test_it_is_in_no_list_count_queue_learning_or_inflow(world: World, box: Fake
     route(world)
     assert (len(list(SqlModelRegistry(world.store).labelled())), len(box.got)) == (3, 6)
     assert counted(world.triage().undo(run)) == {"withdrawn": 6}, "its own verdicts are none of a person"
-    assert list(world.triage().find(ALL)) == list(world.triage().find(Selection(sort="source"))) == []
-    assert list(world.triage().find(Selection(order="review"))) == list(world.triage().find(Selection(search=""))) == []
+    assert list(world.triage().find(ALL)) == list(world.triage().find(dm.Selection(sort="source"))) == []
+    assert (
+        list(world.triage().find(dm.Selection(order="review")))
+        == list(world.triage().find(dm.Selection(search="")))
+        == []
+    )
     stats = world.triage().stats()
     assert (stats.tickets, stats.by_status, stats.by_category, stats.by_day) == (0, {}, {}, {})
-    assert world.triage().stats_by(StatsQuery(by=("status", "category"))) == []
+    assert world.triage().stats_by(dm.StatsQuery(by=("status", "category"))) == []
     assert (world.store.gauges().by_status, world.store.gauges().oldest_new) == ({}, None)
     registry, inflow = SqlModelRegistry(world.store), SqlInflow(world.store)
     assert (list(registry.labelled()), registry.unlabelled(10), registry.opinions()) == ([], {}, {})
     assert inflow.written("1970", "2999") == []
     world.store.database.write(world.store._counts.count_anew)
     assert world.triage().stats().tickets == 0
-    found = [t.ticket_id for t in world.triage().find(Selection(statuses=frozenset({"withdrawn"})))]
+    found = [t.ticket_id for t in world.triage().find(dm.Selection(statuses=frozenset({"withdrawn"})))]
     assert len(found) == 6, "where its status is asked for by name"
 
 
 def test_nothing_and_nobody_brings_it_out_of_it(world: World, box: FakeDestination) -> None:
     run = imported(world, wrong(0))
     ticket_id = named(world, f"{WORD}0")
-    only, events = Selection(ids=(ticket_id,)), world.store.log.head().events + 1
+    only, events = dm.Selection(ids=(ticket_id,)), world.store.log.head().events + 1
     list(world.triage().undo(run))
-    assert [o.action for o in world.triage().classify(only, ClassifyPlan(force=True))] == ["held"]
-    assert [o.action for o in world.triage().route(only, RoutePlan(again=True, retry_dead=True))] == ["unchanged"]
-    (judged,) = world.triage().give_verdicts([VerdictDraft(0, ticket_id, "Billing")])
+    assert [o.action for o in world.triage().classify(only, dm.ClassifyPlan(force=True))] == ["held"]
+    assert [o.action for o in world.triage().route(only, dm.RoutePlan(again=True, retry_dead=True))] == ["unchanged"]
+    (judged,) = world.triage().give_verdicts([dm.VerdictDraft(0, ticket_id, "Billing")])
     assert (judged.action, judged.error and "its import was taken back" in judged.error.message) == ("rejected", True)
     assert world.triage().why(ticket_id).why[-1].startswith("Next: nothing; its import was taken back")
     assert (world.store.log.head().events, box.got) == (events, [])
@@ -199,21 +183,21 @@ def test_deliveries_are_cancelled_and_those_that_may_have_arrived_are_told(world
     """One is owed, of one the answer was lost, and one is on its way while its import is taken back."""
     taken: list[dict[str, Any]] = []
 
-    def answer(outgoing: OutgoingDelivery) -> DeliveryError | None:
+    def answer(outgoing: dm.OutgoingDelivery) -> dm.DeliveryError | None:
         if outgoing.ticket.external_id == "way":  # by a run that is thought dead
             world.store.database.write(lambda db: db.execute("update runs set lease_until = 0"))
             taken.extend({"id": o.value.ticket.routed_to} for o in world.triage().undo(run) if o.value)
-            return DeliveryError("no: CANARY 0")
-        return DeliveryError("gone", doubtful=outgoing.ticket.external_id == "lost")
+            return dm.DeliveryError("no: CANARY 0")
+        return dm.DeliveryError("gone", doubtful=outgoing.ticket.external_id == "lost")
 
-    world.rules, world.destinations = (Rule("all", ("page",)),), {"page": FakeDestination("page", answer)}
+    world.rules, world.destinations = (dm.Rule("all", ("page",)),), {"page": FakeDestination("page", answer)}
     drafts = [replace(wrong(n), external_id=name, row=n) for n, name in enumerate(("owed", "lost", "way"))]
     run = imported(world, *drafts)
     classify(world)
     for name in ("owed", "lost"):
-        list(world.triage().route(Selection(ids=(named(world, name),)), RoutePlan()))
+        list(world.triage().route(dm.Selection(ids=(named(world, name),)), dm.RoutePlan()))
     way = named(world, "way")
-    list(world.triage().route(Selection(ids=(way,)), RoutePlan()))
+    list(world.triage().route(dm.Selection(ids=(way,)), dm.RoutePlan()))
     assert Counter(one["id"] for one in taken) == {None: 1, "page": 2}
     assert world.store.deliveries.next_due() is None
     assert {row[0] for row in world.store.database.read("select distinct state from deliveries")} == {"superseded"}
@@ -243,7 +227,7 @@ def test_a_verdict_that_comes_meanwhile_keeps_its_ticket(world: World) -> None:
 
     def late(*args: Any, **kwargs: Any) -> Any:
         world.store.save = save  # type: ignore[method-assign]
-        list(world.triage().give_verdicts([VerdictDraft(0, named(world, f"{WORD}1"), "Billing")]))
+        list(world.triage().give_verdicts([dm.VerdictDraft(0, named(world, f"{WORD}1"), "Billing")]))
         return save(*args, **kwargs)
 
     world.store.save = late  # type: ignore[method-assign]
@@ -255,7 +239,7 @@ def test_a_verdict_that_comes_meanwhile_keeps_its_ticket(world: World) -> None:
 def test_a_ticket_that_is_forgotten_meanwhile_stays_forgotten_and_is_no_ticket_of_a_later_import(world: World) -> None:
     run, claim = imported(world, *map(wrong, range(3))), world.store.runs.claim
 
-    def late(selection: Selection, lease: Any, limit: int) -> Any:
+    def late(selection: dm.Selection, lease: Any, limit: int) -> Any:
         world.store.runs.claim = claim  # type: ignore[method-assign]
         list(world.triage().forget(f"{WORD}-1"))
         return claim(selection, lease, limit)
@@ -285,8 +269,8 @@ def test_what_a_batch_is_asked_about_stays_until_it_has_ended(world: World) -> N
 def test_what_another_run_holds_is_told_and_the_rest_is_withdrawn(world: World) -> None:
     run = imported(world, *map(wrong, range(3)))
     lease = a_run(world.store)  # type: ignore[arg-type]
-    world.store.runs.claim(Selection(ids=(named(world, f"{WORD}1"),)), lease, 1)
-    with pytest.raises(UnavailableError, match="at work on 1 more"):
+    world.store.runs.claim(dm.Selection(ids=(named(world, f"{WORD}1"),)), lease, 1)
+    with pytest.raises(dm.UnavailableError, match="at work on 1 more"):
         list(world.triage().undo(run))
     assert [t.external_id for t in world.store.find(ALL)] == [f"{WORD}1"]
     ended(world.store, lease)  # type: ignore[arg-type]
@@ -297,7 +281,7 @@ def test_what_other_parts_keep_of_its_tickets_goes_too(world: World) -> None:
     """Answers that the API keeps for a day, and a name by which a ticket was called."""
     run = imported(world, wrong(0))
     imported(world, known(0))
-    ended_run = Run(ids.new_id(), "classify", "x", f"classify {WORD}0 K-0", times.now())
+    ended_run = dm.Run(dm.ids.new_id(), "classify", "x", f"classify {WORD}0 K-0", dm.times.now())
     world.store.runs.end(replace(world.store.runs.begin(ended_run), exit_code=0))
 
     def answered(db: Db) -> None:
@@ -339,22 +323,22 @@ def test_the_last_import_is_that_of_the_actor_and_nothing_else(world: World, box
         (True, f"{listed}; to list that and to take it back takes an administrator's key"),
     ):
         services = replace(world.services(), served=served)
-        with pytest.raises(NotFoundError, match="carol has imported nothing here") as nothing:
+        with pytest.raises(dm.NotFoundError, match="carol has imported nothing here") as nothing:
             LocalTriage(services, "carol", "test").imported("last")
         assert nothing.value.hint == hint
     for name in ("nobody", "", "%", "ffffff", mine[-5:]):
-        with pytest.raises(NotFoundError, match="no run"):
+        with pytest.raises(dm.NotFoundError, match="no run"):
             world.triage().imported(name)
     other = world.store.database.read("select run_id from runs where kind = 'classify'")[0][0]
-    with pytest.raises(UsageError, match="is no import, but triage classify"):
+    with pytest.raises(dm.UsageError, match="is no import, but triage classify"):
         world.triage().imported(other)
     assert len(box.got) == 0
 
 
 def test_a_run_that_is_still_at_work_is_not_taken_back(world: World) -> None:
-    def rows() -> Iterator[TicketDraft]:
+    def rows() -> Iterator[dm.TicketDraft]:
         yield wrong(0)
-        with pytest.raises(UsageError, match="still at work"):
+        with pytest.raises(dm.UsageError, match="still at work"):
             world.triage().imported("last")
         yield wrong(1)
 
@@ -364,9 +348,9 @@ def test_a_run_that_is_still_at_work_is_not_taken_back(world: World) -> None:
 
 def test_two_runs_with_one_ending_are_ambiguous(world: World) -> None:
     for first in ("01", "02"):
-        run = Run(f"{first}{ids.new_id()[2:-6]}abcdef", "create", "tester", "create", times.now())
+        run = dm.Run(f"{first}{dm.ids.new_id()[2:-6]}abcdef", "create", "tester", "create", dm.times.now())
         world.store.runs.end(replace(world.store.runs.begin(run), exit_code=0))
-    with pytest.raises(AmbiguousError, match="names 2 runs"):
+    with pytest.raises(dm.AmbiguousError, match="names 2 runs"):
         world.triage().imported("abcdef")
 
 
@@ -381,9 +365,9 @@ def test_a_caller_takes_back_its_own_imports_and_an_administrator_all(
             assert [run.actor for run in triage.imported("last")] == [role]
         (theirs,), (own,) = sides["admin"].imported("last"), sides["agent"].imported("last")
         for act in (sides["agent"].imported, lambda name: list(sides["agent"].undo(name))):
-            with pytest.raises(RefusedError, match="has not made this import"):
+            with pytest.raises(dm.RefusedError, match="has not made this import"):
                 act(theirs.run_id)
-        with pytest.raises(NotFoundError, match="no run"):
+        with pytest.raises(dm.NotFoundError, match="no run"):
             sides["admin"].imported("01a216f8-f527-7000-801c-6920eb28ec5b/undo?x=")
         with running.client("reader") as reader:
             assert reader.post(f"/imports/{own.run_id}/undo").status_code == 403

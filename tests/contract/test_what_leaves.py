@@ -6,32 +6,22 @@ import pytest
 
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    AdditionKind,
-    AdditionRule,
-    Age,
-    ClassifyPlan,
-    DeliveryError,
-    OutgoingDelivery,
-    RoutePlan,
-    Rule,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
+from triage_cli import domain as dm
+
+EVERYTHING = dm.Selection(limit=0)
+NUMBER = 5
+BEFORE = dm.AdditionRule(dm.AdditionKind.BEFORE, dm.Rule("routes[0]", ("page",), {}))
+ESCALATION = dm.AdditionRule(
+    dm.AdditionKind.ESCALATION, dm.Rule("late", ("page",), {"status": ("new",), "age": dm.Age(-1.0)})
 )
 
-EVERYTHING = Selection(limit=0)
-NUMBER = 5
-BEFORE = AdditionRule(AdditionKind.BEFORE, Rule("routes[0]", ("page",), {}))
-ESCALATION = AdditionRule(AdditionKind.ESCALATION, Rule("late", ("page",), {"status": ("new",), "age": Age(-1.0)}))
 
-
-def drafts(text: str = "hello") -> list[TicketDraft]:
-    return [TicketDraft(n, n + 2, f"{text} {n}", "text", "C-1", external_id=f"E-{n}") for n in range(NUMBER)]
+def drafts(text: str = "hello") -> list[dm.TicketDraft]:
+    return [dm.TicketDraft(n, n + 2, f"{text} {n}", "text", "C-1", external_id=f"E-{n}") for n in range(NUMBER)]
 
 
 def others(world: World, first: str) -> list[str]:
-    return [ticket.ticket_id for ticket in world.store.find(Selection()) if ticket.ticket_id != first]
+    return [ticket.ticket_id for ticket in world.store.find(dm.Selection()) if ticket.ticket_id != first]
 
 
 def forget(world: World, _: str) -> None:
@@ -43,7 +33,7 @@ def undo(world: World, _: str) -> None:
 
 
 def move(world: World, first: str) -> None:
-    list(world.triage().give_verdicts([VerdictDraft(n, i, "Technical") for n, i in enumerate(others(world, first))]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(n, i, "Technical") for n, i in enumerate(others(world, first))]))
 
 
 def rewrite(world: World, _: str) -> None:
@@ -55,23 +45,23 @@ def switch_off(world: World, _: str) -> None:
 
 
 def routed(world: World) -> None:
-    world.rules = (Rule("all", ("page",)),)
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    world.rules = (dm.Rule("all", ("page",)),)
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
 
 
 def due(world: World) -> None:
-    world.rules = (Rule("all", ("page",)),)
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    page, world.destinations = world.destinations, {"page": FakeDestination("page", lambda _: DeliveryError("down"))}
-    list(world.triage().route(Selection(), RoutePlan()))
+    world.rules = (dm.Rule("all", ("page",)),)
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    page, world.destinations = world.destinations, {"page": FakeDestination("page", lambda _: dm.DeliveryError("down"))}
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     world.destinations = page
     world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0"))
-    list(world.triage().route(EVERYTHING, RoutePlan()))
+    list(world.triage().route(EVERYTHING, dm.RoutePlan()))
 
 
 def added(world: World) -> None:
-    list(world.triage().route(EVERYTHING, RoutePlan()))
+    list(world.triage().route(EVERYTHING, dm.RoutePlan()))
 
 
 @pytest.mark.parametrize("meanwhile", [forget, undo, move, rewrite, switch_off])
@@ -81,12 +71,15 @@ def added(world: World) -> None:
     ids=["routed", "due", "before", "escalation"],
 )
 def test_nothing_leaves_that_became_wrong_while_it_waited(
-    world: World, send: Callable[[World], None], addition: AdditionRule | None, meanwhile: Callable[[World, str], None]
+    world: World,
+    send: Callable[[World], None],
+    addition: dm.AdditionRule | None,
+    meanwhile: Callable[[World, str], None],
 ) -> None:
     """The change comes while the first of several deliveries is attempted; that one cannot be called back."""
     sent: list[str] = []
 
-    def answer(outgoing: OutgoingDelivery) -> DeliveryError | None:
+    def answer(outgoing: dm.OutgoingDelivery) -> dm.DeliveryError | None:
         sent.append(f"{outgoing.ticket.subject} {outgoing.delivery.category}")
         if len(sent) == 1:
             # The one whose attempt has begun is waited for, which this thread cannot do for itself.
@@ -100,7 +93,7 @@ def test_nothing_leaves_that_became_wrong_while_it_waited(
     world.destinations = {"page": page}
     if addition:
         world.additions = (addition,)
-        list(world.triage().route(EVERYTHING, RoutePlan()))  # sees the rule
+        list(world.triage().route(EVERYTHING, dm.RoutePlan()))  # sees the rule
     list(world.triage().create(drafts()))
     send(world)
     if meanwhile is move and addition:  # no rule asks for the decision, so what was read anew is sent

@@ -7,36 +7,36 @@ from typing import Any
 
 from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.destinations import FileDestination
-from triage_cli.domain import ClassifyPlan, History, RoutePlan, Rule, Selection, Ticket, TicketDraft, explain, ids
 
 ANSWERED = "fake (fake m) answered"
 BECAUSE = "out of Billing, Technical, General, because of: because"
 
 
-def story(world: World, ticket: Ticket, *, hide: bool = True) -> list[str]:
+def story(world: World, ticket: dm.Ticket, *, hide: bool = True) -> list[str]:
     """Tell why, with what differs from run to run made equal."""
-    history: History = world.store.history(ticket.ticket_id)
-    lines = [line.replace(ids.short(ticket.ticket_id), "IDIDIDID") for line in explain(history)]
+    history: dm.History = world.store.history(ticket.ticket_id)
+    lines = [line.replace(dm.ids.short(ticket.ticket_id), "IDIDIDID") for line in dm.explain(history)]
     return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in lines] if hide else lines
 
 
-def stored(world: World, **fields: Any) -> Ticket:
-    draft = TicketDraft(0, 2, "Refund", "Where is it?", external_id="T-1", cells=("",), **fields)
+def stored(world: World, **fields: Any) -> dm.Ticket:
+    draft = dm.TicketDraft(0, 2, "Refund", "Where is it?", external_id="T-1", cells=("",), **fields)
     (outcome,) = world.triage("ann").create([draft])
     assert outcome.value is not None
     return outcome.value
 
 
-def classified(world: World, answer: Callable[[Ticket], tuple[str | None, float]]) -> None:
+def classified(world: World, answer: Callable[[dm.Ticket], tuple[str | None, float]]) -> None:
     world.classifier = FakeClassifier(answer)
-    list(world.triage("cron").classify(Selection(), ClassifyPlan()))
+    list(world.triage("cron").classify(dm.Selection(), dm.ClassifyPlan()))
 
 
 def routed(world: World, folder: Path) -> None:
     world.destinations["box"] = FileDestination("box", folder / "box.jsonl", 7, (5.0,))
-    world.rules = (Rule("all to the box", ("box",)),)
-    list(world.triage("cron").route(Selection(), RoutePlan()))
+    world.rules = (dm.Rule("all to the box", ("box",)),)
+    list(world.triage("cron").route(dm.Selection(), dm.RoutePlan()))
 
 
 def test_why_tells_of_a_routed_ticket(world: World, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_why_tells_when_a_delivery_is_due(world: World, tmp_path: Path) -> None:
     routed(world, tmp_path)
     history = world.store.history(ticket.ticket_id)
     (delivery,) = history.deliveries
-    *_, last = explain(replace(history, deliveries=(replace(delivery, due_at=32_503_680_000.5),)))
+    *_, last = dm.explain(replace(history, deliveries=(replace(delivery, due_at=32_503_680_000.5),)))
     assert last == "Next: triage route delivers what is due (box after 1 attempt, due at 3000-01-01 00:00:00Z)."
 
 
@@ -110,7 +110,7 @@ def test_why_tells_of_verdicts(world: World) -> None:
 def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
     ticket = stored(world)
 
-    def answer(_: Ticket) -> tuple[str | None, float]:
+    def answer(_: dm.Ticket) -> tuple[str | None, float]:
         stored(world, verdict="General")
         return "Billing", 0.9
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cli import Cli
-from triage_cli.domain import times
+from triage_cli import domain as dm
 
 DOWN = 'gpt: {type: openai, model: m, base_url: "http://127.0.0.1:9/v1", api_key_env: null}'
 CONFIG = f"""\
@@ -36,8 +36,8 @@ def taken(folder: Path, name: str) -> list[Any]:
 def make_older(cli: Cli, hours: float, where: str = "true") -> None:
     """Put the storing of tickets so many hours back; rules were seen long before."""
     with closing(sqlite3.connect(cli.db)) as db, db:
-        db.execute(f"update tickets set stored_at = ? where {where}", (times.ago(hours * 3600),))
-        db.execute("update added_rules set first_at = ?", (times.ago(1000 * 3600),))
+        db.execute(f"update tickets set stored_at = ? where {where}", (dm.times.ago(hours * 3600),))
+        db.execute("update added_rules set first_at = ?", (dm.times.ago(1000 * 3600),))
 
 
 def test_a_word_pages_once_while_the_model_is_down_and_the_ticket_goes_its_own_way(cli: Cli) -> None:

@@ -29,23 +29,7 @@ from tests.support.examples import examples
 from tests.support.pages import ROOT, blocks
 from tests.support.records import replace
 from tests.support.world import World
-from triage_cli.domain import (
-    AgentSuggestionDraft,
-    CheckError,
-    ClassifyPlan,
-    Event,
-    EventAction,
-    EventQuery,
-    Head,
-    LoggedEvent,
-    Selection,
-    StoreError,
-    TicketDraft,
-    TriageError,
-    VerdictDraft,
-    hash_chain,
-    new_id,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import children
 from triage_cli.service import KeyRing, LocalConsultation, LocalTriage, prove
 from triage_cli.stores import SqlApiAccess, SqliteStore, head_file, kept_head, second_half, trail
@@ -59,11 +43,11 @@ TWENTY_LINES = next(block.text for block in blocks(PAGE) if block.file == "verif
 def filled(path: Path, key: bytes | None = None, number: int = 4, start: int = 0) -> World:
     world = World(SqliteStore(str(path), key))
     list(world.triage("a \"quoted\" \\ \n\u2028 'actor'").create(drafts(number, start)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     return world
 
 
-def proved(path: Path, key: bytes | None = None, expected: str | None = None) -> Head:
+def proved(path: Path, key: bytes | None = None, expected: str | None = None) -> dm.Head:
     with trail(str(path)) as log:
         return prove(log, key, {expected: "that was expected"} if expected else {})
 
@@ -149,12 +133,12 @@ def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
             raw.execute(statement)
     else:
         tamper(db, statement)
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(dm.CheckError) as caught:
         proved(db)
     assert message in caught.value.message, what
     assert caught.value.hint
     in_two_halves(monkeypatch)
-    with pytest.raises(CheckError) as caught_in_halves:
+    with pytest.raises(dm.CheckError) as caught_in_halves:
         proved(db)
     assert (caught_in_halves.value.message, caught_in_halves.value.hint) == (caught.value.message, caught.value.hint)
 
@@ -165,7 +149,7 @@ def in_two_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
-def read_and_proved(db: Path, key: bytes | None = None, heads: Sequence[str] = ()) -> tuple[int, Head]:
+def read_and_proved(db: Path, key: bytes | None = None, heads: Sequence[str] = ()) -> tuple[int, dm.Head]:
     """Return how many events this process verified itself, and the head."""
     seqs = [0]
 
@@ -184,14 +168,14 @@ def test_of_a_long_log_a_second_process_verifies_half(
     tmp_path: Path, key: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db = tmp_path / "t.db"
-    events = list(filled(db, key).store.log.events(EventQuery()))
+    events = list(filled(db, key).store.log.events(dm.EventQuery()))
     hashes = [event.hash for event in events]
     alone = read_and_proved(db, key)
-    assert alone == (8, Head(hashes[-1], 8))
+    assert alone == (8, dm.Head(hashes[-1], 8))
     in_two_halves(monkeypatch)
     for heads in ([], hashes, ["0" * 64, hashes[6]]):
         assert read_and_proved(db, key, heads) == (4, alone[1])
-    with pytest.raises(CheckError, match="expected"):
+    with pytest.raises(dm.CheckError, match="expected"):
         read_and_proved(db, key, [*hashes, "1" * 64])
     assert not children
 
@@ -213,7 +197,7 @@ def test_an_alteration_beside_the_seam_of_the_halves_is_told_as_without_them(
         ):  # fmt: skip
             shutil.copy(template, db)
             tamper(db, *alteration)
-            with pytest.raises(CheckError, match=message):
+            with pytest.raises(dm.CheckError, match=message):
                 proved(db)
 
 
@@ -229,7 +213,7 @@ def test_without_a_second_process_one_verifies_all(db: Path, program: str, monke
     monkeypatch.setattr(sys, "executable", program if program.startswith("/") else str(script))
     assert read_and_proved(db) == (8, head)
     tamper(db, "update events set actor = 'eve' where seq = 7")
-    with pytest.raises(CheckError, match="event 7 is not"):
+    with pytest.raises(dm.CheckError, match="event 7 is not"):
         proved(db)
     assert not children
 
@@ -237,7 +221,7 @@ def test_without_a_second_process_one_verifies_all(db: Path, program: str, monke
 def test_two_events_that_changed_places_are_found(db: Path) -> None:
     swap = "update events set seq = {} where seq = {}"
     tamper(db, swap.format(-1, 3), swap.format(3, 6), swap.format(6, -1))
-    with pytest.raises(CheckError, match="event 3 "):
+    with pytest.raises(dm.CheckError, match="event 3 "):
         proved(db)
 
 
@@ -246,7 +230,7 @@ def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path, ins
     with closing(sqlite3.connect(db)) as raw:
         raw.execute("drop trigger events_never_go")
         raw.execute(instead)
-    with pytest.raises(CheckError, match="triggers"):
+    with pytest.raises(dm.CheckError, match="triggers"):
         proved(db)
 
 
@@ -288,7 +272,7 @@ def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> 
     world = World(SqliteStore(str(tmp_path / "t.db")))
     (given, text) = drafts(2)
     tickets = [o.value for o in world.triage().create([given, replace(text, verdict="Billing")]) if o.value]
-    list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
     list(world.triage().create([replace(text, verdict="Technical")]))
     assert proved(tmp_path / "t.db").events == 4
 
@@ -298,13 +282,13 @@ def test_an_end_that_was_cut_off_with_care_is_missed_by_no_head(db: Path) -> Non
     older = proved(db)
     cut_off(db)
     with pytest.raises(
-        CheckError, match=r"kept beside the database .of event 8. is not in the log, which ends at event 6"
+        dm.CheckError, match=r"kept beside the database .of event 8. is not in the log, which ends at event 6"
     ):
         proved(db)
     Path(f"{db}.head").unlink()
-    with pytest.raises(CheckError, match="that was expected"):
+    with pytest.raises(dm.CheckError, match="that was expected"):
         proved(db, expected=older.head)
-    with pytest.raises(CheckError, match="no head is kept"):
+    with pytest.raises(dm.CheckError, match="no head is kept"):
         proved(db)
     world = World(SqliteStore(str(db)))
     list(world.triage().create(drafts(3, start=50)))
@@ -318,7 +302,7 @@ def test_a_head_that_is_not_in_the_log_is_never_written_over(db: Path) -> None:
     cut_off(db)
     list(World(SqliteStore(str(db))).triage().create(drafts(9, start=50)))
     assert Path(f"{db}.head").read_bytes() == kept
-    with pytest.raises(CheckError, match="of event 8"):
+    with pytest.raises(dm.CheckError, match="of event 8"):
         proved(db)
 
 
@@ -330,14 +314,14 @@ def test_a_head_kept_earlier_is_in_a_log_that_has_grown(db: Path) -> None:
     assert kept_head(str(db)) == after
     Path(f"{db}.head").write_text(json.dumps(before._asdict()))
     assert proved(db, expected="0" * 64) == after
-    with pytest.raises(CheckError, match="expected"):
+    with pytest.raises(dm.CheckError, match="expected"):
         proved(db, expected="1" * 64)
 
 
 @pytest.mark.parametrize("message", ["{", "[]", '{"head": 1}', "\x00", '{"head": "x", "events": "y"}', "null\n\n\nx"])
 def test_a_head_that_is_damaged_is_told(db: Path, message: str) -> None:
     Path(f"{db}.head").write_text(message)
-    with pytest.raises(CheckError, match="holds no head"):
+    with pytest.raises(dm.CheckError, match="holds no head"):
         proved(db)
 
 
@@ -345,7 +329,7 @@ def test_a_pipe_in_place_of_the_head_keeps_no_command_waiting(db: Path) -> None:
     head = Path(f"{db}.head")
     head.unlink()
     os.mkfifo(head)
-    with pytest.raises(CheckError, match="holds no head"):
+    with pytest.raises(dm.CheckError, match="holds no head"):
         proved(db)
     list(World(SqliteStore(str(db))).triage().create(drafts(1, start=90)))
     assert head.is_fifo()
@@ -358,7 +342,7 @@ def test_a_missing_file_is_failure_and_is_not_made(tmp_path: Path) -> None:
             path.write_bytes(data)
         elif name == "dir":
             path.mkdir()
-        with pytest.raises(CheckError):
+        with pytest.raises(dm.CheckError):
             proved(path)
         assert path.exists() == (name != "none.db")
     assert (tmp_path / "empty.db").read_bytes() == b""
@@ -369,7 +353,7 @@ def test_damage_of_the_file_itself_is_told(db: Path) -> None:
     for at in range(4096 * 2, len(data) - 64, 4096):
         data[at : at + 64] = b"\xff" * 64
     db.write_bytes(data)
-    with pytest.raises(CheckError, match="cannot be read"):
+    with pytest.raises(dm.CheckError, match="cannot be read"):
         proved(db)
 
 
@@ -388,20 +372,20 @@ def take(step: tuple[Any, ...], store: SqliteStore) -> None:
     what, number = step[:2]
     services, name = World(store).services(), f"X-{number}"
     triage = LocalTriage(services, "tester", "test")
-    with suppress(TriageError):
+    with suppress(dm.TriageError):
         if what == "create":
-            draft = TicketDraft(0, 2, f"subject {number}", "a text", external_id=name, cells=())
+            draft = dm.TicketDraft(0, 2, f"subject {number}", "a text", external_id=name, cells=())
             list(triage.create([replace(draft, customer_id=f"C-{number}")]))
         elif what == "classify":
-            list(triage.classify(Selection(), ClassifyPlan()))
+            list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
         elif what == "verdict":
-            list(triage.give_verdicts([VerdictDraft(0, name, step[2])]))
+            list(triage.give_verdicts([dm.VerdictDraft(0, name, step[2])]))
         elif what == "suggest":
-            LocalConsultation(services, "tester").suggest(AgentSuggestionDraft(name, "Billing", "an agent"))
+            LocalConsultation(services, "tester").suggest(dm.AgentSuggestionDraft(name, "Billing", "an agent"))
         elif what == "forget":
             list(triage.forget(f"C-{number}"))
         else:
-            KeyRing(store, SqlApiAccess(store.database), "tester").create(f"key {number} {new_id()}", "agent")
+            KeyRing(store, SqlApiAccess(store.database), "tester").create(f"key {number} {dm.new_id()}", "agent")
 
 
 def cut_with_care(path: Path, seq: int) -> None:
@@ -442,7 +426,7 @@ def test_every_cut_after_commands_of_every_kind_is_found(
         store.backup(copy)
         shutil.copy(f"{path}.head", f"{copy}.head")
         cut_with_care(copy, seq)
-        with pytest.raises(CheckError):
+        with pytest.raises(dm.CheckError):
             proved(copy)
 
 
@@ -469,7 +453,9 @@ def test_a_head_that_a_kill_left_behind_or_another_holds_is_made_good_by_the_nex
 # -- 5,000 mutations
 
 
-def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool) -> tuple[str, list[LoggedEvent], int]:
+def mutated(
+    events: Sequence[dm.LoggedEvent], chance: random.Random, *, keyed: bool
+) -> tuple[str, list[dm.LoggedEvent], int]:
     """Return a log with one thing altered, and the number of the first event that is not what was written."""
     log, at = list(events), chance.randrange(len(events))
     kind = chance.choice(["edit", "edit", "edit", "delete", "swap", "insert", "cut", "rehash", "repeat"])
@@ -502,7 +488,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
         detail = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
         detail["detail"] = json.loads(forged.detail)
         text = json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        prev = log[at - 1].hash if at else hash_chain.GENESIS
+        prev = log[at - 1].hash if at else dm.hash_chain.GENESIS
         log[at] = replace(forged, hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
         at += not keyed or at == 0  # the first might have been written before there was a key
     return kind, log, at + 1
@@ -511,16 +497,16 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
 @pytest.mark.parametrize("key", [None, KEY])
 def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None) -> None:
     store = filled(tmp_path / "t.db", key, number=8).store
-    events, head = list(store.log.events(EventQuery())), store.log.head()
-    assert hash_chain.verify(events, key, {head.head: "kept"}) == head
+    events, head = list(store.log.events(dm.EventQuery())), store.log.head()
+    assert dm.hash_chain.verify(events, key, {head.head: "kept"}) == head
     chance, missed, kinds = random.Random(8), [], set()
     for number in range(5000):
         kind, log, first = mutated(events, chance, keyed=key is not None)
         kinds.add(kind)
         if log == events:  # an event was swapped with one that is the same
             continue
-        with pytest.raises(CheckError) as caught:
-            hash_chain.verify(log, key, {head.head: "kept"})
+        with pytest.raises(dm.CheckError) as caught:
+            dm.hash_chain.verify(log, key, {head.head: "kept"})
         message = caught.value.message
         if f"event {first} " not in message and not (first > len(log) or "is not in the log" in message):
             missed.append((number, kind, first, message))
@@ -535,12 +521,12 @@ def test_a_log_with_a_key_holds_with_that_key_only(tmp_path: Path) -> None:
     db = tmp_path / "t.db"
     filled(db, KEY)
     assert proved(db, KEY).events == 8
-    with pytest.raises(CheckError, match="written with a key"):
+    with pytest.raises(dm.CheckError, match="written with a key"):
         proved(db)
-    with pytest.raises(CheckError, match="another key"):
+    with pytest.raises(dm.CheckError, match="another key"):
         proved(db, b"another key altogether")
     for other in (None, b"another key altogether"):
-        with pytest.raises(StoreError, match="TRIAGE_AUDIT_KEY"):
+        with pytest.raises(dm.StoreError, match="TRIAGE_AUDIT_KEY"):
             filled(db, other, start=90)
     assert proved(db, KEY).events == 8
 
@@ -548,23 +534,23 @@ def test_a_log_with_a_key_holds_with_that_key_only(tmp_path: Path) -> None:
 def test_a_key_may_come_later_and_holds_what_went_before(tmp_path: Path) -> None:
     db = tmp_path / "t.db"
     filled(db)
-    with pytest.raises(CheckError, match="no event of the log was written with the key"):
+    with pytest.raises(dm.CheckError, match="no event of the log was written with the key"):
         proved(db, KEY)
     filled(db, KEY, start=10)
     assert proved(db, KEY).events == 16
     tamper(db, "update events set actor = 'eve' where seq = 2")
-    with pytest.raises(CheckError, match="event 2 "):
+    with pytest.raises(dm.CheckError, match="event 2 "):
         proved(db, KEY)
 
 
 def rehashed(db: Path, key: bytes | None, first: int = 1) -> None:
     """Alter an event and write the whole log anew from there: what somebody who owns the file can do."""
-    events = list(SqliteStore(str(db), KEY).log.events(EventQuery()))
-    prev, statements = events[first - 2].hash if first > 1 else hash_chain.GENESIS, []
+    events = list(SqliteStore(str(db), KEY).log.events(dm.EventQuery()))
+    prev, statements = events[first - 2].hash if first > 1 else dm.hash_chain.GENESIS, []
     for e in events[first - 1 :]:
         actor = "eve" if e.seq == first else e.actor
-        event = Event(e.action, e.ticket_id, e.run_id, actor, e.timestamp)
-        prev = hash_chain.link(prev, e.seq, event, e.detail, key)
+        event = dm.Event(e.action, e.ticket_id, e.run_id, actor, e.timestamp)
+        prev = dm.hash_chain.link(prev, e.seq, event, e.detail, key)
         quoted = actor.replace("'", "''")
         statements.append(f"update events set actor = '{quoted}', hash = '{prev}' where seq = {e.seq}")
     tamper(db, *statements, f"update chain set hash = '{prev}', key = null")
@@ -576,14 +562,14 @@ def test_a_log_that_was_written_anew_is_found_by_a_head_or_a_key(tmp_path: Path)
         filled(db, key)
         before = proved(db, key)
         rehashed(db, None)
-        with pytest.raises(CheckError, match="of event 8"):
+        with pytest.raises(dm.CheckError, match="of event 8"):
             proved(db)
-        with pytest.raises(CheckError):
+        with pytest.raises(dm.CheckError):
             proved(db, expected=before.head)
         Path(f"{db}.head").unlink()
         forged = SqliteStore(str(db)).log.head().head
         assert proved(db, expected=forged).events == 8, "a chain alone stops nobody who owns the file"
-        with pytest.raises(CheckError, match="no event of the log was written with the key"):
+        with pytest.raises(dm.CheckError, match="no event of the log was written with the key"):
             proved(db, KEY, expected=forged)
 
 
@@ -592,7 +578,7 @@ def test_a_log_cannot_leave_its_key_again(tmp_path: Path) -> None:
     filled(db, KEY)
     rehashed(db, None, first=6)
     Path(f"{db}.head").unlink()
-    with pytest.raises(CheckError, match="event 6 "):
+    with pytest.raises(dm.CheckError, match="event 6 "):
         proved(db, KEY, expected="0" * 64)
 
 
@@ -671,7 +657,7 @@ def test_a_log_that_no_run_began_is_proved_too_and_its_missing_head_is_missed(cl
 
 def test_looking_at_nothing_leaves_no_head_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert list(SqliteStore("none.db").find(Selection())) == []
+    assert list(SqliteStore("none.db").find(dm.Selection())) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -690,7 +676,7 @@ def test_commands_at_once_leave_the_head_of_the_log(cli: Cli) -> None:
         assert process.returncode == 0
     done = cli("audit", "verify")
     assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 7)
-    assert kept_head(str(cli.db)) == Head(**json.loads(done.stdout))
+    assert kept_head(str(cli.db)) == dm.Head(**json.loads(done.stdout))
 
 
 def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
@@ -705,9 +691,11 @@ def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
 
 def test_a_terminal_is_shown_how_far_a_verification_is(fitted: Cli) -> None:
     with closing(sqlite3.connect(fitted.db)) as db, db:
-        seq, head, _ = db.execute("select seq, hash, key from chain").fetchone() or (0, hash_chain.GENESIS, None)
-        events = (Event(EventAction.UPDATED, None, None, "tester", "2026-01-01T00:00:00Z") for _ in range(100_000))
-        more, head = hash_chain.append(Head(head, seq), events)
+        seq, head, _ = db.execute("select seq, hash, key from chain").fetchone() or (0, dm.hash_chain.GENESIS, None)
+        events = (
+            dm.Event(dm.EventAction.UPDATED, None, None, "tester", "2026-01-01T00:00:00Z") for _ in range(100_000)
+        )
+        more, head = dm.hash_chain.append(dm.Head(head, seq), events)
         db.executemany(
             "insert into events (seq, timestamp, action, ticket_id, actor, run_id, detail, hash) "
             "values (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -20,36 +20,17 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import refund_logprobs, verdict
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.classifiers import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.config import load_config
-from triage_cli.domain import (
-    BudgetError,
-    Calibration,
-    ClassifyPlan,
-    ConfigError,
-    Decided,
-    Event,
-    Outcome,
-    ReclassifyPlan,
-    RefusedError,
-    Selection,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    VerdictDraft,
-    given_answers,
-    times,
-)
 from triage_cli.runtime import AsyncBridge
 from triage_cli.service import AHEAD, LocalTriage, RunContext
 from triage_cli.stores import SqliteStore
 from triage_cli.wiring import open_model_registry
 
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
-BATCH = ClassifyPlan(batch=True, max_wait=0.0)
+BATCH = dm.ClassifyPlan(batch=True, max_wait=0.0)
 # Texts that the embedded model has a category for, and one with a verdict.
 SURE = "id,subject,said\n1,I was charged twice,\n2,my refund is missing,\n3,three,General\n"
 
@@ -76,7 +57,7 @@ class Shop:
         self.folder = folder
         self.db = folder / "triage.db"
         self.url: str | None = None  # of a PostgreSQL database instead
-        self.error: TriageError | None = None
+        self.error: dm.TriageError | None = None
 
     def triage(self) -> LocalTriage:
         config = load_config(
@@ -89,24 +70,27 @@ class Shop:
         )
         return LocalTriage(wiring.services(config, make=True), "tester", "test")
 
-    def create(self, *texts: str, first: int = 0, given_verdict: str | None = None) -> list[Ticket]:
+    def create(self, *texts: str, first: int = 0, given_verdict: str | None = None) -> list[dm.Ticket]:
         drafts = [
-            TicketDraft(n, n, text, external_id=f"t{first + n}", verdict=given_verdict) for n, text in enumerate(texts)
+            dm.TicketDraft(n, n, text, external_id=f"t{first + n}", verdict=given_verdict)
+            for n, text in enumerate(texts)
         ]
         return [o.value for o in self.triage().create(drafts) if o.value]
 
-    def classify(self, plan: ClassifyPlan = BATCH, selection: Selection | None = None) -> list[Outcome[Decided]]:
+    def classify(
+        self, plan: dm.ClassifyPlan = BATCH, selection: dm.Selection | None = None
+    ) -> list[dm.Outcome[dm.Decided]]:
         """Run once; what stopped it is kept in `error`."""
-        outcomes: list[Outcome[Decided]] = []
+        outcomes: list[dm.Outcome[dm.Decided]] = []
         self.error = None
         try:
-            outcomes.extend(self.triage().classify(selection or Selection(), plan))
-        except TriageError as error:
+            outcomes.extend(self.triage().classify(selection or dm.Selection(), plan))
+        except dm.TriageError as error:
             self.error = error
         return outcomes
 
-    def tickets(self) -> dict[str, Ticket]:
-        return {t.external_id or "": t for t in self.triage().find(Selection())}
+    def tickets(self) -> dict[str, dm.Ticket]:
+        return {t.external_id or "": t for t in self.triage().find(dm.Selection())}
 
     def statuses(self) -> list[str]:
         return [ticket.status for _, ticket in sorted(self.tickets().items())]
@@ -120,7 +104,7 @@ class Shop:
     def age(self) -> None:
         """Let so much time pass that a batch which a provider does not know will not turn up any more."""
         with closing(sqlite3.connect(self.db, timeout=30, isolation_level=None)) as db:
-            db.execute("update batches set sent_at = ? where state = 'sending'", (times.ago(3600),))
+            db.execute("update batches set sent_at = ? where state = 'sending'", (dm.times.ago(3600),))
 
 
 @pytest.fixture(params=KINDS)
@@ -143,7 +127,7 @@ def openai_shop(tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyP
     return Shop(tmp_path)
 
 
-def dids(outcomes: list[Outcome[Decided]]) -> Counter[str]:
+def dids(outcomes: list[dm.Outcome[dm.Decided]]) -> Counter[str]:
     return Counter(outcome.action for outcome in outcomes)
 
 
@@ -190,9 +174,8 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     waiting = triage.stats().waiting["gpt"]
     assert (waiting["tickets"], waiting["batches"]) == (2, 1)
     assert waiting["since"] == shop.rows("select opened_at from batches")[0][0]
-    from triage_cli.domain import explain
 
-    messages = list(explain(triage.history("t0")))
+    messages = list(dm.explain(triage.history("t0")))
     assert any('put into a batch of classifier "gpt"' in line for line in messages)
     assert messages[-1].startswith('Next: it waits in a batch of classifier "gpt" since 20')
 
@@ -274,8 +257,8 @@ def test_answers_from_a_batch_are_as_sure_as_they_are_worth(shop: Shop, server: 
         open_model_registry(SqliteStore(str(shop.db))),
         shop.rows("select fingerprint from batches")[0],
     )
-    curve = Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, times.now())
-    shelf.keep_calibration(curve, Event("calibrated", None, None, "tester", times.now()))
+    curve = dm.Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, dm.times.now())
+    shelf.keep_calibration(curve, dm.Event("calibrated", None, None, "tester", dm.times.now()))
     assert dids(shop.classify()) == {"needs_review": 1}
     assert shop.rows("select confidence, raw from classifications") == [(0.3, 0.9)]
     assert shop.tickets()["t0"].suggestion == "Billing"
@@ -379,7 +362,7 @@ def test_a_batch_that_is_refused_as_a_whole_ends_the_run_and_its_tickets_are_new
     server.batches["batch_1"].errors = [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached"}]
     server.finish(lambda _n, _text: None, status="failed")
     openai_shop.classify()
-    assert isinstance(openai_shop.error, UnavailableError)
+    assert isinstance(openai_shop.error, dm.UnavailableError)
     assert "(400 token_limit_exceeded)" in openai_shop.error.message
     assert openai_shop.statuses() == ["new"]
     assert len(server.batches) == 1, "it is not tried again in the same run"
@@ -462,7 +445,7 @@ def test_a_wrong_model_ends_the_run_and_no_ticket_fails(shop: Shop, server: Batc
     error = {"type": "not_found_error", "message": "model: m does not exist"}
     server.finish(lambda _n, _text: End(status=404, error=error))
     shop.classify()
-    assert isinstance(shop.error, ConfigError)
+    assert isinstance(shop.error, dm.ConfigError)
     assert shop.statuses() == ["new", "new"]
     assert len(server.batches) == 1
 
@@ -494,7 +477,7 @@ def test_a_batch_whose_answer_was_lost_is_found_again(
     shop.create("one", "two")
     server.fail["created"] = failure
     assert dids(shop.classify()) == {"waiting": 2}
-    assert isinstance(shop.error, UnavailableError)
+    assert isinstance(shop.error, dm.UnavailableError)
     server.fail.clear()
     server.make([{"custom_id": "x-0", "params": {"messages": [{"content": "?"}]}}] * 2, {"of": "somebody else"})
     for _ in range(3):
@@ -526,13 +509,13 @@ def test_a_provider_that_is_gone_is_told_and_nothing_is_lost(shop: Shop, server:
     there = (shop.folder / "config.yaml").read_text()
     server.fail["look"] = (503, {"error": {"message": "busy"}})
     shop.classify()
-    assert isinstance(shop.error, UnavailableError)
+    assert isinstance(shop.error, dm.UnavailableError)
     assert shop.statuses() == ["waiting", "new"]
     server.fail.clear()
     configured(shop.folder, server, kind, "")
     (shop.folder / "config.yaml").write_text(there.replace("127.0.0.1", "localhost"))
     shop.classify()
-    assert isinstance(shop.error, ConfigError), "another address may be another account: nothing is asked twice"
+    assert isinstance(shop.error, dm.ConfigError), "another address may be another account: nothing is asked twice"
     assert shop.statuses() == ["waiting", "new"]
     (shop.folder / "config.yaml").write_text(there)
     server.finish()
@@ -546,7 +529,7 @@ def test_half_of_the_results_is_not_taken_for_all(shop: Shop, server: BatchServe
     made = server.batches["batch_1"]
     ends, made.ends, made.counted = made.ends, made.ends[:1], len(made.ends)
     shop.classify()
-    assert isinstance(shop.error, UnavailableError)
+    assert isinstance(shop.error, dm.UnavailableError)
     assert shop.statuses() == ["waiting"] * 3
     made.ends = ends
     made.counted = 0
@@ -586,7 +569,7 @@ def test_the_answer_about_a_text_that_was_edited_is_kept_but_does_not_hold(shop:
 def test_a_change_that_leaves_the_text_alone_does_not_disturb(shop: Shop, server: BatchServer) -> None:
     shop.create("one")
     shop.classify()
-    list(shop.triage().create([TicketDraft(0, 0, "one", external_id="t0", customer_id="C-9")]))
+    list(shop.triage().create([dm.TicketDraft(0, 0, "one", external_id="t0", customer_id="C-9")]))
     server.finish()
     assert dids(shop.classify()) == {"classified": 1}
     assert shop.tickets()["t0"].customer_id == "C-9"
@@ -594,8 +577,8 @@ def test_a_change_that_leaves_the_text_alone_does_not_disturb(shop: Shop, server
 
 def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: BatchServer) -> None:
     texts = {"t0": "one", "t1": "two"}
-    drafts = [TicketDraft(0, 0, text, external_id=name, customer_id="C-9") for name, text in texts.items()]
-    list(shop.triage().create([*drafts, TicketDraft(1, 1, "one")]))
+    drafts = [dm.TicketDraft(0, 0, text, external_id=name, customer_id="C-9") for name, text in texts.items()]
+    list(shop.triage().create([*drafts, dm.TicketDraft(1, 1, "one")]))
     shop.classify()
     list(shop.triage().forget("C-9"))
     assert shop.triage().stats().waiting["gpt"]["tickets"] == 1
@@ -613,7 +596,7 @@ def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: Batc
 
 def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop, server: BatchServer) -> None:
     first, second = shop.create("one", "two", given_verdict="General")
-    named = Selection(ids=(first.ticket_id, second.ticket_id))
+    named = dm.Selection(ids=(first.ticket_id, second.ticket_id))
     shop.classify(replace(BATCH, force=True), named)
     shop.create("two", first=1, given_verdict="Technical")
     server.finish()
@@ -625,7 +608,7 @@ def test_a_named_ticket_that_waits_is_left_waiting(shop: Shop, server: BatchServ
     (ticket,) = shop.create("one")
     shop.classify()
     for plan in (BATCH, replace(BATCH, force=True)):
-        outcomes = shop.classify(plan, Selection(ids=(ticket.ticket_id,)))
+        outcomes = shop.classify(plan, dm.Selection(ids=(ticket.ticket_id,)))
         assert [(o.action, o.value.asked) for o in outcomes if o.value] == [("waiting", False)]
     assert len(server.batches) == 1
     server.finish()
@@ -640,7 +623,7 @@ def test_money_is_set_aside_before_a_batch_and_freed_by_its_answers(shop: Shop, 
     shop.create(*(f"ticket {n}" for n in range(40)))
     bound = replace(BATCH, max_cost=3.0)
     shop.classify(bound)
-    assert isinstance(shop.error, BudgetError)
+    assert isinstance(shop.error, dm.BudgetError)
     sent = len(server.asked)
     assert 0 < sent < 40
     assert Counter(shop.statuses()) == {"waiting": sent, "new": 40 - sent}
@@ -658,7 +641,7 @@ def test_the_budget_of_a_day_counts_batches_under_way_over_restarts(shop: Shop, 
     sent = len(server.asked)
     for _ in range(5):
         shop.classify()
-        assert isinstance(shop.error, BudgetError)
+        assert isinstance(shop.error, dm.BudgetError)
     assert len(server.asked) == sent, "what is set aside stays so"
     server.finish()
     shop.classify()
@@ -693,7 +676,7 @@ def test_a_bound_without_a_price_is_refused(shop: Shop, server: BatchServer) -> 
     config.write_text(re.sub(r",\s*price: \{.*?\}", "", config.read_text()))
     shop.create("one")
     shop.classify(replace(BATCH, max_cost=1.0))
-    assert isinstance(shop.error, ConfigError)
+    assert isinstance(shop.error, dm.ConfigError)
     assert server.batches == {}
 
 
@@ -760,7 +743,7 @@ def test_what_no_provider_answers_in_batches_is_a_usage_error(
     configured(openai_shop.folder, server, more=more, name=name)
     openai_shop.create("one")
     openai_shop.classify()
-    assert isinstance(openai_shop.error, UsageError)
+    assert isinstance(openai_shop.error, dm.UsageError)
     assert openai_shop.statuses() == ["new"]
 
 
@@ -770,7 +753,7 @@ def test_a_missing_key_is_refused_before_anything_is_written(
     monkeypatch.delenv("TEST_KEY")
     shop.create("one")
     shop.classify()
-    assert isinstance(shop.error, RefusedError)
+    assert isinstance(shop.error, dm.RefusedError)
     assert server.calls == {}
 
 
@@ -884,11 +867,11 @@ def test_what_waits_in_a_batch_for_a_proposal_is_not_asked_at_once_too(cli: Cli,
 def test_flips_from_a_batch_hold_only_once_nothing_waits(openai_shop: Shop, server: BatchServer) -> None:
     configured(openai_shop.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
     openai_shop.create("I was charged twice", "my refund is missing")
-    openai_shop.classify(ClassifyPlan())
-    plan = ReclassifyPlan(replace(BATCH, classifier="gpt"), apply=True)
+    openai_shop.classify(dm.ClassifyPlan())
+    plan = dm.ReclassifyPlan(replace(BATCH, classifier="gpt"), apply=True)
 
     def again() -> Counter[str]:
-        return Counter(o.action for o in openai_shop.triage().reclassify(Selection(), plan))
+        return Counter(o.action for o in openai_shop.triage().reclassify(dm.Selection(), plan))
 
     first = {t.ticket_id: t.category for t in openai_shop.tickets().values()}
     assert again() == {"waiting": 2}
@@ -1067,7 +1050,7 @@ def saying(**instead: Any) -> Callable[[int, str], End]:
 
 def given(shop: Shop) -> dict[str, dict[str, tuple[str, str | None]]]:
     return {
-        name: {question: (g.state, g.value) for question, g in given_answers(ticket).items()}
+        name: {question: (g.state, g.value) for question, g in dm.given_answers(ticket).items()}
         for name, ticket in shop.tickets().items()
     }
 
@@ -1102,7 +1085,7 @@ def test_a_missing_second_answer_is_asked_alone(shop: Shop, server: BatchServer,
     assert "upset" in json.dumps(second)
     assert "Technical" not in json.dumps(second), "the category is not asked again"
     shop.classify()
-    assert dids(shop.classify(selection=Selection(ids=(ticket.ticket_id,)))) == {"unchanged": 1}
+    assert dids(shop.classify(selection=dm.Selection(ids=(ticket.ticket_id,)))) == {"unchanged": 1}
     assert len(server.batches) == 2, "what is under way is not asked again"
     server.finish(saying(category=None, urgency=None))
     shop.classify()
@@ -1116,7 +1099,7 @@ def test_what_a_person_answered_meanwhile_holds(shop: Shop, server: BatchServer,
     configured(shop.folder, server, kind, ASKED)
     (ticket,) = shop.create("one")
     shop.classify()
-    list(shop.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "upset", question="mood")]))
+    list(shop.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "upset", question="mood")]))
     server.finish(saying())
     assert dids(shop.classify()) == {"classified": 1}
     assert given(shop)["t0"] == {"urgency": ("answered", "now"), "mood": ("answered", "upset")}
@@ -1133,10 +1116,10 @@ def test_reclassify_asks_one_question_in_a_batch_and_applies_what_it_brings(
     server.finish(saying())
     openai_shop.classify()
     configured(openai_shop.folder, server, more=ASKED.replace("urgency: {", "urgency: {ask: How soon, "))
-    plan = ReclassifyPlan(BATCH, apply=True, question="urgency")
+    plan = dm.ReclassifyPlan(BATCH, apply=True, question="urgency")
 
     def again() -> Counter[str]:
-        return Counter(o.action for o in openai_shop.triage().reclassify(Selection(), plan))
+        return Counter(o.action for o in openai_shop.triage().reclassify(dm.Selection(), plan))
 
     assert again() == {"waiting": 2}
     assert again() == {"waiting": 2}

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
-from triage_cli.domain import times
+from triage_cli import domain as dm
 
 
 def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
@@ -43,7 +43,7 @@ def test_a_batch_that_nobody_collects_is_found_a_day_later(cli: Cli) -> None:
 
 def since(cli: Cli, *, hours: float) -> str:
     """Put the begin of all batches so many hours ago, and return it."""
-    begun = times.ago(hours * 3600)
+    begun = dm.times.ago(hours * 3600)
     with closing(sqlite3.connect(cli.db)) as db, db:
         db.execute("update batches set opened_at = ?", (begun,))
     return begun

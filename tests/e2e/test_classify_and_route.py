@@ -7,19 +7,19 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, rows
 from tests.support.printed import records
-from triage_cli.domain import TICKET_KEYS
+from triage_cli import domain as dm
 
 
 def test_classify_and_route_one_named_ticket_are_objects_in_json(fitted: Cli) -> None:
     fitted("create", "-q", stdin=TICKETS)
     done = fitted("classify", "A-1", "-o", "json")
     record = json.loads(done.stdout)
-    assert tuple(record) == (*TICKET_KEYS, "asked")
+    assert tuple(record) == (*dm.TICKET_KEYS, "asked")
     assert (record["category"], record["status"], record["asked"]) == ("Billing", "classified", True)
     assert done.stderr.endswith("1 classified, 0 need review, 0 failed\n")
     done = fitted("route", "A-1", "-o", "json")
     record = json.loads(done.stdout)
-    assert tuple(record) == TICKET_KEYS
+    assert tuple(record) == dm.TICKET_KEYS
     assert (record["status"], record["routed_to"]) == ("routed", "Billing")
     assert done.stderr == "1 routed\n"
     queue = fitted.db.parent / "queues" / "Billing.jsonl"

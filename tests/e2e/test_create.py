@@ -9,7 +9,7 @@ from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
 from tests.support.printed import records
 from tests.support.watched_terminal import watched
-from triage_cli.domain import TICKET_KEYS
+from triage_cli import domain as dm
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -19,7 +19,7 @@ def test_create_prints_a_record_a_row_and_one_summary(cli: Cli) -> None:
     made = records(done.stdout)
     assert done.returncode == 0
     assert [r["external_id"] for r in made] == ["A-1", "A-2", "A-3"]
-    assert all(tuple(r) == TICKET_KEYS for r in made)
+    assert all(tuple(r) == dm.TICKET_KEYS for r in made)
     assert made[1] == {
         "ticket_id": made[1]["ticket_id"], "external_id": "A-2", "source": "import", "subject": "Crash",
         "description": "The app crashes on login with error 500", "customer_id": "C-2", "priority": "urgent",
@@ -63,7 +63,7 @@ def test_a_typed_ticket_is_an_object_in_json(cli: Cli) -> None:
         "--created-at", "2026-01-02T03:04:05+02:00", "--external-id", "X-9", "-o", "json",
     )  # fmt: skip
     made = json.loads(done.stdout)
-    assert tuple(made) == TICKET_KEYS
+    assert tuple(made) == dm.TICKET_KEYS
     assert (made["subject"], made["description"], made["customer_id"]) == ("Refund?", "Twice", "C-7")
     assert (made["priority"], made["created_at"]) == ("urgent", "2026-01-02T01:04:05Z")
     assert made["external_id"] == "X-9"

@@ -20,7 +20,7 @@ from tests.support.forked_cli import forked
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.pages import PAGES, ROOT, WRITES, blocks, environment, name_of, normalised, printed_anew
 from tests.support.pg_server import PgServer
-from triage_cli.domain import now, to_seconds
+from triage_cli import domain as dm
 
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 # Pages that show the first fit of the embedded model; the others begin with a database that holds it.
@@ -54,7 +54,7 @@ def provider(_folder: Path) -> Iterator[Mapping[str, str]]:
 def helpdesk(_folder: Path) -> Iterator[Mapping[str, str]]:
     """Be the reader's helpdesk, whose clock is that of this machine."""
     desk = Helpdesk(12)
-    desk.now = lambda: int(to_seconds(now())) - BEGAN.timestamp()
+    desk.now = lambda: int(dm.to_seconds(dm.now())) - BEGAN.timestamp()
     try:
         yield {"http://127.0.0.1:8090": desk.stub.root}
     finally:

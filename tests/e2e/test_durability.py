@@ -14,7 +14,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
 from tests.support.stored_tickets import a_run, ended
-from triage_cli.domain import Selection
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -102,7 +102,7 @@ def test_what_a_killed_run_held_is_free_at_once(fitted: Cli, source: Path) -> No
 def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:
     assert fitted("create", "-q", stdin=many(5)).returncode == 0
     store = SqliteStore(str(fitted.db))
-    assert len(store.runs.claim(Selection(), a_run(store), 2)) == 2
+    assert len(store.runs.claim(dm.Selection(), a_run(store), 2)) == 2
     done = fitted("run", stdin=many(5))
     assert done.returncode == 0
     assert "; 3 routed, 0 need review, 0 failed; as before: 2 new\n" in done.stderr
@@ -112,7 +112,7 @@ def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:
 def test_classify_says_that_another_run_holds_what_is_new(fitted: Cli) -> None:
     fitted("create", "-q", stdin=many(3))
     store = SqliteStore(str(fitted.db))
-    assert len(store.runs.claim(Selection(statuses=frozenset({"new"})), a_run(store), 3)) == 3
+    assert len(store.runs.claim(dm.Selection(statuses=frozenset({"new"})), a_run(store), 3)) == 3
     note = "note: 3 tickets are still new: another run holds them, or they have just come"
     assert fitted("classify").stderr.splitlines() == ["0 classified, 0 need review, 0 failed", note]
     assert fitted("classify", "-q").stderr == ""
@@ -131,7 +131,7 @@ def test_route_says_that_another_run_holds_what_it_leaves(tmp_path: Path) -> Non
     assert cli("create", "-q", "--map", "verdict=v", stdin=judged).returncode == 0
     store = SqliteStore(str(cli.db))
     lease = a_run(store)
-    assert len(store.runs.claim(Selection(statuses=frozenset({"classified"})), lease, 3)) == 2
+    assert len(store.runs.claim(dm.Selection(statuses=frozenset({"classified"})), lease, 3)) == 2
     note = "note: 2 tickets are still classified: another run holds them, or they have just come"
     assert cli("route").stderr.splitlines() == ["0 routed", note]
     assert cli("route", "-q").stderr == ""

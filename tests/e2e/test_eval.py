@@ -10,8 +10,7 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
-from triage_cli.domain import Graded, confidence_intervals
-from triage_cli.domain import metrics as scoring
+from triage_cli import domain as dm
 
 CONTRACT = ("classifier", "n", "accuracy", "macro_f1", "coverage", "per_category", "thresholds", "calibration_error",
             "cost_usd", "seconds")  # fmt: skip
@@ -20,19 +19,19 @@ OBVIOUS = (
     "the app crashes with an error,Technical\ncannot log in any more,Technical\nwhat are your opening hours,General\n"
 )
 GRADED = [
-    Graded("a", "a", 0.9, sure=True), Graded("a", "a", 0.8, sure=True), Graded("a", "b", 0.7, sure=True),
-    Graded("b", "b", 0.6, sure=False), Graded("b", None, None, sure=False),
+    dm.Graded("a", "a", 0.9, sure=True), dm.Graded("a", "a", 0.8, sure=True), dm.Graded("a", "b", 0.7, sure=True),
+    dm.Graded("b", "b", 0.6, sure=False), dm.Graded("b", None, None, sure=False),
 ]  # fmt: skip
 
 
 def test_wilson_intervals_are_those_of_the_tables() -> None:
-    assert confidence_intervals.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert confidence_intervals.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert confidence_intervals.wilson(0, 0) == (0.0, 1.0)
+    assert dm.confidence_intervals.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert dm.confidence_intervals.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert dm.confidence_intervals.wilson(0, 0) == (0.0, 1.0)
 
 
 def test_figures_by_hand() -> None:
-    got = scoring.scored("x", [*GRADED, Graded("other", "a", 0.65, sure=True)], ["a", "b"], own=0.65)
+    got = dm.metrics.scored("x", [*GRADED, dm.Graded("other", "a", 0.65, sure=True)], ["a", "b"], own=0.65)
     assert (got.n, got.accuracy, got.coverage) == (5, 0.6, 0.6)
     assert got.per_category["a"]["recall"] == pytest.approx(2 / 3)
     assert got.per_category["a"]["precision"] == 1.0
@@ -44,21 +43,21 @@ def test_figures_by_hand() -> None:
     assert got.outside == {"n": 1, "held_back": 0.0}
     own = next(t for t in got.thresholds if t["threshold"] == 0.65)
     assert (own["answered"], own["wrong"], own["abstained"]) == (4, 2, 2)
-    assert own["error_interval"] == list(confidence_intervals.wilson(2, 4))
+    assert own["error_interval"] == list(dm.confidence_intervals.wilson(2, 4))
 
 
 def test_macro_f1_agrees_with_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
-    graded = [Graded("abc"[n % 3], "abcc"[n * 7 % 4], 0.5, sure=True) for n in range(50)]
+    graded = [dm.Graded("abc"[n % 3], "abcc"[n * 7 % 4], 0.5, sure=True) for n in range(50)]
     expected = metrics.f1_score([g.truth for g in graded], [g.guess for g in graded], average="macro")
-    assert scoring.macro_f1(graded) == pytest.approx(expected)
+    assert dm.metrics.macro_f1(graded) == pytest.approx(expected)
 
 
 def test_calibration_error_by_hand() -> None:
     """Of answers at 0.9 half are right, of those at 0.5 too: off by 0.4 for half of them."""
-    graded = [Graded("a", "ab"[n % 2], c, sure=True) for c in (0.5, 0.9) for n in range(100)]
-    assert scoring.calibration_error(graded) == pytest.approx(0.2)
-    assert scoring.calibration_error([Graded("a", None, None, sure=False)]) is None
+    graded = [dm.Graded("a", "ab"[n % 2], c, sure=True) for c in (0.5, 0.9) for n in range(100)]
+    assert dm.metrics.calibration_error(graded) == pytest.approx(0.2)
+    assert dm.metrics.calibration_error([dm.Graded("a", None, None, sure=False)]) is None
 
 
 def test_the_record_has_the_contracts_fields(fitted: Cli) -> None:
@@ -125,7 +124,7 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
     assert "note: 30 of these 30 tickets were learned from, so the accuracy is too high\n" in done.stderr
     assert "30 of these tickets were learned from" in (fitted.folder / "r.html").read_text()
     (record,) = json.loads(done.stdout)
-    assert tuple(record) == tuple(name for name in scoring.Scored._fields if name != "levels")
+    assert tuple(record) == tuple(name for name in dm.metrics.Scored._fields if name != "levels")
     mixed = [*labelled.rows(10), ("a heron and a stork", "General"), ("the flange of the gasket", "Billing")]
     (fitted.folder / "mixed.csv").write_text(labelled.csv([*mixed, ("nothing at all", "Nonsense")]))
     done = fitted("eval", "mixed.csv")

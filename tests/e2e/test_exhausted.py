@@ -19,21 +19,9 @@ from tests.support.llm_server import running_llm_server
 from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.cli import as_triage_error
 from triage_cli.destinations import FileDestination
-from triage_cli.domain import (
-    ClassifyPlan,
-    DeliveryError,
-    ExhaustedError,
-    ExitCode,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    RoutePlan,
-    Rule,
-    Selection,
-    TicketDraft,
-)
 from triage_cli.runtime import AsyncBridge, resource_exhaustion
 
 TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
@@ -83,7 +71,7 @@ app.main()
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
-    assert (done.returncode, done.stderr) == (ExitCode.UNAVAILABLE, f"error: {MANY}; nothing is lost\n")
+    assert (done.returncode, done.stderr) == (dm.ExitCode.UNAVAILABLE, f"error: {MANY}; nothing is lost\n")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +82,7 @@ app.main()
 def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiver, name: str, files: int) -> None:
     done = limited(owing, files, "route", "-q", "--config", f"{name}.yaml")
     stderr = done.stderr.decode()
-    assert done.returncode == ExitCode.UNAVAILABLE, stderr
+    assert done.returncode == dm.ExitCode.UNAVAILABLE, stderr
     assert MANY in stderr
     for noise in ("Traceback", "Exception ignored", "check the rights", "Error:"):
         assert noise not in stderr
@@ -112,7 +100,7 @@ def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiv
 def test_a_database_that_cannot_be_opened_for_it_is_told_so(owing: Cli, files: int) -> None:
     for args in (("list",), ("create", "--subject", "x"), ("stats",)):
         done = limited(owing, files, *args)
-        assert done.returncode == ExitCode.UNAVAILABLE
+        assert done.returncode == dm.ExitCode.UNAVAILABLE
         assert MANY in done.stderr.decode()
     assert len(owing("list").stdout.splitlines()) == 40
 
@@ -124,44 +112,46 @@ def test_a_question_that_cannot_be_asked_for_it_leaves_its_ticket_new(cli: Cli) 
         )
         assert cli("create", "-q", stdin=TICKETS).returncode == 0
         done = limited(cli, 24, "classify", "-q")
-    assert done.returncode == ExitCode.UNAVAILABLE
+    assert done.returncode == dm.ExitCode.UNAVAILABLE
     assert MANY in done.stderr.decode()
     assert set(rows(cli.db, "select distinct status, failures from tickets")) <= {("new", 0), ("classified", 0)}
 
 
 def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
     class ExhaustedDestination(FakeDestination):
-        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        def deliver(
+            self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]
+        ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
             for outcomes in super().deliver(chunks):
                 yield [replace(o, error=o.error and resource_exhaustion.lack_of(o.error)) for o in outcomes]
 
-    def lack(outgoing: object) -> DeliveryError | None:
+    def lack(outgoing: object) -> dm.DeliveryError | None:
         del outgoing
         if len(page.got) <= 3:
             return None
-        error = DeliveryError("x")
+        error = dm.DeliveryError("x")
         error.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
         return error
 
     page = ExhaustedDestination("page", lack)
     page.workers = 1
     world.destinations["page"] = page
-    world.rules = (Rule("r", ("page",), {}),)
+    world.rules = (dm.Rule("r", ("page",), {}),)
     triage = world.triage()
-    list(triage.create(TicketDraft(n, n + 2, f"refund {n}", external_id=str(n)) for n in range(30)))
-    list(triage.classify(Selection(), ClassifyPlan()))
-    outcomes = list(triage.route(Selection(), RoutePlan()))
+    list(triage.create(dm.TicketDraft(n, n + 2, f"refund {n}", external_id=str(n)) for n in range(30)))
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
+    outcomes = list(triage.route(dm.Selection(), dm.RoutePlan()))
     lacking = [o.error for o in outcomes if o.error]
-    assert {type(error) for error in lacking} == {ExhaustedError}
+    assert {type(error) for error in lacking} == {dm.ExhaustedError}
     assert len(lacking) < 30
     assert len(page.got) < 10, "nothing more is handed over then"
     (run,) = (run for run in triage.runs(None) if run.kind == "route")
-    assert run.exit_code == ExitCode.UNAVAILABLE
-    found = [d for t in world.store.find(Selection()) for d in world.store.deliveries.of([t.ticket_id])[t.ticket_id]]
+    assert run.exit_code == dm.ExitCode.UNAVAILABLE
+    found = [d for t in world.store.find(dm.Selection()) for d in world.store.deliveries.of([t.ticket_id])[t.ticket_id]]
     assert {(d.state, d.attempts) for d in found} == {("accepted", 1), ("pending", 0)}
     page._answer = lambda _: None
-    list(world.triage().route(Selection(), RoutePlan()))
-    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
+    assert {t.status for t in world.store.find(dm.Selection())} == {"routed"}
 
 
 @pytest.mark.parametrize(
@@ -213,13 +203,13 @@ except MemoryError:
 
 def a_loop_is_not_begun(folder: Path) -> None:
     del folder
-    with pytest.raises(ExhaustedError):
+    with pytest.raises(dm.ExhaustedError):
         AsyncBridge()
 
 
 def a_file_that_cannot_be_opened_has_taken_nothing(folder: Path) -> None:
     (outcomes,) = FileDestination("kept", folder / "kept.jsonl", 1, (5.0,)).deliver([[outgoing(1), outgoing(2)]])
-    assert [type(o.error) for o in outcomes] == [ExhaustedError, ExhaustedError]
+    assert [type(o.error) for o in outcomes] == [dm.ExhaustedError, dm.ExhaustedError]
 
 
 @pytest.mark.parametrize("then", [a_loop_is_not_begun, a_file_that_cannot_be_opened_has_taken_nothing])

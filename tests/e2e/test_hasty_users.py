@@ -11,9 +11,9 @@ import pytest
 import triage_cli
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, rows
+from triage_cli import domain as dm
 from triage_cli.cli import runs
 from triage_cli.config import STARTER
-from triage_cli.domain import EventAction
 
 
 def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None:
@@ -240,7 +240,7 @@ def test_every_action_and_kind_is_known() -> None:
     package = Path(triage_cli.__file__).parent
     code = "".join(path.read_text() for path in package.rglob("*.py"))
     assert not re.findall(r'(?:\bEvent|\.event|self\._log)\(\s*"\w+"', code)  # a text would be no known action
-    assert not {action.name for action in EventAction} - set(re.findall(r"EventAction\.(\w+)", code))
+    assert not {action.name for action in dm.EventAction} - set(re.findall(r"EventAction\.(\w+)", code))
     kinds = re.findall(r'running\(\s*(?:(?:self\._)?store, )?"(\w+)"', code)
     assert set(kinds) <= set(runs.RUN_KINDS)
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.support.cli import Cli
+from triage_cli import domain as dm
 from triage_cli.cli import COMMANDS, HEADINGS, HELP, messages
-from triage_cli.domain import ExitCode
 
 GROUPS = {
     "config": ("init", "show", "check", "schema"),
@@ -114,7 +114,7 @@ def test_no_line_of_a_help_page_is_wider_than_80_columns(cli: Cli, command: str)
 
 def test_help_lists_every_exit_code_and_variable() -> None:
     codes = HELP.partition("Exit codes:")[2].partition("Environment:")[0]
-    assert {int(code) for code in re.findall(r"\d+", codes)} == set(map(int, ExitCode))
+    assert {int(code) for code in re.findall(r"\d+", codes)} == set(map(int, dm.ExitCode))
     for variable in ("CONFIG", "DB", "REMOTE", "OFFLINE", "API_KEY", "AUDIT_KEY"):
         assert f"TRIAGE_{variable}" in HELP.partition("Environment:")[2]
     assert HELP.index("triage run") < HELP.index("Exit codes:")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
-from triage_cli.domain import api_keys
+from triage_cli import domain as dm
 
 
 def test_a_key_is_shown_once_and_only_its_hash_is_stored(cli: Cli) -> None:
@@ -18,7 +18,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(cli: Cli) -> None:
     assert re.fullmatch(r"trg_[0-9A-Za-z]{8}_[0-9A-Za-z]{49}", record["key"])
     assert "only once" in made.stderr
     [(hash_, last_used)] = rows(cli.db, "select hash, last_used_at from api_keys")
-    assert (hash_, last_used) == (api_keys.digest(record["key"]), None)
+    assert (hash_, last_used) == (dm.api_keys.digest(record["key"]), None)
     listed = json.loads(cli("keys", "list").stdout)
     assert (listed["name"], listed["role"], listed["revoked_at"]) == ("ada", "agent", None)
     held = b"".join(path.read_bytes() for path in cli.db.parent.glob("triage.db*"))
@@ -56,9 +56,9 @@ def test_what_is_no_key_is_exit_2(cli: Cli, args: tuple[str, ...]) -> None:
 
 
 def test_a_slip_of_the_hand_is_seen_by_the_checksum() -> None:
-    made = api_keys.new_key()
-    assert api_keys.key_id_of(made.text) == made.key_id
+    made = dm.api_keys.new_key()
+    assert dm.api_keys.key_id_of(made.text) == made.key_id
     for at in range(len(made.text)):
         changed = "A" if made.text[at] != "A" else "B"
-        assert api_keys.key_id_of(made.text[:at] + changed + made.text[at + 1 :]) is None
-    assert len({api_keys.new_key().text for _ in range(100)}) == 100
+        assert dm.api_keys.key_id_of(made.text[:at] + changed + made.text[at + 1 :]) is None
+    assert len({dm.api_keys.new_key().text for _ in range(100)}) == 100

@@ -19,7 +19,7 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, on_terminal, rows
 from tests.support.watched_terminal import lasting_text, watched
-from triage_cli.domain import folds_of, groups_of
+from triage_cli import domain as dm
 
 BILLING = "please the florin ducat again"
 
@@ -364,7 +364,7 @@ def test_a_file_without_a_label_column_says_which_it_has(fitted: Cli) -> None:
 def test_texts_that_say_the_same_stand_in_one_fold() -> None:
     long = "we have not received the parcel that was sent to our office in the old town last week by your courier"
     texts = ["Refund order 17", "refund ORDER 99!", "order refund 3", "another text", long, f"{long} again", "x"]
-    groups = groups_of(texts)
+    groups = dm.groups_of(texts)
     assert groups[0] == groups[1] == groups[2]
     assert groups[4] == groups[5]
     assert len(set(groups)) == 4
@@ -373,7 +373,7 @@ def test_texts_that_say_the_same_stand_in_one_fold() -> None:
 def test_each_fold_has_its_share_of_every_label_and_no_group_is_cut() -> None:
     labels = ["a"] * 100 + ["b"] * 20
     groups = [n // 2 for n in range(120)]
-    folds = folds_of(labels, groups, 5)
+    folds = dm.folds_of(labels, groups, 5)
     for fold in range(5):
         held = [label for label, own in zip(labels, folds, strict=True) if own == fold]
         assert (held.count("a"), held.count("b")) == (20, 4)

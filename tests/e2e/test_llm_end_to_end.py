@@ -12,9 +12,9 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, running_llm_server, verdict
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.domain import ClassifyPlan, Selection, TicketDraft, UnavailableError
 from triage_cli.service import LocalTriage
 
 KEY = "sk-canary-4711-canary"
@@ -535,8 +535,8 @@ def test_the_runs_of_one_process_keep_a_providers_pace_together(
         config = load_config(config=str(tmp_path / "triage.yaml"), db=str(tmp_path / "t.db"), env={}, cwd=tmp_path)
         parts = wiring.services(config, make=True)
         first, second = (LocalTriage(parts, "me", word) for word in ("one", "two"))
-        list(first.create([TicketDraft(n, n, f"Refund {n}") for n in range(2)]))
-        list(first.classify(Selection(limit=1), ClassifyPlan()))
-        with pytest.raises(UnavailableError, match="--deadline"):
-            list(second.classify(Selection(limit=1), ClassifyPlan(deadline=0.1)))
+        list(first.create([dm.TicketDraft(n, n, f"Refund {n}") for n in range(2)]))
+        list(first.classify(dm.Selection(limit=1), dm.ClassifyPlan()))
+        with pytest.raises(dm.UnavailableError, match="--deadline"):
+            list(second.classify(dm.Selection(limit=1), dm.ClassifyPlan(deadline=0.1)))
     assert len(server.asked) == 1

@@ -22,6 +22,7 @@ from tests.support.llm_server import Script, failing, good
 from tests.support.mcp_client import ToolFailedError, connected
 from tests.support.rooms import PACKAGE, room_of
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.classifiers import (
     AnthropicBatchApi,
@@ -35,7 +36,6 @@ from triage_cli.classifiers import (
 from triage_cli.classifiers import provider as llm_provider
 from triage_cli.cli import CommandContext
 from triage_cli.config import MODELS, Price, load_config
-from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
 from triage_cli.runtime import TOLERANCE
 from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services
@@ -250,7 +250,9 @@ def test_no_text_of_an_agent_is_classified_beyond_the_budget(
 
 
 NASTY = ("0123456789abcdef" * 200, "Zm9vYmFy" * 300, "😀" * 500, "订单没有收到" * 200, '"\\\n\t' * 300, "a" * 30_000)
-TEXTS = [Ticket(f"t{n}", "i", "s", None, "h", text, text, None, None, 2, None, "now") for n, text in enumerate(NASTY)]
+TEXTS = [
+    dm.Ticket(f"t{n}", "i", "s", None, "h", text, text, None, None, 2, None, "now") for n, text in enumerate(NASTY)
+]
 
 
 def objecting(to: str) -> Script:

@@ -29,8 +29,8 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
+from triage_cli import domain as dm
 from triage_cli.client import RemoteTriage, checked_address, upload
-from triage_cli.domain import BudgetError, ClassifyPlan, TicketDraft
 from triage_cli.runtime import TOLERANCE
 
 CALL = 0.0095  # USD: about what one question of these tests costs
@@ -170,9 +170,9 @@ def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
         running_server(tmp_path, config=configuration(provider.url), db=db) as server,
     ):
         triage = RemoteTriage(checked_address(server.url, server.keys["agent"], insecure=False), ONLINE)
-        drafts = (TicketDraft(n, n, f"Where is the parcel {n}?", external_id=str(n)) for n in range(60))
-        with pytest.raises(BudgetError) as caught:
-            list(triage.run(drafts, ClassifyPlan(max_cost=limit)))
+        drafts = (dm.TicketDraft(n, n, f"Where is the parcel {n}?", external_id=str(n)) for n in range(60))
+        with pytest.raises(dm.BudgetError) as caught:
+            list(triage.run(drafts, dm.ClassifyPlan(max_cost=limit)))
         triage.close()
     assert till.calls > 12, "it went beyond two parcels"
     assert till.usd - TOLERANCE <= limit

@@ -16,8 +16,8 @@ from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
 from tests.support.every_command import check_rows
 from tests.support.rooms import PACKAGE, room_of
+from triage_cli import domain as dm
 from triage_cli.api import Server
-from triage_cli.domain import UsageError
 from triage_cli.runtime import MailServer, Network
 
 NETWORK = PACKAGE / room_of(Network)
@@ -159,7 +159,7 @@ def test_each_method_of_the_network_refuses_offline() -> None:
     for method in opening.values():
         needed = [p.name for p in inspect.signature(method).parameters.values() if p.default is p.empty and p.kind < 4]
         given: dict[str, Any] = {name: "postgresql://h/d" for name in needed if name != "self"}
-        with pytest.raises(UsageError, match="--offline"):
+        with pytest.raises(dm.UsageError, match="--offline"):
             method(Network(offline=True), **given)
 
 

@@ -22,16 +22,7 @@ from tests.support.llm_server import Asked, Step, chat, running_llm_server, verd
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    ClassifyPlan,
-    Decided,
-    Outcome,
-    ReclassifyPlan,
-    Selection,
-    Ticket,
-    TicketDraft,
-    UnavailableError,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import StopControl
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "nightly"
@@ -141,53 +132,53 @@ def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
 def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
     now, late = 0.0, "150"
 
-    def answer(ticket: Ticket) -> tuple[str, float]:
+    def answer(ticket: dm.Ticket) -> tuple[str, float]:
         nonlocal now
         now += int(ticket.external_id == late)
         return "Billing", 0.9
 
     world.classifier = FakeClassifier(answer)
     world.classifier.chunk_size = 100
-    drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
+    drafts = (dm.TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
     list(world.triage().create(drafts))
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
-    outcomes: list[Outcome[Decided]] = []
-    with pytest.raises(UnavailableError, match="--deadline"):
-        outcomes.extend(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))
+    outcomes: list[dm.Outcome[dm.Decided]] = []
+    with pytest.raises(dm.UnavailableError, match="--deadline"):
+        outcomes.extend(triage.classify(dm.Selection(), dm.ClassifyPlan(deadline=0.5)))
     assert len(world.classifier.asked) == 200, "two handfuls of a hundred: the one in work was ended"
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
-    assert len(list(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))) == 800, (
+    assert len(list(triage.classify(dm.Selection(), dm.ClassifyPlan(deadline=0.5)))) == 800, (
         "all in time, so that all is well"
     )
     world.classifier, late = FakeClassifier(answer, "another"), "850"
     world.classifier.chunk_size = 100
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
-    with pytest.raises(UnavailableError, match="--deadline"):
-        list(triage.reclassify(Selection(), ReclassifyPlan(ClassifyPlan(deadline=0.5), apply=True)))
-    assert {t.decision_id for t in world.store.find(Selection())} & proposals(world) == set(), "all or none"
+    with pytest.raises(dm.UnavailableError, match="--deadline"):
+        list(triage.reclassify(dm.Selection(), dm.ReclassifyPlan(dm.ClassifyPlan(deadline=0.5), apply=True)))
+    assert {t.decision_id for t in world.store.find(dm.Selection())} & proposals(world) == set(), "all or none"
 
 
 def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
     now = 0.0
 
-    def answer(ticket: Ticket) -> tuple[str, float]:
+    def answer(ticket: dm.Ticket) -> tuple[str, float]:
         nonlocal now
         now += int(ticket.external_id == "1500")
         return "Billing", 0.3
 
     world.classifier = FakeClassifier(answer)
-    drafts = [TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
+    drafts = [dm.TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
-    with pytest.raises(UnavailableError, match="--deadline"):
-        list(triage.run(drafts, ClassifyPlan(deadline=0.5)))
-    done = Counter(t.status for t in world.store.find(Selection()))
+    with pytest.raises(dm.UnavailableError, match="--deadline"):
+        list(triage.run(drafts, dm.ClassifyPlan(deadline=0.5)))
+    done = Counter(t.status for t in world.store.find(dm.Selection()))
     assert 1500 < done["needs_review"] < 6000
-    assert len(list(world.triage().run(drafts, ClassifyPlan()))) == 6000
-    assert Counter(t.status for t in world.store.find(Selection())) == {"needs_review": 6000}
+    assert len(list(world.triage().run(drafts, dm.ClassifyPlan()))) == 6000
+    assert Counter(t.status for t in world.store.find(dm.Selection())) == {"needs_review": 6000}
 
 
 def proposals(world: World) -> set[object]:

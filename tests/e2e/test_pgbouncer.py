@@ -15,7 +15,7 @@ from tests.support.pg_server import sql
 from tests.support.pgbouncer import PROGRAM, running_pgbouncer
 from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, changed, created
-from triage_cli.domain import EventQuery, Selection
+from triage_cli import domain as dm
 from triage_cli.stores import PostgresStore
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
@@ -53,7 +53,7 @@ def test_many_at_once_share_few_connections(bouncer: str) -> None:
             for each in range(20):
                 ticket = a_ticket(f"{number}-{each}")
                 assert store.save([created(ticket)]) == [None]
-                (kept,) = store.find(Selection(ids=(ticket.ticket_id,)))
+                (kept,) = store.find(dm.Selection(ids=(ticket.ticket_id,)))
                 assert kept.subject == ticket.subject
                 assert store.save([changed(replace(kept, status="failed"))]) == [None]
                 assert store.stats().tickets > each
@@ -62,4 +62,4 @@ def test_many_at_once_share_few_connections(bouncer: str) -> None:
         list(pool.map(work, range(4)))
     with closing(PostgresStore(bouncer, network=ONLINE)) as store:
         assert store.stats().tickets == 80
-        assert first_break(store.log.events(EventQuery())) is None
+        assert first_break(store.log.events(dm.EventQuery())) is None

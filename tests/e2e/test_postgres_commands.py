@@ -17,8 +17,8 @@ from tests.support.commands import PATIENCE, TICKETS, many, rows, until
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
+from triage_cli import domain as dm
 from triage_cli.api import RequestLimits
-from triage_cli.domain import EventQuery, Selection, StoreError
 from triage_cli.stores import STEPS, VERSION, PostgresStore, SqliteStore
 from triage_cli.stores import postgres_migrations as migrations
 
@@ -40,7 +40,7 @@ def is_whole(url: str) -> bool:
         ]
         created = "select ticket_id from events where action = 'created' order by 1"
         assert sql(url, created) == sql(url, "select ticket_id from tickets order by 1")
-        return first_break(store.log.events(EventQuery())) is None
+        return first_break(store.log.events(dm.EventQuery())) is None
     finally:
         store.close()
 
@@ -84,7 +84,7 @@ def test_a_servers_callers_are_told_nothing_of_where_its_database_is(
         monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
         monkeypatch.setitem(STEPS, "of the future", ("create table of_the_future (a bigint)",))
         newer = PostgresStore(pg_url, network=ONLINE)
-        with pytest.raises(StoreError, match="older triage"):
+        with pytest.raises(dm.StoreError, match="older triage"):
             newer.stats()
         assert client.post("/tickets", json=TICKET).status_code == 201
         try:
@@ -295,7 +295,7 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
         columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
         statement = f"select {columns} from {table} order by 1, 2"
         assert here.database.read(statement) == there.database.read(statement), table
-    assert first_break(there.log.events(EventQuery())) is None
+    assert first_break(there.log.events(dm.EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()
     assert fitted("run", "-q", "--db", url, stdin=TICKETS).returncode == 0, "it is worked on there"
@@ -343,7 +343,7 @@ def test_nobody_writes_to_the_file_while_it_is_copied_and_a_nul_is_told_of(cli: 
     done = cli("db", "copy", pg_url)
     assert done.returncode == 0
     assert "NUL character in 1 rows" in done.stderr
-    (moved,) = (t for t in PostgresStore(pg_url, network=ONLINE).find(Selection()) if t.external_id == "A-1")
+    (moved,) = (t for t in PostgresStore(pg_url, network=ONLINE).find(dm.Selection()) if t.external_id == "A-1")
     assert moved.description == "a\ufffdb"
 
 

@@ -17,7 +17,7 @@ from tests.support.commands import PATIENCE, rows, until
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
 from tests.support.pg_server import PgServer, sql
-from triage_cli.domain import now, to_seconds
+from triage_cli import domain as dm
 
 PENDING = "select 1 from deliveries where state = 'pending'"
 
@@ -67,7 +67,7 @@ def night(cli: Cli, pull: int = 0) -> None:
 
 def from_now_on(desk: Helpdesk) -> None:
     """Let the helpdesk's clock be that of this machine."""
-    desk.now = lambda: int(to_seconds(now())) - BEGAN.timestamp()
+    desk.now = lambda: int(dm.to_seconds(dm.now())) - BEGAN.timestamp()
 
 
 def labelled(desk: Helpdesk) -> list[str]:
@@ -325,7 +325,7 @@ def test_a_correction_that_is_taken_back_between_pull_and_route_is_heard(cli: Cl
     from_now_on(desk)
     desk.change(0, field="General" if delivered != "General" else "Billing")
     cli("pull", "-q")
-    desk.change(0, after=to_seconds(now()) - BEGAN.timestamp() - behind, field=delivered)
+    desk.change(0, after=dm.to_seconds(dm.now()) - BEGAN.timestamp() - behind, field=delivered)
     assert cli("route", "0", "-q").returncode == 3
     assert desk.items[0]["field"] == delivered, "it is not overwritten"
     assert cli("pull", "-q", "--full").returncode == 0
@@ -371,7 +371,7 @@ def test_a_correction_is_heard_though_another_destination_got_its_delivery_later
     cli("classify", "-q")
     decided = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
     other = "General" if decided != "General" else "Billing"
-    minute_ago = to_seconds(now()) - BEGAN.timestamp() - 60
+    minute_ago = dm.to_seconds(dm.now()) - BEGAN.timestamp() - 60
     desk.change(0, after=minute_ago, field=other)
     assert cli("route", "0", "-q").returncode == 3, "the field is not overwritten; the chat has the message"
     assert cli("pull", "-q").returncode == 0
@@ -383,7 +383,7 @@ def test_what_a_person_set_there_before_a_verdict_here_is_recorded_and_does_not_
     from_now_on(desk)
     with_chat(cli, desk)
     cli("pull", "-q")
-    minute_ago = to_seconds(now()) - BEGAN.timestamp() - 60
+    minute_ago = dm.to_seconds(dm.now()) - BEGAN.timestamp() - 60
     desk.change(0, after=minute_ago, field="General")
     cli("verdict", "0", "Technical")
     assert cli("route", "0", "-q").returncode == 3

@@ -17,7 +17,7 @@ from tests.support.commands import PATIENCE, rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.pg_server import PgServer, sql
-from triage_cli.domain import to_seconds
+from triage_cli import domain as dm
 from triage_cli.sources import MOST_IDLE_PAGES
 
 STOPS = ("kill", "limit", "deadline")
@@ -156,7 +156,7 @@ def test_what_leaves_the_items_of_one_time_while_they_are_counted_hides_no_other
 
 
 def newest_first(desk: Helpdesk) -> None:
-    desk.order = lambda item: (-to_seconds(item["updated_at"]), item["id"])
+    desk.order = lambda item: (-dm.to_seconds(item["updated_at"]), item["id"])
 
 
 @pytest.mark.parametrize("stop", STOPS)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS
-from triage_cli.domain import UnavailableError
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 # As root, without the capabilities that let root write everywhere.
@@ -117,6 +117,6 @@ def test_a_file_that_changes_while_it_is_read_as_it_is_ends_the_reading(
     store = SqliteStore(str(cli.db))
     assert store.stats().tickets == 3
     change(cli.db)
-    with pytest.raises(UnavailableError, match="another program has changed"):
+    with pytest.raises(dm.UnavailableError, match="another program has changed"):
         store.stats()
     store.close()

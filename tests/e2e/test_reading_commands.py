@@ -8,7 +8,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, on_terminal
 from tests.support.printed import ERROR, records, table
-from triage_cli.domain import EVENT_KEYS, TICKET_KEYS
+from triage_cli import domain as dm
 
 
 def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:
@@ -57,7 +57,7 @@ def test_list_in_each_format(filled: Cli) -> None:
     assert json.loads(filled("list", "-o", "json").stdout) == as_jsonl
     assert filled("list", "-o", "id").stdout.split() == [r["ticket_id"] for r in as_jsonl]
     as_csv = table(filled("list", "-o", "csv").stdout)
-    assert tuple(as_csv[0]) == TICKET_KEYS
+    assert tuple(as_csv[0]) == dm.TICKET_KEYS
     assert [r["description"] for r in as_csv] == [r["description"] for r in as_jsonl]
     assert (as_csv[0]["verdict"], as_csv[0]["category"], as_csv[0]["extra"]) == ("false", "", "{}")
     shown = filled("list", "-o", "table").stdout
@@ -68,12 +68,12 @@ def test_list_in_each_format(filled: Cli) -> None:
         r["external_id"] or r["ticket_id"][-8:] for r in as_jsonl
     ]
     assert json.loads(filled("list", "--search", "nowhere", "-o", "json").stdout) == []
-    assert filled("list", "--search", "nowhere", "-o", "csv").stdout == ",".join(TICKET_KEYS) + "\n"
+    assert filled("list", "--search", "nowhere", "-o", "csv").stdout == ",".join(dm.TICKET_KEYS) + "\n"
 
 
 def test_show_has_the_whole_history(routed: Cli) -> None:
     shown = json.loads(routed("show", "A-1", "-o", "json").stdout)
-    assert tuple(shown) == (*TICKET_KEYS, "classifications", "deliveries", "events")
+    assert tuple(shown) == (*dm.TICKET_KEYS, "classifications", "deliveries", "events")
     assert [a["category"] for a in shown["classifications"]] == ["Billing"]
     assert [(d["destination"], d["state"], len(d["tries"])) for d in shown["deliveries"]] == [
         ("Billing", "accepted", 1)
@@ -98,7 +98,7 @@ def test_why_tells_the_decision_in_words(routed: Cli) -> None:
 def test_logs_in_each_format_and_filter(routed: Cli) -> None:
     logged = records(routed("logs").stdout)
     assert [e["seq"] for e in logged] == list(range(1, 13))
-    assert all(tuple(e) == EVENT_KEYS for e in logged)
+    assert all(tuple(e) == dm.EVENT_KEYS for e in logged)
     assert all(a["hash"] == b["prev"] for a, b in pairwise(logged))
     assert json.loads(routed("logs", "-o", "json").stdout) == logged
     assert [int(e["seq"]) for e in table(routed("logs", "-o", "csv").stdout)] == [e["seq"] for e in logged]

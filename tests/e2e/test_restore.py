@@ -27,9 +27,9 @@ from tests.support.pg_server import sql
 from tests.support.records import replace
 from tests.support.stored_tickets import as_of_version_1
 from tests.support.typed_terminal import Typist
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.domain import Run, Selection, ids, times
 from triage_cli.stores import VERSION, SqliteStore, audit_log, head_file, restore
 from triage_cli.stores import store as sqlite_store
 
@@ -129,7 +129,7 @@ def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None
         assert client.get(f"/tickets/{gone}").status_code == 404
         assert client.get("/ready").status_code == 200
         assert client.post("/tickets", json={"subject": "after the restore"}).status_code == 201
-    assert {t.subject for t in SqliteStore(str(db)).find(Selection())} == {"before", "after the restore"}
+    assert {t.subject for t in SqliteStore(str(db)).find(dm.Selection())} == {"before", "after the restore"}
     assert is_whole(db)
 
 
@@ -154,7 +154,7 @@ def test_what_a_server_acknowledges_meanwhile_is_there_or_kept(tmp_path: Path) -
 
 def test_it_is_refused_while_a_run_is_at_work_and_not_for_one_that_was_killed(grown: Cli) -> None:
     store = SqliteStore(str(grown.db))
-    run = store.runs.begin(Run(ids.new_id(), "classify", "x", "classify", times.now()))
+    run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "x", "classify", dm.times.now()))
     store.close()
     before = head_of(grown.db)
     done = grown("db", "restore", "backup.db", "--yes")
@@ -405,7 +405,9 @@ def test_who_was_forgotten_since_and_which_keys_were_revoked_is_told(cli: Cli) -
 
 def a_run(store: SqliteStore) -> None:
     store.runs.end(
-        replace(store.runs.begin(Run(ids.new_id(), "create", "x", "create", times.now())), ended_at=times.now())
+        replace(
+            store.runs.begin(dm.Run(dm.ids.new_id(), "create", "x", "create", dm.times.now())), ended_at=dm.times.now()
+        )
     )
 
 

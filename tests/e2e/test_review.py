@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import Category, ClassifyPlan, Selection, TicketDraft, VerdictDraft
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 
@@ -21,10 +21,11 @@ def unsure(cli: Cli) -> Cli:
     world.classifier.threshold = 0.9
     words = ("alpha", "beta", "gamma", "delta")
     drafts = (
-        TicketDraft(n, n + 2, f"subject {w}", f"about {w}", external_id=str(n), cells=()) for n, w in enumerate(words)
+        dm.TicketDraft(n, n + 2, f"subject {w}", f"about {w}", external_id=str(n), cells=())
+        for n, w in enumerate(words)
     )
     list(world.triage().create(drafts))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     world.store.close()
     return cli
 
@@ -146,9 +147,9 @@ def test_without_a_terminal_it_is_2_and_tells_the_way_for_pipes(unsure: Cli) -> 
 
 def test_verdicts_of_a_category_that_is_gone_are_listed(world: World) -> None:
     world.classifier = FakeClassifier(lambda t: ("Billing", 0.9 if t.external_id == "2" else 0.1))
-    list(world.triage().create(TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().give_verdicts([VerdictDraft(0, "0", "General"), VerdictDraft(1, "1", "Technical")]))
-    world.categories = (Category("Technical"), Category("Other"))
-    listed = [t.external_id for t in world.triage().find(Selection(order="review"))]
+    list(world.triage().create(dm.TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, "0", "General"), dm.VerdictDraft(1, "1", "Technical")]))
+    world.categories = (dm.Category("Technical"), dm.Category("Other"))
+    listed = [t.external_id for t in world.triage().find(dm.Selection(order="review"))]
     assert listed == ["0"], "a person's word in a category that is gone; what a machine said is the machine's affair"

@@ -22,8 +22,8 @@ from tests.support.commands import PATIENCE, is_pending, raw_terminal, until, un
 from tests.support.every_command import check_rows, every_command
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.support.watched_terminal import Came, lasting_text, unwatched, watched
+from triage_cli import domain as dm
 from triage_cli.cli import COMMANDS, live_line, progress
-from triage_cli.domain import CHUNK
 from triage_cli.readers import BLOCK
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "id", "table")
@@ -144,8 +144,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Ite
     desk = Desk(tmp_path_factory.mktemp("desk"))
     try:
         few = [(f"x{n}", text, f"C-{n}", "" if n else "urgent") for n, text in enumerate(TEXTS)]
-        room = (3 * BLOCK - sum(map(len, TEXTS)) * 4) // (2 * CHUNK)
-        refunds = [(f"r{n}", f"refund {n} {'please ' * 80}"[: room - 12], "", "") for n in range(2 * CHUNK + 100)]
+        room = (3 * BLOCK - sum(map(len, TEXTS)) * 4) // (2 * dm.CHUNK)
+        refunds = [(f"r{n}", f"refund {n} {'please ' * 80}"[: room - 12], "", "") for n in range(2 * dm.CHUNK + 100)]
         for name, tickets in (("new", few), ("large", few + refunds)):
             cli = Cli(desk.root / name)
             cli.db.parent.mkdir(parents=True)
@@ -250,7 +250,7 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
     ids = [f"{n} {text[:300]}" for n, text in enumerate(TEXTS)]
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("id", "description"), *((i, "one") for i in ids), *((i, "two") for i in ids)])
-    refunds = "".join(f"r{n},{'please ' * 57}\n" for n in range(2 * CHUNK))
+    refunds = "".join(f"r{n},{'please ' * 57}\n" for n in range(2 * dm.CHUNK))
     data = (text.getvalue() + refunds).encode()
     alone = unwatched(desk.copy("empty", held=False), "create", "-", "-o", "id", given=data)
     came = watched(

@@ -8,7 +8,7 @@ import pytest
 from tests.support.fake_destination import FakeDestination
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import World
-from triage_cli.domain import Rule
+from triage_cli import domain as dm
 from triage_cli.service import Callers
 
 
@@ -21,7 +21,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def outlet(world: World) -> FakeDestination:
     outlet = FakeDestination("outlet")
-    world.rules, world.destinations = (Rule("all", ("outlet",)),), {"outlet": outlet}
+    world.rules, world.destinations = (dm.Rule("all", ("outlet",)),), {"outlet": outlet}
     return outlet
 
 

@@ -17,8 +17,8 @@ import pytest
 from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
 from tests.support.commands import PATIENCE, rows
 from tests.support.rooms import module_of
+from triage_cli import domain as dm
 from triage_cli.api import RequestLimits, TimeoutProtocol, create_app
-from triage_cli.domain import api_keys
 from triage_cli.ports import operations
 from triage_cli.service import KeyRing
 
@@ -72,11 +72,11 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) ->
     ring = KeyRing(server.served.services.store, server.served.api_access, "tester")
     revoked = ring.create("revoked", "admin").key
     wrong = make_key(server.served.api_access, "changed", "admin")
-    wrong = api_keys.new_key().text[:13] + wrong[13:]
+    wrong = dm.api_keys.new_key().text[:13] + wrong[13:]
     ring.revoke("revoked")
     shown = {
         "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong},
-        "other": {"X-API-Key": api_keys.new_key().text},
+        "other": {"X-API-Key": dm.api_keys.new_key().text},
         "revoked": {"X-API-Key": revoked}, "bearer": {"Authorization": f"Bearer {revoked}"},
         "basic": {"Authorization": f"Basic {server.keys['admin']}"}, "query": {},
         "odd": {"X-API-Key": "\u00e9".encode("latin-1").decode("latin-1")}, "long": {"X-API-Key": "trg_" + "x" * 9000},

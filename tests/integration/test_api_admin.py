@@ -12,8 +12,8 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.api import RequestLimits
-from triage_cli.domain import ROLES, ApiKey, NotFoundError, UsageError, api_keys, times
 from triage_cli.ports import operations
 from triage_cli.service import KeyRing, time_after
 from triage_cli.wiring import open_api_access
@@ -44,12 +44,12 @@ def opens(server: ApiServer, key: str) -> int:
 
 def test_only_an_admin_may(server: ApiServer) -> None:
     bodies = {"/keys": {"name": "bot", "role": "admin"}, "/forget": {"customer_id": "C-9"}}
-    for role in ROLES[:-1]:
+    for role in dm.ROLES[:-1]:
         with server.client(role) as client:
             for method, path in ADMIN:
                 answer = client.request(method, path, json=bodies.get(path))
                 assert (answer.status_code, answer.json()["code"]) == (403, "refused"), (role, path)
-    assert len(rows(Path(server.config.database), "select * from api_keys")) == len(ROLES)
+    assert len(rows(Path(server.config.database), "select * from api_keys")) == len(dm.ROLES)
 
 
 def test_the_role_metrics_reads_the_metrics_alone(server: ApiServer) -> None:
@@ -86,10 +86,10 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
 
 def test_a_key_that_has_expired_opens_nothing(server: ApiServer) -> None:
     ring = KeyRing(server.served.services.store, server.served.api_access, "tester")
-    made = api_keys.new_key()
-    gone, hashed = made.text, api_keys.digest(made.text)
+    made = dm.api_keys.new_key()
+    gone, hashed = made.text, dm.api_keys.digest(made.text)
     server.served.api_access.add_key(
-        ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1))
+        dm.ApiKey(made.key_id, "short", hashed, "reader", dm.times.now(), expires_at=dm.times.ago(1))
     )
     answer = httpx.get(f"{server.url}/stats", headers={"X-API-Key": gone})
     assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
@@ -153,11 +153,11 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
     revoked = gate.key(before.key_id)
     assert revoked is not None
     assert revoked.revoked_at
-    with pytest.raises(UsageError, match="revoked"):
+    with pytest.raises(dm.UsageError, match="revoked"):
         ring.rotate("bot")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(dm.NotFoundError):
         ring.rotate("nobody")
-    with pytest.raises(UsageError):
+    with pytest.raises(dm.UsageError):
         time_after(1e18)
 
 
@@ -167,7 +167,7 @@ def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None
     first = ring.create("bot", "agent").key
     with ThreadPoolExecutor(8) as pool:
         made = [first, *(key.key for key in pool.map(lambda _: ring.rotate("bot", 60.0), range(16)))]
-    key_ids = [api_keys.key_id_of(text) for text in made]
+    key_ids = [dm.api_keys.key_id_of(text) for text in made]
     assert len([key for key_id in key_ids if key_id and (key := gate.key(key_id))]) == 17
 
 
@@ -195,7 +195,7 @@ def test_a_server_key_is_an_admin_s_and_is_stored_nowhere(tmp_path: Path) -> Non
         assert made.status_code == 201
         assert opens(server, made.json()["key"]) == 200
         names = [key["name"] for key in httpx.get(f"{server.url}/keys", headers=own).json()]
-        assert sorted(names) == sorted([*ROLES, "ada"])
+        assert sorted(names) == sorted([*dm.ROLES, "ada"])
         bearer = {"authorization": f"Bearer {SERVER_KEY}"}
         (event,) = httpx.get(f"{server.url}/logs?limit=1", headers=bearer).json()
         assert (event["action"], event["actor"]) == ("key_created", "TRIAGE_SERVER_KEY")

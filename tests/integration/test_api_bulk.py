@@ -14,9 +14,9 @@ import pytest
 from tests.support.api_server import ApiServer, assert_for_callers, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.api import RequestLimits, factory, ndjson
 from triage_cli.client import DRAFTS_MEDIA_TYPE
-from triage_cli.domain import Selection, Ticket
 from triage_cli.service import LocalTriage
 
 EARLIER_DRAFTS = DRAFTS_MEDIA_TYPE.partition(";")[0]  # what a client sent that did not know the lines of today
@@ -73,8 +73,8 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServe
     bad = next(line for line in outcomes if line.get("row") == 1)
     assert bad["error"] == {"code": "rejected", "message": "line 3: neither subject nor description", "hint": ""}
     assert "ticket" not in bad
-    assert {t.status for t in world.store.find(Selection())} == {"unroutable"}
-    assert {t.source for t in world.store.find(Selection())} == {"desk"}
+    assert {t.status for t in world.store.find(dm.Selection())} == {"unroutable"}
+    assert {t.source for t in world.store.find(dm.Selection())} == {"desk"}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: ApiServer
     assert lines(post(server, "/classify", json=since))[0]["end"] == {}
     rest = lines(post(server, "/classify", json={"selection": {"statuses": ["new"], "limit": 2}}))
     assert rest[-1]["end"] == {"classified": 2}
-    assert sum(t.status == "new" for t in world.store.find(Selection())) == 1
+    assert sum(t.status == "new" for t in world.store.find(dm.Selection())) == 1
     names = [f"B-{n}" for n in range(5)]
     cases: list[tuple[str, dict[str, Any], dict[str, int]]] = [
         ("/classify", {"statuses": ["new"]}, {"classified": 1}),
@@ -186,7 +186,7 @@ def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: ApiServer
 def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: ApiServer, world: World) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
-    def slow(_: Ticket) -> tuple[str | None, float]:
+    def slow(_: dm.Ticket) -> tuple[str | None, float]:
         entered.set()
         go_on.wait(PATIENCE)
         return "Billing", 0.9
@@ -214,7 +214,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
     asked = threading.Event()
     left = threading.Event()
 
-    def answer(_: Ticket) -> tuple[str | None, float]:
+    def answer(_: dm.Ticket) -> tuple[str | None, float]:
         asked.set()
         left.wait(PATIENCE)
         return "Billing", 0.9
@@ -233,7 +233,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
     )
     left.set()
     until(lambda: _ended(world), "the run's end")
-    answered = [t for t in world.store.find(Selection()) if t.status == "classified"]
+    answered = [t for t in world.store.find(dm.Selection()) if t.status == "classified"]
     assert len(answered) == len(world.classifier.asked), "each answer that was given is kept"
 
 
@@ -257,7 +257,7 @@ def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: ApiS
 def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer, world: World) -> None:
     seen, go_on = threading.Event(), threading.Event()
 
-    def slow(_: Ticket) -> tuple[str | None, float]:
+    def slow(_: dm.Ticket) -> tuple[str | None, float]:
         go_on.wait(PATIENCE)
         return "Billing", 0.9
 
@@ -279,7 +279,7 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer
 
 def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(server: ApiServer, world: World) -> None:
     lines(post(server, "/tickets/batch", content=TICKETS, headers=CSV))
-    before = list(world.store.find(Selection()))
+    before = list(world.store.find(dm.Selection()))
     others = "id,subject\n" + "".join(f"A-{n},nothing of that kind {n}\n" for n in range(1, 9))
     for params in ({}, {"do": "classify,route"}):
         (line,) = lines(post(server, "/tickets/batch", content=others, headers=CSV, params=params))
@@ -287,7 +287,7 @@ def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(serve
         assert "3 of 3 known ids" in line["problem"]["detail"]
         assert "no row was stored" in line["problem"]["detail"]
         assert "send them with ?source=NAME; if they are the same ones, with ?same_tickets=true" in json.dumps(line)
-        assert list(world.store.find(Selection())) == before
+        assert list(world.store.find(dm.Selection())) == before
     taken = lines(post(server, "/tickets/batch", content=others, headers=CSV, params={"same_tickets": "true"}))
     assert taken[-1] == {"end": {"updated": 3, "created": 5}, "cost_usd": 0.0}, "and no line that only our client reads"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.world import World
-from triage_cli.domain import ROLES, AgentSuggestionDraft, Change, Rule, Selection, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore
 
@@ -27,8 +27,8 @@ REQUESTS = {
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     world = World(SqliteStore(str(tmp_path / "triage.db")))
-    world.rules = (Rule("all", ("desk",)),)
-    list(world.triage().create([TicketDraft(subject="Charged twice", external_id="A-1", customer_id="C-1")]))
+    world.rules = (dm.Rule("all", ("desk",)),)
+    list(world.triage().create([dm.TicketDraft(subject="Charged twice", external_id="A-1", customer_id="C-1")]))
     return world
 
 
@@ -38,7 +38,7 @@ def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
         yield running
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", dm.ROLES)
 def test_each_role_may_what_it_may(server: ApiServer, role: str) -> None:
     with server.client(role) as client:
         for (method, path), (body, may) in REQUESTS.items():
@@ -112,14 +112,14 @@ def test_a_suggestion_that_comes_while_its_ticket_is_forgotten_is_erased_too(
     """Between the look at the ticket and the save of the suggestion."""
     save, consult = world.store.save, LocalConsultation(world.services(), "tester")
 
-    def forgotten_and_then_saved(changes: Sequence[Change]) -> Any:
+    def forgotten_and_then_saved(changes: Sequence[dm.Change]) -> Any:
         monkeypatch.setattr(world.store, "save", save)
         assert all(outcome.value for outcome in world.triage().forget("C-1"))
         return save(changes)
 
     monkeypatch.setattr(world.store, "save", forgotten_and_then_saved)
-    consult.suggest(AgentSuggestionDraft("A-1", "Billing", "claude", "a secret"))
-    (ticket,) = world.store.find(Selection())
+    consult.suggest(dm.AgentSuggestionDraft("A-1", "Billing", "claude", "a secret"))
+    (ticket,) = world.store.find(dm.Selection())
     assert ticket.is_erased
     (answer,) = world.store.history(ticket.ticket_id).classifications
     assert (answer.category, answer.reason, answer.answer_key) == ("Billing", None, "")

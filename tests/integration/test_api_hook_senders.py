@@ -19,10 +19,10 @@ from starlette.datastructures import Headers
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
+from triage_cli import domain as dm
 from triage_cli.api import IncomingWebhook, verified_event_id
 from triage_cli.config import WEBHOOK_PRESETS as PRESETS
 from triage_cli.config import load_preset, preset_names
-from triage_cli.domain import UnauthenticatedError, secret_of
 
 SHARED = "It's a Secret to Everybody"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -198,12 +198,12 @@ def test_the_example_on_a_vendors_page_is_good_at_its_time(
     server: ApiServer, sender: str, secret: str, body: bytes, at: float, headers: dict[str, str]
 ) -> None:
     spec = server.served.webhooks[sender].spec
-    hook = IncomingWebhook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
+    hook = IncomingWebhook(spec, (dm.secret_of(secret) if spec.type == "standard" else secret.encode(),))
     assert verified_event_id(hook, Headers(headers), body, at + 299)
-    with pytest.raises(UnauthenticatedError):
+    with pytest.raises(dm.UnauthenticatedError):
         verified_event_id(hook, Headers(headers), body + b".", at)
     if spec.timed:
-        with pytest.raises(UnauthenticatedError, match="too old"):
+        with pytest.raises(dm.UnauthenticatedError, match="too old"):
             verified_event_id(hook, Headers(headers), body, at + 301)
 
 

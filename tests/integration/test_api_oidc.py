@@ -21,10 +21,10 @@ from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.api import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
 from triage_cli.client import RemoteTriage, checked_address
 from triage_cli.config import OidcSpec, load_config
-from triage_cli.domain import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.runtime import Network
 
 CONFIG = """server:
@@ -155,7 +155,7 @@ def test_rights_are_a_list_a_word_or_scopes_in_one_string(
     verifier = TokenVerifier(spec, lambda address: json.loads(provider.answer(address.removeprefix(provider.url))[1]))
     token = provider.token(**({path: {name: value}} if path else {name: value}))
     if role is None:
-        with pytest.raises(RefusedError, match="gives no role"):
+        with pytest.raises(dm.RefusedError, match="gives no role"):
             verifier.caller(token)
     else:
         assert verifier.caller(token).role == role
@@ -260,7 +260,7 @@ def test_a_bad_proxy_before_the_identity_provider_is_named(
     monkeypatch.setenv("HTTP_PROXY", proxy)
     spec = OidcSpec("http://login.example.com", ("triage",), "roles", {"*": "reader"})
     verifier = TokenVerifier(spec, token_verifier.json_fetcher(Network(offline=False)))
-    with identity_provider() as provider, pytest.raises(UnavailableError):
+    with identity_provider() as provider, pytest.raises(dm.UnavailableError):
         verifier.caller(provider.token())
     assert (len(caplog.messages), why in caplog.text, "secret" in caplog.text) == (1, True, False)
 
@@ -271,7 +271,7 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:9")
     (tmp_path / "config.yaml").write_text(CONFIG.format(url="https://login.example.com"))
     config = load_config(db=str(tmp_path / "triage.db"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    with pytest.raises(ConfigError, match=r"HTTPS_PROXY names a proxy that cannot be used for login\.example\.com"):
+    with pytest.raises(dm.ConfigError, match=r"HTTPS_PROXY names a proxy that cannot be used for login\.example\.com"):
         token_verification(config)
     assert token_verification(replace(config, offline=True))
 
@@ -305,7 +305,7 @@ def test_a_provider_whose_answer_drips_is_given_up_at_the_deadline(monkeypatch: 
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=drip, args=(listener,), daemon=True).start()
-        with pytest.raises(UnavailableError, match="has no end"):
+        with pytest.raises(dm.UnavailableError, match="has no end"):
             token_verifier.json_fetcher(Network(offline=False))(f"http://127.0.0.1:{listener.getsockname()[1]}/keys")
         over.set()
     assert next(drops, None) is not None, "before all of it has come"
@@ -349,7 +349,7 @@ def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
     address = checked_address(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
     with (
         closing(RemoteTriage(address, Network(offline=False))) as triage,
-        pytest.raises(RefusedError, match="audience"),
+        pytest.raises(dm.RefusedError, match="audience"),
     ):
         triage.stats()
     assert runs.read_text() == "\n\n"
@@ -358,14 +358,14 @@ def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
 @pytest.mark.parametrize(
     ("command", "kind", "message"),
     [
-        ("false", RefusedError, "ended with 1"),
-        ("true", RefusedError, "no valid token"),
-        ("echo two words", RefusedError, "no valid token"),
-        ("no-such-program-here", UsageError, "cannot be run"),
-        ("'", UsageError, "cannot be run"),
-        (" ", UsageError, "cannot be run"),
+        ("false", dm.RefusedError, "ended with 1"),
+        ("true", dm.RefusedError, "no valid token"),
+        ("echo two words", dm.RefusedError, "no valid token"),
+        ("no-such-program-here", dm.UsageError, "cannot be run"),
+        ("'", dm.UsageError, "cannot be run"),
+        (" ", dm.UsageError, "cannot be run"),
     ],
 )
-def test_a_command_that_gives_no_token_is_told(command: str, kind: type[TriageError], message: str) -> None:
+def test_a_command_that_gives_no_token_is_told(command: str, kind: type[dm.TriageError], message: str) -> None:
     with pytest.raises(kind, match=message):
         checked_address("https://triage.example", "", token_command=command, insecure=False)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import DeliveryError, OutgoingDelivery, Rule, Selection, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.stores import SqlApiAccess
 
 PERSON = {"subject": "Zorkblat bill", "description": "Quentin was charged twice", "customer_id": "C-max"}
@@ -30,10 +30,10 @@ REQUESTS: dict[str, Any] = {
 
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
-    def refuse(outgoing: OutgoingDelivery) -> DeliveryError:
-        return DeliveryError(f"it refused it: {outgoing.ticket.subject}", answer=f"no {outgoing.ticket.description}")
+    def refuse(outgoing: dm.OutgoingDelivery) -> dm.DeliveryError:
+        return dm.DeliveryError(f"it refused it: {outgoing.ticket.subject}", answer=f"no {outgoing.ticket.description}")
 
-    world.rules, world.destinations = (Rule("all", ("desk",)),), {"desk": FakeDestination("desk", refuse)}
+    world.rules, world.destinations = (dm.Rule("all", ("desk",)),), {"desk": FakeDestination("desk", refuse)}
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9))
     with running_server(tmp_path, services=world.services()) as running:
         yield running
@@ -74,7 +74,7 @@ def test_a_text_that_was_changed_since_is_repeated_as_it_is_now(world: World, se
         assert client.post("/tickets", json=changed).status_code == 200
         again = asked(client)["/tickets"].json()["ticket"]
         assert again == first | {"description": "Quentin was charged once"}
-        assert len(list(world.store.find(Selection()))) == 2
+        assert len(list(world.store.find(dm.Selection()))) == 2
 
 
 def test_of_an_erased_ticket_nothing_is_kept_and_nothing_repeated(world: World, server: ApiServer) -> None:
@@ -84,13 +84,13 @@ def test_of_an_erased_ticket_nothing_is_kept_and_nothing_repeated(world: World, 
         assert {(row[2], row[5]) for row in kept(world)} == {("", None)}, "neither the hash of a body nor an answer"
         for path, again in asked(client).items():
             assert (again.status_code, again.json()["code"]) == (410, "forgotten"), path
-        assert all(ticket.is_erased for ticket in world.store.find(Selection()))
+        assert all(ticket.is_erased for ticket in world.store.find(dm.Selection()))
 
 
 def test_an_answer_that_comes_after_the_erasure_is_not_kept(world: World) -> None:
     """Its request was at work while the ticket was forgotten: between its commit and its answer."""
     access = SqlApiAccess(world.store.database)
-    (made,) = world.triage().create([TicketDraft(subject="Zorkblat", customer_id="C-max")])
+    (made,) = world.triage().create([dm.TicketDraft(subject="Zorkblat", customer_id="C-max")])
     assert made.value is not None
     assert access.open("caller", "key", "a hash", 30.0) is None
     assert all(outcome.value for outcome in world.triage().forget("C-max"))

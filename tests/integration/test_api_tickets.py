@@ -16,8 +16,8 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, rows
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.api import idempotency, tickets
-from triage_cli.domain import Change, Conflict, Lease, Run, Selection, Ticket, UnavailableError, ids, times
 from triage_cli.ports import Store
 from triage_cli.service import ticket_lookup
 
@@ -225,7 +225,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
         until.append((key, seconds))
         answers.set()
 
-    def named(store: Store, name: str) -> Ticket:
+    def named(store: Store, name: str) -> dm.Ticket:
         assert answers.wait(PATIENCE), "it is at work until it has said so"
         return ticket_lookup.ticket_named(store, name)
 
@@ -258,7 +258,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
         finally:
             over.set()
 
-    def named(store: Store, name: str) -> Ticket:
+    def named(store: Store, name: str) -> dm.Ticket:
         assert begun.wait(PATIENCE)
         return ticket_lookup.ticket_named(store, name)
 
@@ -332,9 +332,9 @@ def test_why_a_delivery_is_still_due_is_told(
         store = server.served.services.store
         save = store.save
 
-        def unsaved(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        def unsaved(changes: Sequence[dm.Change], *more: Any) -> list[dm.Conflict | None]:
             if any(change.event.action == "delivered" for change in changes):
-                raise UnavailableError("the disk is full")
+                raise dm.UnavailableError("the disk is full")
             return save(changes, *more)
 
         monkeypatch.setattr(store, "save", unsaved)
@@ -364,11 +364,11 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
 def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: ApiServer) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     store = server.served.services.store
-    run = store.runs.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
-    assert store.runs.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
+    run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "somebody", "elsewhere", dm.times.now()))
+    assert store.runs.claim(dm.Selection(ids=(ticket_id,)), dm.Lease(run.run_id), 1)
     busy = client.post(f"/tickets/{ticket_id}/classify")
     assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "busy", "1")
-    store.runs.end(replace(run, ended_at=times.now()))
+    store.runs.end(replace(run, ended_at=dm.times.now()))
     assert client.post(f"/tickets/{ticket_id}/classify").json()["asked"]
 
 
@@ -474,10 +474,10 @@ def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
     store = server.served.services.store
     save, refused = store.save, threading.Event()
 
-    def full(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+    def full(changes: Sequence[dm.Change], *more: Any) -> list[dm.Conflict | None]:
         if any(change.event.action == "delivered" for change in changes) and not refused.is_set():
             refused.set()
-            raise UnavailableError("the disk is full")
+            raise dm.UnavailableError("the disk is full")
         return save(changes, *more)
 
     monkeypatch.setattr(store, "save", full)

@@ -17,7 +17,7 @@ from tests.support.commands import TICKETS, rows
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain import GENESIS, CheckError, ClassifyPlan, Head, Selection, VerdictDraft
+from triage_cli import domain as dm
 from triage_cli.ports import AuditLogReader
 from triage_cli.service import prove
 from triage_cli.stores import PostgresStore, ServerTrail, SqliteStore, trail
@@ -28,7 +28,7 @@ def opened(store: SqliteStore | PostgresStore) -> AbstractContextManager[AuditLo
     return nullcontext(ServerTrail(store)) if isinstance(store, PostgresStore) else trail(store.path)
 
 
-def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
+def proved(store: SqliteStore | PostgresStore, *heads: str) -> dm.Head:
     with opened(store) as log:
         return prove(log, None, dict.fromkeys(heads, "that was expected"))
 
@@ -37,11 +37,11 @@ def test_the_log_of_any_store_is_proved_alone_and_against_heads_kept_elsewhere(w
     assert world.store.stats().tickets == 0
     list(world.triage().create(drafts(3)))
     before = world.store.log.head()
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     assert (
         proved(world.store) == proved(world.store, before.head) == world.store.log.head() == world.triage().audit_head()
     )
-    with pytest.raises(CheckError, match="expected"):
+    with pytest.raises(dm.CheckError, match="expected"):
         proved(world.store, before.head, "1" * 64)
 
 
@@ -73,8 +73,8 @@ def filled(pg_url: str) -> str:
     """A database of nine events: four tickets, an answer about each, a verdict."""
     world = World(PostgresStore(pg_url, network=ONLINE))
     tickets = [o.value for o in world.triage().create(drafts(4)) if o.value]
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, CATEGORIES[1].name)]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, tickets[0].ticket_id, CATEGORIES[1].name)]))
     world.store.close()
     return pg_url
 
@@ -130,7 +130,7 @@ def test_whatever_was_done_to_the_tables_of_a_server_is_told(
     sql(filled, f"set session_replication_role = replica; {statement}")
     store = PostgresStore(filled, network=ONLINE)
     try:
-        with pytest.raises(CheckError) as caught:
+        with pytest.raises(dm.CheckError) as caught:
             proved(store)
         assert message in caught.value.message, what
         assert caught.value.hint
@@ -151,7 +151,7 @@ def test_a_cut_log_that_grows_past_its_old_length_is_not_whole_again(filled: str
     sql(filled, f"set session_replication_role = replica; {CUT}")
     store = PostgresStore(filled, network=ONLINE)
     list(World(store).triage().create(drafts(60, start=50)))
-    with pytest.raises(CheckError, match=r"of event 9. is not in the log, which ends at event 67"):
+    with pytest.raises(dm.CheckError, match=r"of event 9. is not in the log, which ends at event 67"):
         proved(store)
     store.close()
 
@@ -163,7 +163,7 @@ def test_a_cut_end_that_was_cut_off_in_that_table_too_is_seen_by_a_head_kept_els
     too = "update last_head set seq = chain.seq, hash = chain.hash from chain"
     sql(filled, f"set session_replication_role = replica; {CUT}; {too}")
     assert proved(store).events == 7
-    with pytest.raises(CheckError, match="that was expected"):
+    with pytest.raises(dm.CheckError, match="that was expected"):
         proved(store, older)
     store.close()
 
@@ -172,7 +172,7 @@ def test_what_is_said_to_do_about_a_head_that_is_gone_can_be_done(filled: str) -
     sql(filled, "delete from last_head")
     store = PostgresStore(filled, network=ONLINE)
     assert proved(store, store.log.head().head).events == 9, "a head from elsewhere is enough"
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(dm.CheckError) as caught:
         proved(store)
     *_, command = shlex.split(caught.value.hint.partition("to keep one again: ")[2])
     sql(filled, command)
@@ -241,7 +241,7 @@ def test_a_file_of_heads_is_begun_and_grows_with_the_log(anywhere: Cli) -> None:
 
 def test_each_head_of_the_file_must_be_in_the_log_in_whichever_form_it_is_written(anywhere: Cli) -> None:
     heads = anywhere.folder / "heads"
-    heads.write_text(f"{GENESIS}\n\n" + anywhere("audit", "head", "-o", "id").stdout.strip().upper())  # and no LF
+    heads.write_text(f"{dm.GENESIS}\n\n" + anywhere("audit", "head", "-o", "id").stdout.strip().upper())  # and no LF
     assert anywhere("create", "-q", "--subject", "more").returncode == 0
     assert anywhere("audit", "verify", "--heads", "heads", "-q").returncode == 0
     last = anywhere("audit", "head", "-o", "id").stdout
@@ -268,11 +268,11 @@ def test_a_head_from_elsewhere_is_judged_after_the_log_itself(anywhere: Cli) -> 
 @pytest.mark.parametrize("line", ["abc", '{"head": 1}', "[1]", '{"events": 3}', "\x00", "9" * 63])
 def test_a_line_that_is_no_head_is_told_with_its_number(cli: Cli, line: str) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
-    (cli.folder / "heads").write_text(f"{GENESIS}\n{line}\n")
+    (cli.folder / "heads").write_text(f"{dm.GENESIS}\n{line}\n")
     done = cli("audit", "verify", "--heads", "heads")
     assert (done.returncode, done.stdout) == (2, "")
     assert "line 2 of heads is no head" in done.stderr
-    assert (cli.folder / "heads").read_text() == f"{GENESIS}\n{line}\n"
+    assert (cli.folder / "heads").read_text() == f"{dm.GENESIS}\n{line}\n"
 
 
 def test_a_file_of_heads_that_cannot_be_read_or_written_is_told(cli: Cli) -> None:

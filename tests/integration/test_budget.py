@@ -12,35 +12,20 @@ from tests.support.commands import PATIENCE
 from tests.support.records import replace
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import BudgetReserver
-from triage_cli.domain import (
-    Action,
-    Answer,
-    BudgetError,
-    Change,
-    Classification,
-    InputPart,
-    Lease,
-    Outcome,
-    Run,
-    Spent,
-    Ticket,
-    ids,
-    run_record,
-    times,
-)
 from triage_cli.runtime import StopControl, StoppingError, number_that_fits
 from triage_cli.service import RunContext, recorded_run
 from triage_cli.stores import DAY, SqliteStore
 
 
-def kill(store: SqliteStore, lease: Lease) -> None:
+def kill(store: SqliteStore, lease: dm.Lease) -> None:
     sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, lease.run_id))
 
 
 def a_day_later(store: SqliteStore) -> None:
     """Let a day pass over all that was booked, and all that was set aside."""
-    sql(store, "update bookings set minute = ?", (times.ago(DAY + 120)[:16],))
+    sql(store, "update bookings set minute = ?", (dm.times.ago(DAY + 120)[:16],))
     sql(store, "update runs set lease_until = lease_until - ?", (DAY + 120,))
 
 
@@ -55,10 +40,10 @@ def in_all(store: SqliteStore) -> float:
 # -- what the store grants
 
 
-def a_paid_answer(ticket: Ticket) -> Classification:
-    return Classification(
-        ids.new_id(), ticket.ticket_id, None, "m", "Billing", 0.9, "said", None, "m", "tester", "f", 0.5, None,
-        ids.new_id(), times.now(), input_tokens=5,
+def a_paid_answer(ticket: dm.Ticket) -> dm.Classification:
+    return dm.Classification(
+        dm.ids.new_id(), ticket.ticket_id, None, "m", "Billing", 0.9, "said", None, "m", "tester", "f", 0.5, None,
+        dm.ids.new_id(), dm.times.now(), input_tokens=5,
     )  # fmt: skip
 
 
@@ -66,10 +51,12 @@ def test_an_answer_is_unsaved_until_it_is_saved_itself(store: SqliteStore) -> No
     """Those of a batch are saved too, but a provider keeps them: they did not come by the budget."""
     one, two = filled(store, a_ticket("1"), a_ticket("2"))
     context = RunContext(
-        store, store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())), StopControl()
+        store,
+        store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now())),
+        StopControl(),
     )
     answer, of_a_batch = a_paid_answer(one), a_paid_answer(two)
-    context.budget.answered(Outcome(0, Action.ANSWERED, Answer(one, (answer,), True), None, one))
+    context.budget.answered(dm.Outcome(0, dm.Action.ANSWERED, dm.Answer(one, (answer,), True), None, one))
     context.save([replace(changed(two), adds=(of_a_batch,))])
     assert context.budget.unsaved_answers == 1
     context.save([replace(changed(one), adds=(answer,))])
@@ -98,7 +85,7 @@ def test_sums_of_costs_have_no_noise(store: SqliteStore) -> None:
     lease = a_run(store)
     store.runs.renew(replace(lease, spent=0.0, reserved=0.3))
     assert store.stats().cost_usd == 0.6
-    assert [run_record(run)["cost_usd"] for run in store.runs.latest(None)] == [0.3, 0.2, 0.1]
+    assert [dm.run_record(run)["cost_usd"] for run in store.runs.latest(None)] == [0.3, 0.2, 0.1]
 
 
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
@@ -120,7 +107,7 @@ def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_ru
     assert store.runs.set_aside(new, [1.0], 2.0) == 1
     assert store.runs.set_aside(replace(old, spent=1.5, reserved=0.5), [0.1], 2.0) == 0
     assert store.runs.set_aside(replace(old, spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
-    store.runs.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=2.0))
+    store.runs.end(dm.Run(old.run_id, "classify", "tester", "classify", "", ended_at=dm.times.now(), spent=2.0))
     assert store.runs.set_aside(replace(new, spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
@@ -129,8 +116,8 @@ def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_book
     old, new = replace(a_run(store), spent=0.0, reserved=0.0), replace(a_run(store), spent=0.0, reserved=0.0)
     store.runs.renew(replace(old, spent=3.0))
     a_day_later(store)
-    opened = times.ago(DAY + 120)
-    store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
+    opened = dm.times.ago(DAY + 120)
+    store.save([dm.Change(an_event(a_ticket("1"), "classified"), adds=(dm.Spent(old.run_id, 1.0, 3.0, opened),))])
     assert store.runs.set_aside(new, [1.1], 2.0) == 0
     assert store.runs.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
 
@@ -146,7 +133,7 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
     together = threading.Barrier(8)
 
     def spend(_: int) -> int:
-        with recorded_run(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
+        with recorded_run(store, "classify", "tester", dm.ids.new_id(), StopControl()) as tally:
             budget = tally.context.open_budget(None, 20.0)
             together.wait()
             granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
@@ -207,15 +194,15 @@ def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(
 
     ends = asyncio.run(calls())
     assert ends.count(None) == 3, "0.1, 0.2, 0.3: then the worst case has no more room"
-    assert all(isinstance(end, BudgetError) for end in ends if end)
+    assert all(isinstance(end, dm.BudgetError) for end in ends if end)
     assert budget.spent == pytest.approx(0.3)
 
 
 def test_what_the_budget_of_all_runs_refuses_is_said_to_be_that() -> None:
     budget = a_budget(9.0, per_day=5.0, grant=lambda *_: 0)
-    with pytest.raises(BudgetError, match=r"budget of \$5 a day"):
+    with pytest.raises(dm.BudgetError, match=r"budget of \$5 a day"):
         asyncio.run(BudgetReserver(budget, lambda: False).set_aside(1.0))
-    with pytest.raises(BudgetError, match=r"limit of \$9"):
+    with pytest.raises(dm.BudgetError, match=r"limit of \$9"):
         asyncio.run(BudgetReserver(budget, lambda: False).set_aside(10.0))
 
 
@@ -294,15 +281,15 @@ def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
 
 def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_once(store: SqliteStore) -> None:
     for spent, before in ((3.0, 0.0), (1.0, 3.25), (0.5, 4.5)):
-        run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+        run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now()))
         assert run.spent == before
-        store.runs.renew(Lease(run.run_id, spent=spent, reserved=0.25))
-        kill(store, Lease(run.run_id))
+        store.runs.renew(dm.Lease(run.run_id, spent=spent, reserved=0.25))
+        kill(store, dm.Lease(run.run_id))
     assert in_all(store) == 3.25 + 1.25 + 0.75
     last = a_run(store)
     assert store.runs.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
     ended(store, last)
-    assert store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 0
+    assert store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now())).spent == 0
 
 
 @pytest.mark.parametrize(
@@ -319,36 +306,38 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
 ) -> None:
     actor, words, seconds = died
     served = int("of the server" in request.node.name)
-    run = store.runs.begin(Run(ids.new_id(), "classify", actor, words, times.ago(seconds), served=served))
-    store.runs.renew(Lease(run.run_id, spent=3.0, reserved=0.0))
-    kill(store, Lease(run.run_id))
-    assert store.runs.begin(Run(ids.new_id(), "classify", *next_one, times.now(), served=served)).spent == 0
+    run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", actor, words, dm.times.ago(seconds), served=served))
+    store.runs.renew(dm.Lease(run.run_id, spent=3.0, reserved=0.0))
+    kill(store, dm.Lease(run.run_id))
+    assert store.runs.begin(dm.Run(dm.ids.new_id(), "classify", *next_one, dm.times.now(), served=served)).spent == 0
     assert in_all(store) == 3
 
 
 def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
-    def begun(parcel: str, spent: float = 0.0) -> Run:
-        request = Run(ids.new_id(), "run", "tester", "POST /x", times.now(), spent=spent, parcel=parcel, served=1)
+    def begun(parcel: str, spent: float = 0.0) -> dm.Run:
+        request = dm.Run(
+            dm.ids.new_id(), "run", "tester", "POST /x", dm.times.now(), spent=spent, parcel=parcel, served=1
+        )
         return store.runs.begin(request)
 
     first = begun("p", spent=10.0)
     assert first.spent == 10, "what earlier requests of the command have spent"
-    store.runs.end(replace(first, ended_at=times.now(), spent=2.0))
+    store.runs.end(replace(first, ended_at=dm.times.now(), spent=2.0))
     second = begun("p", spent=10.0)
     assert second.spent == 12
-    store.runs.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
-    kill(store, Lease(second.run_id))
+    store.runs.renew(dm.Lease(second.run_id, spent=1.0, reserved=0.5))
+    kill(store, dm.Lease(second.run_id))
     assert begun("p", spent=10.0).spent == 13.5, "its calls may be billed"
     assert (begun("").spent, begun("q").spent) == (0, 0)
 
 
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
-        run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+        run = store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now()))
         budget = RunContext(store, run, StopControl()).open_budget(10.0, None)
         if budget.set_aside([4.0]):
             budget.settle(4.0, 4.0)
-        with budget.recording(Lease(run.run_id)) as lease:
+        with budget.recording(dm.Lease(run.run_id)) as lease:
             store.runs.renew(lease)
         kill(store, lease)
     assert budget.spent_by_command == in_all(store) == 8
@@ -357,7 +346,7 @@ def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
     brought = 0.0
     for _ in range(3):
-        with recorded_run(world.store, "eval", "tester", "eval", StopControl(), InputPart(spent=brought)) as tally:
+        with recorded_run(world.store, "eval", "tester", "eval", StopControl(), dm.InputPart(spent=brought)) as tally:
             budget = tally.context.open_budget(2.5, 100.0)
             if budget.set_aside([1.0]):
                 with budget.recording(tally.context.lease) as lease:
@@ -371,11 +360,11 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
     with recorded_run(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.context.open_budget(None, None).book(2.0)
     run = store.runs.begin(
-        Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.spent_by_command)
+        dm.Run(dm.ids.new_id(), "eval", "tester", "eval", dm.times.now(), spent=tally.context.budget.spent_by_command)
     )
-    store.runs.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
-    kill(store, Lease(run.run_id))
-    assert store.runs.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now())).spent == 3
+    store.runs.renew(dm.Lease(run.run_id, spent=1.0, reserved=0.0))
+    kill(store, dm.Lease(run.run_id))
+    assert store.runs.begin(dm.Run(dm.ids.new_id(), "eval", "tester", "eval", dm.times.now())).spent == 3
     assert in_all(store) == 3
 
 
@@ -398,14 +387,16 @@ def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: Sqli
 def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
     lease = a_run(store)
     store.runs.renew(replace(lease, spent=5.0, reserved=0.0))
-    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, times.now()),))])
+    store.save(
+        [dm.Change(an_event(a_ticket("1"), "returned"), adds=(dm.Spent(lease.run_id, 0.5, 2.0, dm.times.now()),))]
+    )
     assert booked(store) == [(3.5, 0.0)]
     store.runs.renew(replace(lease, spent=6.0, reserved=0.5))
     assert booked(store) == [(4.5, 0.5)]
     store.runs.renew(lease)
     assert booked(store) == [(4.5, 0.5)]
     assert store.runs.set_aside(replace(lease, spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
-    store.runs.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=7.0))
+    store.runs.end(dm.Run(lease.run_id, "classify", "tester", "classify", "", ended_at=dm.times.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
 
 

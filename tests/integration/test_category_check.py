@@ -10,7 +10,7 @@ from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.records import replace
-from triage_cli.domain import Category, Ticket
+from triage_cli import domain as dm
 from triage_cli.service import SHOWN_CATEGORIES, CategoryBasis, CategoryCheck, changed_categories_warning
 from triage_cli.stores import CategoryMemory, PostgresStore, SqliteStore
 
@@ -159,11 +159,11 @@ def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
 # -- the memory
 
 
-def checked(store: SqliteStore | PostgresStore, basis: CategoryBasis, *was: Category) -> list[str]:
+def checked(store: SqliteStore | PostgresStore, basis: CategoryBasis, *was: dm.Category) -> list[str]:
     messages: list[str] = []
     heirs = {old: category.name for category in was for old in category.was}
     check = CategoryCheck(CategoryMemory(store.database), basis, heirs, messages.append)
-    ticket = Ticket("t", "t", "test", None, "", "s", None, None, None, 2, None, "")
+    ticket = dm.Ticket("t", "t", "test", None, "", "s", None, None, None, 2, None, "")
     for _ in check.over([[], [], [ticket], [ticket]]):
         pass
     check.after()
@@ -177,7 +177,7 @@ def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -
     assert memory.last() is None
     assert [len(checked(store, basis)) for basis in (one, one, two, replace(one, host="there"), two)] == [0, 0, 1, 1, 1]
     assert memory.last() == two
-    assert checked(store, CategoryBasis(("d", "b"), "/y", "here"), Category("d", was=("c",))) == []
+    assert checked(store, CategoryBasis(("d", "b"), "/y", "here"), dm.Category("d", was=("c",))) == []
     assert memory.last() == (("d", "b"), "/y", "here")
 
 

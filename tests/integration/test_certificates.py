@@ -19,8 +19,8 @@ from tests.support.local_server import LocalServer
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
+from triage_cli import domain as dm
 from triage_cli.destinations import WebhookDestination
-from triage_cli.domain import ConfigError
 from triage_cli.runtime import trust
 
 TICKET = "subject,description\nRefund,I was charged twice on my invoice\n"
@@ -242,7 +242,7 @@ def test_what_is_trusted_is_looked_at_only_where_a_connection_is_made(
     assert cli("create", "-q", "--subject", "x", SSL_CERT_FILE="nowhere.pem").returncode == 0
     assert cli("logs", SSL_CERT_FILE="nowhere.pem").returncode == 0
     monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
-    with pytest.raises(ConfigError, match=r"nowhere\.pem"):
+    with pytest.raises(dm.ConfigError, match=r"nowhere\.pem"):
         trust()
 
 

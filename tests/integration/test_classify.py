@@ -30,26 +30,8 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.classifiers import Cascade
-from triage_cli.domain import (
-    Answer,
-    Change,
-    ClassifyPlan,
-    Conflict,
-    Lease,
-    Outcome,
-    RoutePlan,
-    Run,
-    Selection,
-    SourceCursor,
-    Ticket,
-    TicketDraft,
-    UnavailableError,
-    chunks,
-    ids,
-    in_order,
-    times,
-)
 from triage_cli.runtime import Budget
 from triage_cli.stores import SqliteStore
 
@@ -78,7 +60,7 @@ def test_a_ticket_that_fails_is_asked_again_and_goes_to_a_person_after_three_run
     outcomes = classify(world)
     assert dids(outcomes) == ["failed", "classified"]
     assert outcomes[0].error is not None
-    assert outcomes[0].error.message == f"{ids.short(fails.ticket_id)}: it timed out"
+    assert outcomes[0].error.message == f"{dm.ids.short(fails.ticket_id)}: it timed out"
     assert last_run(world)[1] == 3
     assert (now(world, fails).status, now(world, fails).error) == ("failed", "it timed out")
     assert dids(classify(world)) == ["failed"]
@@ -103,7 +85,7 @@ def test_a_label_outside_the_list_is_never_stored(world: World) -> None:
 def test_a_failure_does_not_take_a_verdict_away_even_with_force(world: World) -> None:
     (ticket,) = made(world, verdict="General")
     world.classifier = FailingClassifier("0")
-    assert dids(classify(world, ticket, plan=ClassifyPlan(force=True))) == ["failed"]
+    assert dids(classify(world, ticket, plan=dm.ClassifyPlan(force=True))) == ["failed"]
     after = now(world, ticket)
     assert (after.status, after.category, after.verdict) == ("classified", "General", 1)
 
@@ -115,7 +97,7 @@ class Meanwhile(FakeClassifier):
         super().__init__()
         self._happens = happens
 
-    def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+    def _one(self, n: int, ticket: dm.Ticket) -> dm.Outcome[dm.Answer]:
         self._happens()
         return super()._one(n, ticket)
 
@@ -154,7 +136,7 @@ def test_force_asks_again_and_overrules_a_verdict(world: World) -> None:
     create(world, [a_draft(1, verdict="General")])
     classify(world, settled)
     assert dids(classify(world, settled, ruled)) == ["unchanged", "held"]
-    outcomes = classify(world, settled, ruled, plan=ClassifyPlan(force=True))
+    outcomes = classify(world, settled, ruled, plan=dm.ClassifyPlan(force=True))
     assert dids(outcomes) == ["classified"] * 2
     assert (now(world, ruled).category, now(world, ruled).verdict) == ("Billing", 0)
     overruling = "that overrules the verdict General, as --force demands"
@@ -173,8 +155,8 @@ def test_a_ticket_named_twice_is_asked_about_and_delivered_once(world: World, tm
 
 def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
     taken, theirs = made(world, 2)
-    other = Lease(world.store.runs.begin(Run(ids.new_id(), "classify", "other", "", times.now())).run_id)
-    world.store.runs.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
+    other = dm.Lease(world.store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "other", "", dm.times.now())).run_id)
+    world.store.runs.claim(dm.Selection(ids=(theirs.ticket_id,)), other, 1)
     assert {o.row: o.action for o in classify(world, taken, theirs)} == {0: "classified", 1: "held"}
     assert world.classifier.asked == [taken.ticket_id]
     assert now(world, theirs) == theirs
@@ -182,13 +164,13 @@ def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
 
 def test_classify_goes_urgent_first_then_oldest_and_stops_at_its_limit(world: World) -> None:
     create(world, [a_draft(row, priority="urgent" if row == 3 else None) for row in range(5)])
-    done = list(world.triage().classify(Selection(limit=3), PLAN))
+    done = list(world.triage().classify(dm.Selection(limit=3), PLAN))
     assert [o.value.ticket.external_id for o in done if o.value] == ["3", "0", "1"]
     assert Counter(statuses(world).values()) == {"classified": 3, "new": 2}
 
 
 def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None:
-    made(world, chunks.CHUNK + 600)
+    made(world, dm.chunks.CHUNK + 600)
     world.classifier.chunk_size = 100
     triage = world.triage()
     number = 0
@@ -196,7 +178,7 @@ def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None
         if number == 3:
             triage.stop()
     held_at_once = 2 * world.classifier.chunk_size
-    left = chunks.CHUNK + 600 - held_at_once
+    left = dm.chunks.CHUNK + 600 - held_at_once
     assert number == held_at_once
     assert Counter(statuses(world).values()) == {"classified": held_at_once, "new": left}
     assert held(world) == 0
@@ -206,11 +188,13 @@ def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None
 class FirstStep(FakeClassifier):
     """A local step, whose chunks are large; it keeps the sizes of the chunks that it gets."""
 
-    def __init__(self, *, sure: Callable[[Ticket], bool]) -> None:
+    def __init__(self, *, sure: Callable[[dm.Ticket], bool]) -> None:
         super().__init__(lambda ticket: ("Billing", 0.9 if sure(ticket) else 0.1))
         self.sizes: list[int] = []
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for chunk in chunks:
             self.sizes.append(len(chunk))
             yield from super().classify([chunk], budget)
@@ -240,7 +224,7 @@ def test_a_cascade_claims_few_tickets_at_once_while_a_further_step_is_asked(
 def test_stop_ends_an_import_and_keeps_what_was_read(world: World) -> None:
     triage = world.triage()
 
-    def rows() -> Iterator[TicketDraft]:
+    def rows() -> Iterator[dm.TicketDraft]:
         for row in range(10_000):
             if row == 700:
                 triage.stop()
@@ -262,7 +246,7 @@ def test_a_caller_that_leaves_early_ends_the_run_and_frees_its_tickets(world: Wo
         "create": lambda: triage.create(drafts(1200)),
         "classify": lambda: triage.classify(ALL, PLAN),
         "run": lambda: triage.run(drafts(1200), PLAN),
-        "route": lambda: triage.route(ALL, RoutePlan()),
+        "route": lambda: triage.route(ALL, dm.RoutePlan()),
     }
     started = starts[kind]()
     next(started)
@@ -281,7 +265,9 @@ class Broken(FakeClassifier):
         super().__init__()
         self._error = error
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         source = iter(chunks)
         yield from super().classify([next(source)], budget)
         next(source)
@@ -290,7 +276,7 @@ class Broken(FakeClassifier):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(UnavailableError("gone"), 6), (ZeroDivisionError(), 1), (KeyboardInterrupt(), 130)],
+    [(dm.UnavailableError("gone"), 6), (ZeroDivisionError(), 1), (KeyboardInterrupt(), 130)],
 )
 def test_what_stops_a_run_keeps_what_finished_and_leaves_the_rest_new(
     world: World, error: BaseException, code: int
@@ -316,8 +302,8 @@ class Interrupted(SqliteStore):
         self._after = after
 
     def save(
-        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
-    ) -> list[Conflict | None]:
+        self, changes: Sequence[dm.Change], lease: dm.Lease | None = None, cursor: dm.SourceCursor | None = None
+    ) -> list[dm.Conflict | None]:
         self._left -= 1
         if self._left == 0 and not self._after:
             raise self._error
@@ -328,14 +314,14 @@ class Interrupted(SqliteStore):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), UnavailableError("the disk is full")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), dm.UnavailableError("the disk is full")])
 @pytest.mark.parametrize("at", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 5)), 3, 6])
 def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException, *, after: bool
 ) -> None:
     """The same command again finishes the work: every ticket once in the store, once in the file or told again."""
-    monkeypatch.setattr(chunks, "CHUNK", 100)
-    number = chunks.CHUNK + 50
+    monkeypatch.setattr(dm.chunks, "CHUNK", 100)
+    number = dm.chunks.CHUNK + 50
     rows = drafts(number)
     broken = World(Interrupted(str(tmp_path / "triage.db"), at, error, after=after))
     to_file(broken, tmp_path)
@@ -346,7 +332,7 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     again = World(SqliteStore(broken.store.path))
     lines = to_file(again, tmp_path)
     outcomes = run(again, rows)
-    assert [o.row for o in in_order(outcomes)] == list(range(number))
+    assert [o.row for o in dm.in_order(outcomes)] == list(range(number))
     route(again)
     assert set(statuses(again).values()) == {"routed"}
     assert len(statuses(again)) == number

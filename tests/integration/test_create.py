@@ -26,23 +26,7 @@ from tests.support.use_cases import (
     now,
 )
 from tests.support.world import World
-from triage_cli.domain import (
-    Change,
-    Conflict,
-    EventQuery,
-    InputError,
-    Lease,
-    Outcome,
-    Rejected,
-    RowError,
-    Selection,
-    SourceCursor,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    chunks,
-    ids,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import occurrence_counter
 from triage_cli.service import import_dry_run
 from triage_cli.stores import SqliteStore
@@ -68,7 +52,7 @@ def test_other_fields_update_in_place_and_keep_the_decision(world: World) -> Non
     ticket = outcome.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.priority, ticket.urgency) == ("classified", "Billing", "urgent", 0)
-    event = list(world.store.log.events(EventQuery()))[-1]
+    event = list(world.store.log.events(dm.EventQuery()))[-1]
     assert json.loads(event.detail)["fields"] == ["customer_id", "priority"]
     assert dids(create(world, [a_draft(0)])) == ["unchanged"], "a column that an export lacks changes nothing"
 
@@ -111,7 +95,7 @@ def test_a_repeated_id_is_noticed_however_far_away(
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
     monkeypatch.setattr(occurrence_counter, "IN_MEMORY", in_memory)
-    rows = drafts(chunks.CHUNK + 300)
+    rows = drafts(dm.chunks.CHUNK + 300)
     at = len(rows)
     rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]
     rows += [a_draft(at + 3, None, subject=f"Subject {at + 2}")]
@@ -138,7 +122,7 @@ def test_an_id_that_this_store_made_is_that_ticket(world: World) -> None:
     rows = [
         a_draft(0, one.ticket_id, subject="Changed"),
         a_draft(1, two.ticket_id, subject=two.subject, source="export"),
-        a_draft(2, ids.new_id()),
+        a_draft(2, dm.ids.new_id()),
     ]
     outcomes = create(world, rows)
     assert dids(outcomes) == ["updated", "unchanged", "created"]
@@ -147,7 +131,7 @@ def test_an_id_that_this_store_made_is_that_ticket(world: World) -> None:
 
 
 def test_a_typed_ticket_is_always_a_new_one_unless_its_external_id_is_known(world: World) -> None:
-    typed = TicketDraft(subject="Same", description="Text", origin="typed")
+    typed = dm.TicketDraft(subject="Same", description="Text", origin="typed")
     create(world, [a_draft(0, None, subject="Same")])
     assert dids(create(world, [typed]) + create(world, [typed])) == ["created"] * 2
     named = replace(typed, external_id="X-1")
@@ -173,14 +157,14 @@ def test_an_id_that_no_index_can_hold_is_its_row_s_own_matter(world: World, fiel
 
 
 def test_rejected_rows_stand_in_their_place(world: World) -> None:
-    bad = Rejected(1, 3, RowError("line 3: no text"))
+    bad = dm.Rejected(1, 3, dm.RowError("line 3: no text"))
     outcomes = create(world, [a_draft(0), bad, a_draft(2)])
     assert [(o.row, o.action) for o in outcomes] == [(0, "created"), (1, "rejected"), (2, "created")]
     assert outcomes[1].error is bad.error
 
 
 def test_an_input_of_rejected_rows_only_or_of_none_is_fine(world: World) -> None:
-    assert dids(create(world, [Rejected(0, 2, RowError("no text"))])) == ["rejected"]
+    assert dids(create(world, [dm.Rejected(0, 2, dm.RowError("no text"))])) == ["rejected"]
     assert create(world, []) == []
     assert last_run(world) == ("create", 0, {})
 
@@ -189,7 +173,7 @@ def test_an_import_of_other_tickets_under_known_ids_stops_before_it_stores(world
     made(world, 12)
     before = list(world.store.find(ALL))
     others = [a_draft(row, description=f"Quite another {row}") for row in range(20)]
-    with pytest.raises(InputError, match=r'12 of 12 known ids of source "import" .*; no row was stored'):
+    with pytest.raises(dm.InputError, match=r'12 of 12 known ids of source "import" .*; no row was stored'):
         create(world, others)
     assert list(world.store.find(ALL)) == before
     assert last_run(world)[1] == 2
@@ -207,7 +191,7 @@ def test_up_to_half_of_the_known_texts_may_change(world: World) -> None:
 @pytest.mark.parametrize("number", [2, 3, 9])
 def test_few_known_ids_are_guarded_too(world: World, number: int) -> None:
     made(world, number)
-    with pytest.raises(InputError, match=f"{number} of {number} known ids"):
+    with pytest.raises(dm.InputError, match=f"{number} of {number} known ids"):
         create(world, drafts(number, description="Quite another"))
     edited = [
         a_draft(row, description=f"Text\n\nI write again, since nobody has answered {row}") for row in range(number)
@@ -223,18 +207,18 @@ def test_few_known_ids_are_guarded_too(world: World, number: int) -> None:
 def test_rows_without_an_id_say_nothing_about_known_ids(world: World) -> None:
     unnamed = [a_draft(row, None) for row in range(2, 20)]
     create(world, [*drafts(2), *unnamed])
-    with pytest.raises(InputError, match="2 of 2 known ids"):
+    with pytest.raises(dm.InputError, match="2 of 2 known ids"):
         create(world, [*drafts(2, description="Quite another"), *unnamed])
 
 
 def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
-    number = chunks.CHUNK + 20
-    create(world, [a_draft(row) for row in range(chunks.CHUNK, number)])
-    others = [d if d.row < chunks.CHUNK else replace(d, description="Other") for d in drafts(number)]
-    messages: list[Outcome[Ticket]] = []
-    with pytest.raises(InputError, match=f"the first {chunks.CHUNK:,} rows were stored, and none after them"):
+    number = dm.chunks.CHUNK + 20
+    create(world, [a_draft(row) for row in range(dm.chunks.CHUNK, number)])
+    others = [d if d.row < dm.chunks.CHUNK else replace(d, description="Other") for d in drafts(number)]
+    messages: list[dm.Outcome[dm.Ticket]] = []
+    with pytest.raises(dm.InputError, match=f"the first {dm.chunks.CHUNK:,} rows were stored, and none after them"):
         messages.extend(world.triage().create(others))
-    assert dids(messages) == ["created"] * chunks.CHUNK
+    assert dids(messages) == ["created"] * dm.chunks.CHUNK
     assert Counter(dids(create(world, drafts(number)))) == {"unchanged": number}
 
 
@@ -248,7 +232,7 @@ def test_texts_that_no_database_takes_are_mended(world: World) -> None:
 def test_two_imports_of_the_same_rows_at_once_make_no_twins(world: World) -> None:
     gate = threading.Barrier(3)
 
-    def work(_: int) -> list[Outcome[Ticket]]:
+    def work(_: int) -> list[dm.Outcome[dm.Ticket]]:
         gate.wait()
         return create(world, [*drafts(1200), a_draft(1200, "5", subject="Subject 5")])
 
@@ -266,13 +250,13 @@ def test_two_imports_of_the_same_rows_at_once_make_no_twins(world: World) -> Non
 class Rival(SqliteStore):
     """A store in which somebody else is faster: before the first save of tickets, theirs are stored."""
 
-    def __init__(self, path: str, theirs: Sequence[TicketDraft]) -> None:
+    def __init__(self, path: str, theirs: Sequence[dm.TicketDraft]) -> None:
         super().__init__(path)
         self._theirs = list(theirs)
 
     def save(
-        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
-    ) -> list[Conflict | None]:
+        self, changes: Sequence[dm.Change], lease: dm.Lease | None = None, cursor: dm.SourceCursor | None = None
+    ) -> list[dm.Conflict | None]:
         if self._theirs:
             theirs, self._theirs = self._theirs, []
             create(World(SqliteStore(self.path)), theirs)
@@ -305,7 +289,7 @@ def test_a_verdict_column_owns_its_tickets(world: World) -> None:
         "Billing", 1, "classified", "human",
     )  # fmt: skip
     assert [c.actor for c in world.store.history(ticket.ticket_id).classifications] == ["tester"]
-    assert [t.ticket_id for t in world.store.find(Selection(statuses=frozenset({"new"})))] == [
+    assert [t.ticket_id for t in world.store.find(dm.Selection(statuses=frozenset({"new"})))] == [
         outcomes[3].value.ticket_id  # type: ignore[union-attr]
     ]
     assert dids(create(world, rows)) == ["unchanged", "rejected", "rejected", "unchanged"]
@@ -315,7 +299,7 @@ def test_a_verdict_column_owns_its_tickets(world: World) -> None:
 
 def test_a_note_that_cannot_be_stored_as_it_is_is_no_other_note_when_it_comes_again(world: World) -> None:
     made(world)
-    draft = VerdictDraft(0, "0", "Billing", "the till\0 is \ud800 broken")
+    draft = dm.VerdictDraft(0, "0", "Billing", "the till\0 is \ud800 broken")
     given = [outcome for _ in range(2) for outcome in world.triage().give_verdicts([draft])]
     assert [outcome.action for outcome in given] == ["verdict", "unchanged"]
     assert given[1].value is not None
@@ -329,13 +313,13 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
         return outcome.action, outcome.value.category, outcome.value.verdict
 
     def person(category: str | None) -> None:
-        list(world.triage().give_verdicts([VerdictDraft(0, "0", category, "so it is" if category else None)]))
+        list(world.triage().give_verdicts([dm.VerdictDraft(0, "0", category, "so it is" if category else None)]))
 
     assert exported("Billing") == ("created", "Billing", 1)
     person("Technical")
     assert exported("Billing") == ("unchanged", "Technical", 1)
     assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
-    last = json.loads(list(world.store.log.events(EventQuery()))[-1].detail)
+    last = json.loads(list(world.store.log.events(dm.EventQuery()))[-1].detail)
     assert (last["verdict"], last["was"]) == ("General", "Technical"), "and it is told whose place it takes"
     message = (
         "the input gave the verdict General instead of Technical: it says something else than before a person decided"
@@ -356,7 +340,7 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
 
 def test_an_export_comes_after_a_person_who_was_there_before_it(world: World) -> None:
     create(world, [a_draft(0)])
-    list(world.triage().give_verdicts([VerdictDraft(0, "0", "Technical")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, "0", "Technical")]))
     outcomes = create(world, [a_draft(0, verdict="Billing")]) + create(world, [a_draft(0, verdict="Billing")])
     assert [(o.action, o.value and o.value.category) for o in outcomes] == [
         ("updated", "Technical"), ("unchanged", "Technical"),

@@ -26,36 +26,16 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.api import server_state
 from triage_cli.destinations import CommandDestination, WebhookDestination
-from triage_cli.domain import (
-    Action,
-    ClassifyPlan,
-    ConfigError,
-    DeliveryError,
-    Failure,
-    Lease,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    Routed,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    ids,
-    times,
-)
 from triage_cli.runtime import StopControl, bridge
 from triage_cli.service import AttemptRecorder, RetryPolicy, RunContext, queue
 from triage_cli.service import run as delivery_run
 
 
 def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=500)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=500)
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
@@ -71,7 +51,7 @@ def test_one_that_hangs_does_not_stop_the_others(
     triage = world.triage()
     seen: Counter[str] = Counter()
     number = 6 * queue.QUEUE_LIMIT  # a third is for the one that hangs: twice what its queue holds
-    for outcome in triage.run(drafts(number), ClassifyPlan()):
+    for outcome in triage.run(drafts(number), dm.ClassifyPlan()):
         seen[outcome.value.ticket.status if outcome.value else ""] += 1
         if seen["routed"] == 2 * number // 3:
             break
@@ -81,21 +61,22 @@ def test_one_that_hangs_does_not_stop_the_others(
 def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    downs = {name: DeliveryError(f"{name} is down", status=503) for name in ("a", "b")}
-    world.rules = (Rule("r", ("a", "b")),)
+    downs = {name: dm.DeliveryError(f"{name} is down", status=503) for name in ("a", "b")}
+    world.rules = (dm.Rule("r", ("a", "b")),)
     three["b"]._answer = lambda _: downs["b"]
     run(world, 1)
-    [ticket] = world.store.find(Selection())
+    [ticket] = world.store.find(dm.Selection())
 
-    def failed(error: DeliveryError | None) -> tuple[Failure, ...]:
+    def failed(error: dm.DeliveryError | None) -> tuple[dm.Failure, ...]:
         """Return the failure of the delivery to the destination of an error."""
         deliveries = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
-        return tuple(Failure(d.delivery_id, error) for d in deliveries if error and error is downs[d.destination])
+        return tuple(dm.Failure(d.delivery_id, error) for d in deliveries if error and error is downs[d.destination])
 
-    def reported(*errors: DeliveryError | None) -> object:
+    def reported(*errors: dm.DeliveryError | None) -> object:
         """Return the error that is reported after these results, of which all but the first are of another try."""
         first, *later = [
-            Outcome(0, Action.ROUTING, Routed(ticket, failures=failed(error)), error, ticket) for error in errors
+            dm.Outcome(0, dm.Action.ROUTING, dm.Routed(ticket, failures=failed(error)), error, ticket)
+            for error in errors
         ]
         [last] = delivery_run.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
         return last.error
@@ -108,8 +89,8 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
 def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_that_as_its_error(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
-    outcomes = world.triage().run(drafts(300), ClassifyPlan())
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
+    outcomes = world.triage().run(drafts(300), dm.ClassifyPlan())
     routing = [o for o in outcomes if o.value and o.value.ticket.status == "routing"]
     errors = Counter(o.error.sentence() if o.error else "" for o in routing)
     paused = "b keeps failing (last status 503), so it is paused for 30 s; the next triage route tries it again"
@@ -122,22 +103,22 @@ def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_tha
 def test_what_is_due_soon_elsewhere_does_not_wait_for_one_that_is_left_alone(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
-    downs = iter([DeliveryError("a is down", status=503)])
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
+    downs = iter([dm.DeliveryError("a is down", status=503)])
     three["a"]._answer = lambda _: next(downs, None)
     three["a"].schedule = (1.0,)
     assert Counter(run(world, 300)) == {"routed": 199, "routing": 101}
-    statuses = Counter(o.action for o in world.triage().route(Selection(), RoutePlan(stay=3)))
-    assert statuses[Action.ROUTED] == 1
+    statuses = Counter(o.action for o in world.triage().route(dm.Selection(), dm.RoutePlan(stay=3)))
+    assert statuses[dm.Action.ROUTED] == 1
 
 
 def test_a_ticket_tells_of_each_destination_that_did_not_take_it(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b", "c")),)
-    three["a"]._answer = lambda _: DeliveryError("z is down", hint="wait", status=503)
-    three["b"]._answer = lambda _: DeliveryError("b is down", hint="wait", status=503)
-    [outcome] = world.triage().run(drafts(1), ClassifyPlan())
+    world.rules = (dm.Rule("r", ("a", "b", "c")),)
+    three["a"]._answer = lambda _: dm.DeliveryError("z is down", hint="wait", status=503)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", hint="wait", status=503)
+    [outcome] = world.triage().run(drafts(1), dm.ClassifyPlan())
     assert outcome.error is not None
     assert outcome.error.sentence() == "b is down; z is down; wait", (
         "the same for all such tickets, whichever was first"
@@ -147,28 +128,28 @@ def test_a_ticket_tells_of_each_destination_that_did_not_take_it(
 def test_a_ticket_is_undeliverable_for_a_reason_whichever_delivery_ends_last(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b")),)
-    downs = iter([DeliveryError("b is down", status=503)])
-    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
+    world.rules = (dm.Rule("r", ("a", "b")),)
+    downs = iter([dm.DeliveryError("b is down", status=503)])
+    three["a"]._answer = lambda _: dm.DeliveryError("a refused it", status=422, final=True)
     three["b"]._answer = lambda _: next(downs, None)
     three["b"].schedule = (0.1,)
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    [outcome] = world.triage().route(Selection(), RoutePlan(stay=PATIENCE))
-    assert (outcome.action, str(outcome.error)) == (Action.UNDELIVERABLE, "a refused it")
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    [outcome] = world.triage().route(dm.Selection(), dm.RoutePlan(stay=PATIENCE))
+    assert (outcome.action, str(outcome.error)) == (dm.Action.UNDELIVERABLE, "a refused it")
 
 
 def test_a_ticket_that_was_refused_before_is_undeliverable_for_that_reason_still(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b")),)
-    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    world.rules = (dm.Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: dm.DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
     run(world, 1)
     three["b"]._answer = lambda _: None
     world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
-    [outcome] = world.triage().route(Selection(), RoutePlan())
-    assert (outcome.action, str(outcome.error)) == (Action.UNDELIVERABLE, "a refused it")
+    [outcome] = world.triage().route(dm.Selection(), dm.RoutePlan())
+    assert (outcome.action, str(outcome.error)) == (dm.Action.UNDELIVERABLE, "a refused it")
 
 
 def test_a_mistake_of_the_configuration_is_not_hidden_by_a_destination_that_fails(cli: Cli, receiver: Receiver) -> None:
@@ -187,12 +168,12 @@ def test_a_mistake_of_the_configuration_is_not_hidden_by_a_destination_that_fail
 def test_why_tells_a_refusal_for_good_from_attempts_that_are_used_up(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b")),)
-    three["a"]._answer = lambda _: DeliveryError("a does not know it", status=404, final=True)
-    three["b"]._answer = lambda _: DeliveryError("b: ada@example.com is refused", status=503)
+    world.rules = (dm.Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: dm.DeliveryError("a does not know it", status=404, final=True)
+    three["b"]._answer = lambda _: dm.DeliveryError("b: ada@example.com is refused", status=503)
     three["b"].max_attempts = 1
     assert run(world, 1) == ["undeliverable"]
-    [ticket] = world.store.find(Selection())
+    [ticket] = world.store.find(dm.Selection())
     sentences = [line.partition("Z  ")[2] for line in world.triage().why(ticket.ticket_id).why]
     assert "a refused it for good at the first attempt: a does not know it" in sentences
     assert "b did not take it at the first attempt, the last one: ada@example.com is refused" in sentences
@@ -201,20 +182,20 @@ def test_why_tells_a_refusal_for_good_from_attempts_that_are_used_up(
 def test_why_does_not_claim_that_a_destination_has_what_is_tried_again_or_due(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b")),)
-    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    world.rules = (dm.Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: dm.DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
     run(world, 1)
-    [ticket] = world.store.find(Selection())
-    named = Selection(ids=(ticket.ticket_id,))
+    [ticket] = world.store.find(dm.Selection())
+    named = dm.Selection(ids=(ticket.ticket_id,))
 
     def decisions() -> list[str]:
         lines = [line.partition("Z  ")[2] for line in world.triage().why(ticket.ticket_id).why]
         return [line for line in lines if line.startswith("rule r ")]
 
-    list(world.triage().route(named, RoutePlan(retry_dead=True)))
-    list(world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "Billing", None)]))
-    list(world.triage().route(named, RoutePlan()))
+    list(world.triage().route(named, dm.RoutePlan(retry_dead=True)))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "Billing", None)]))
+    list(world.triage().route(named, dm.RoutePlan()))
     assert decisions() == [
         "rule r sent it to a, b (map map-1)",
         "rule r sends it to a, b; its dead letter to a is tried again (map map-1)",
@@ -223,28 +204,28 @@ def test_why_does_not_claim_that_a_destination_has_what_is_tried_again_or_due(
 
 
 def test_a_named_ticket_that_is_due_later_says_why(world: World, three: dict[str, FakeDestination]) -> None:
-    three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down", status=503)
     run(world, 1)
-    [ticket] = world.store.find(Selection())
-    [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+    [ticket] = world.store.find(dm.Selection())
+    [outcome] = world.triage().route(dm.Selection(ids=(ticket.ticket_id,)), dm.RoutePlan())
     assert outcome.error is not None
     assert outcome.error.sentence() == "a is down; triage why tells when it is tried again"
     world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
-    three["a"]._answer = lambda _: DeliveryError("a is down still", status=503)
-    [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down still", status=503)
+    [outcome] = world.triage().route(dm.Selection(ids=(ticket.ticket_id,)), dm.RoutePlan())
     assert str(outcome.error) == "a is down still"
 
 
 def test_a_dead_letter_is_tried_again_though_another_delivery_of_its_ticket_is_due_later(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    world.rules = (Rule("r", ("a", "b")),)
-    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    world.rules = (dm.Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: dm.DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
     assert run(world, 3) == ["routing"] * 3
     three["a"]._answer = lambda _: None
-    outcomes = list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
-    assert sorted((o.action, str(o.error)) for o in outcomes) == [(Action.ROUTING, "b is down")] * 3, (
+    outcomes = list(world.triage().route(dm.Selection(), dm.RoutePlan(retry_dead=True)))
+    assert sorted((o.action, str(o.error)) for o in outcomes) == [(dm.Action.ROUTING, "b is down")] * 3, (
         "each with its reason"
     )
     assert len(three["a"].got) == 6
@@ -252,12 +233,12 @@ def test_a_dead_letter_is_tried_again_though_another_delivery_of_its_ticket_is_d
 
 
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
     run(world, 90)
     three["b"]._answer = lambda _: None
     world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
-    list(world.triage().route(Selection(), RoutePlan()))
-    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
+    assert {t.status for t in world.store.find(dm.Selection())} == {"routed"}
     assert set(Counter(three["a"].got).values()) == {1}
     assert len(set(three["b"].got)) == 30
 
@@ -265,21 +246,21 @@ def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: d
 def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retried(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    three["b"]._answer = lambda _: DeliveryError("gone", status=410, final=True, gone=True)
+    three["b"]._answer = lambda _: dm.DeliveryError("gone", status=410, final=True, gone=True)
     assert Counter(run(world, 3))["undeliverable"] == 1
-    more = [TicketDraft(0, 2, "one more", None, None, None, None, "4")]
-    (outcome,) = world.triage().run(more, ClassifyPlan())
+    more = [dm.TicketDraft(0, 2, "one more", None, None, None, None, "4")]
+    (outcome,) = world.triage().run(more, dm.ClassifyPlan())
     assert outcome.value is not None
     assert outcome.value.ticket.status == "undeliverable"
     assert len(three["b"].got) == 1, "not asked again"
-    (named,) = world.triage().route(Selection(ids=(outcome.value.ticket.ticket_id,)), RoutePlan())
+    (named,) = world.triage().route(dm.Selection(ids=(outcome.value.ticket.ticket_id,)), dm.RoutePlan())
     assert (named.action, str(named.error)) == ("undeliverable", "b said that it is gone (410) and was switched off")
     assert len(three["b"].got) == 1, "nor asked again where it is named"
     assert world.store.deliveries.switched_off() == {"b"}
     three["b"]._answer = lambda _: None
-    list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan(retry_dead=True)))
     assert world.store.deliveries.switched_off() == frozenset()
-    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+    assert {t.status for t in world.store.find(dm.Selection())} == {"routed"}
 
 
 @pytest.mark.sqlite
@@ -289,36 +270,36 @@ def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
     now = 1_700_000_000.0
     monkeypatch.setattr(time, "time", lambda: now)
     world.destinations["hook"] = WebhookDestination(target(receiver.url), ONLINE)
-    world.rules = (Rule("r", ("hook",)),)
+    world.rules = (dm.Rule("r", ("hook",)),)
     receiver.answer = lambda n: [(500, {}), (429, {"Retry-After": "600"})][n - 1]
     run(world, 1)
     due = world.store.deliveries.next_due()
     assert due is not None
     assert 4.5 <= due - now <= 5.5
     now = due
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert world.store.deliveries.next_due() == now + 600
     first, second = (headers for headers, _ in receiver.got)
     assert first["webhook-id"] == second["webhook-id"]
 
 
-def until_next(world: World, error: DeliveryError, *, first_at: float, number: int) -> Iterator[tuple[str, float]]:
+def until_next(world: World, error: dm.DeliveryError, *, first_at: float, number: int) -> Iterator[tuple[str, float]]:
     """Yield a delivery's state, and the seconds to the next attempt, after each of so many failures."""
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().decide_routes(Selection()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().decide_routes(dm.Selection()))
     outgoing = holding(world)[1]
     delivery = outgoing.delivery
     for _ in range(number):
-        outcome = Outcome(0, Action.DELIVERED, Receipt(error.status), error, outgoing)
-        delivery, _ = RetryPolicy(3).after(outcome, times.now(), delivery, times.from_seconds(int(first_at)))
+        outcome = dm.Outcome(0, dm.Action.DELIVERED, dm.Receipt(error.status), error, outgoing)
+        delivery, _ = RetryPolicy(3).after(outcome, dm.times.now(), delivery, dm.times.from_seconds(int(first_at)))
         yield delivery.state, delivery.due_at - time.time()
 
 
 @pytest.mark.sqlite
 @pytest.mark.usefixtures("three")
 def test_a_rate_limit_that_names_its_time_uses_up_no_step(world: World) -> None:
-    limited = DeliveryError("slow down", status=429, retry_after=20.0, limited=True)
+    limited = dm.DeliveryError("slow down", status=429, retry_after=20.0, limited=True)
     waits = list(until_next(world, limited, first_at=time.time(), number=30))
     assert {state for state, _ in waits} == {"pending"}
     assert all(19 < seconds <= 20 for _, seconds in waits[:14])
@@ -331,7 +312,7 @@ def test_a_rate_limit_that_names_its_time_uses_up_no_step(world: World) -> None:
 def test_a_rate_limit_of_more_than_a_day_or_no_named_time_uses_up_the_schedule(
     world: World, hours: int, wait: float | None
 ) -> None:
-    limited = DeliveryError("slow down", status=429, retry_after=wait, limited=True)
+    limited = dm.DeliveryError("slow down", status=429, retry_after=wait, limited=True)
     first_at = time.time() - hours * 3600
     states = [state for state, _ in until_next(world, limited, first_at=first_at, number=3)]
     assert states == ["pending", "pending", "dead"]
@@ -350,35 +331,35 @@ def test_two_short_limits_in_a_row_delay_a_delivery_by_their_own_time(cli: Cli, 
 
 def test_what_a_limit_holds_up_for_a_while_is_waited_for(world: World, three: dict[str, FakeDestination]) -> None:
     """Longer than `route` stays for other attempts: else a night's last labels are those of the next night."""
-    answers = iter([DeliveryError("slow down", status=429, retry_after=2.0, limited=True)])
+    answers = iter([dm.DeliveryError("slow down", status=429, retry_after=2.0, limited=True)])
     three["a"]._answer = lambda _: next(answers, None)
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    (outcome,) = world.triage().route(Selection(), RoutePlan(stay=0.5))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    (outcome,) = world.triage().route(dm.Selection(), dm.RoutePlan(stay=0.5))
     assert outcome.action == "routed"
 
 
 def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_changed(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down", status=503)
     run(world, 6)
     world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
     three["a"]._answer = lambda _: None
     three["a"].got.clear()
-    judged, rewritten = (t for t in world.store.find(Selection()) if t.external_id in ("3", "0"))
-    list(world.triage().give_verdicts([VerdictDraft(0, judged.ticket_id, "Technical")]))
-    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, rewritten.external_id)]))
+    judged, rewritten = (t for t in world.store.find(dm.Selection()) if t.external_id in ("3", "0"))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, judged.ticket_id, "Technical")]))
+    list(world.triage().create([dm.TicketDraft(0, 2, "another text", None, None, None, None, rewritten.external_id)]))
     assert world.store.deliveries.next_due() is None
     run(world, 0)
     assert three["a"].got == []
     before = len(three["b"].got)
-    list(world.triage().route(Selection(), RoutePlan(stay=60)))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan(stay=60)))
     assert (three["a"].got, len(three["b"].got) - before) == ([], 1), "the decision of now holds, and there is no wait"
-    states = {t.external_id: t.status for t in world.store.find(Selection())}
+    states = {t.external_id: t.status for t in world.store.find(dm.Selection())}
     assert (states["3"], states["0"]) == ("routed", "new")
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert len(three["a"].got) == 1, "what is decided alike again is sent after all"
 
 
@@ -685,7 +666,7 @@ def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
     monkeypatch.setattr(queue, "STUCK_SECONDS", 0.0)
     three["a"].hangs = True
     triage, seen = world.triage(), 0
-    for outcome in triage.run(drafts(600), ClassifyPlan()):
+    for outcome in triage.run(drafts(600), dm.ClassifyPlan()):
         seen += outcome.value is not None and outcome.value.ticket.status == "routed"
         if seen == 10:
             triage.stop()
@@ -696,7 +677,7 @@ def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
 
 def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
     """Return state and attempts of a destination's deliveries."""
-    tickets = [t.ticket_id for t in world.store.find(Selection())]
+    tickets = [t.ticket_id for t in world.store.find(dm.Selection())]
     found = world.store.deliveries.of(tickets).values()
     return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
 
@@ -705,9 +686,9 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
     run(world, 1)
-    (ticket,) = world.store.find(Selection())
+    (ticket,) = world.store.find(dm.Selection())
     (found,) = world.store.deliveries.of([ticket.ticket_id]).values()
-    outgoing, now = OutgoingDelivery(replace(found[0], destination="a"), ticket), 0.0
+    outgoing, now = dm.OutgoingDelivery(replace(found[0], destination="a"), ticket), 0.0
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     post.put([outgoing] * queue.QUEUE_LIMIT)
     assert post.full
@@ -723,32 +704,32 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     run(world, 90)
     found = [
         d
-        for some in world.store.deliveries.of([t.ticket_id for t in world.store.find(Selection())]).values()
+        for some in world.store.deliveries.of([t.ticket_id for t in world.store.find(dm.Selection())]).values()
         for d in some
     ]
-    ticket = next(iter(world.store.find(Selection())))
-    three["a"]._answer = lambda _: DeliveryError("down", status=503)
+    ticket = next(iter(world.store.find(dm.Selection())))
+    three["a"]._answer = lambda _: dm.DeliveryError("down", status=503)
     three["a"].got.clear()
-    post.put(OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
+    post.put(dm.OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     three["a"].got.clear()
     now = queue.PAUSE + 1
-    post.put(OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
+    post.put(dm.OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     assert len(three["a"].got) == 1
 
 
-def owed_to(world: World, destination: FakeDestination, number: int) -> list[OutgoingDelivery]:
+def owed_to(world: World, destination: FakeDestination, number: int) -> list[dm.OutgoingDelivery]:
     """Return so many deliveries that are owed to a destination."""
     run(world, number)
-    tickets = {ticket.ticket_id: ticket for ticket in world.store.find(Selection())}
+    tickets = {ticket.ticket_id: ticket for ticket in world.store.find(dm.Selection())}
     owed = [some[0] for some in world.store.deliveries.of(list(tickets)).values()]
-    return [OutgoingDelivery(replace(d, destination=destination.name), tickets[d.ticket_id]) for d in owed]
+    return [dm.OutgoingDelivery(replace(d, destination=destination.name), tickets[d.ticket_id]) for d in owed]
 
 
-LIMITED = DeliveryError("slow down", status=429, retry_after=1.0, limited=True)
+LIMITED = dm.DeliveryError("slow down", status=429, retry_after=1.0, limited=True)
 
 
 def test_a_limit_by_the_minute_is_waited_for(world: World, three: dict[str, FakeDestination]) -> None:
@@ -757,11 +738,11 @@ def test_a_limit_by_the_minute_is_waited_for(world: World, three: dict[str, Fake
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     passed = Counter[float]()
 
-    def answer(_: OutgoingDelivery) -> DeliveryError | None:
+    def answer(_: dm.OutgoingDelivery) -> dm.DeliveryError | None:
         passed[now // 60] += 1
         if passed[now // 60] <= 25:
             return None
-        return DeliveryError("too many", status=429, retry_after=60 - now % 60, limited=True)
+        return dm.DeliveryError("too many", status=429, retry_after=60 - now % 60, limited=True)
 
     three["a"]._answer = answer
     post.put(owed_to(world, three["a"], 60))
@@ -790,7 +771,7 @@ def test_after_a_rate_limit_the_others_wait_instead_of_being_refused_too(
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     owed = owed_to(world, three["a"], 60)
 
-    def answer(_: OutgoingDelivery) -> DeliveryError | None:
+    def answer(_: dm.OutgoingDelivery) -> dm.DeliveryError | None:
         nonlocal room
         if room < 1:
             return LIMITED
@@ -831,7 +812,7 @@ def test_a_rate_limit_without_an_end_is_a_failure(world: World, three: dict[str,
 
 def test_a_rate_limit_that_asks_for_a_long_wait_is_a_failure(world: World, three: dict[str, FakeDestination]) -> None:
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
-    three["a"]._answer = lambda _: DeliveryError("come back later", status=429, retry_after=61.0, limited=True)
+    three["a"]._answer = lambda _: dm.DeliveryError("come back later", status=429, retry_after=61.0, limited=True)
     post.put(owed_to(world, three["a"], 12))
     while not post.paused():
         assert post.collect(), "none waits in the queue"
@@ -894,7 +875,7 @@ def test_commands_have_threads_of_their_own(world: World) -> None:
         return [loop.run_in_executor(None, free.wait) for _ in range(50)]
 
     world.destinations["pager"] = CommandDestination("pager", ("true",), 10.0, 1, (5.0,), env=os.environ)
-    world.rules = (Rule("r", ("pager",)),)
+    world.rules = (dm.Rule("r", ("pager",)),)
     waiting = bridge().run(taken())
     late = threading.Timer(15, free.set)
     late.start()
@@ -921,14 +902,14 @@ def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[server_st
 
 def arrives(world: World, external_id: str) -> str:
     """Store a ticket of the source `desk`."""
-    draft = TicketDraft(0, 2, f"ticket {external_id}", None, None, None, None, external_id, "desk")
+    draft = dm.TicketDraft(0, 2, f"ticket {external_id}", None, None, None, None, external_id, "desk")
     (outcome,) = world.triage().create([draft])
     assert outcome.value is not None
     return outcome.value.ticket_id
 
 
 def status(world: World, ticket_id: str) -> str:
-    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
+    (ticket,) = world.store.find(dm.Selection(ids=(ticket_id,)))
     return ticket.status
 
 
@@ -936,7 +917,7 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
     world: World, three: dict[str, FakeDestination], working: server_state.BackgroundWorker
 ) -> None:
     three["a"].schedule = (0.3, 0.3)
-    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
     three["b"].hangs = True
     stuck = arrives(world, "1")
     working.start()
@@ -954,7 +935,7 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
 def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
     world: World, three: dict[str, FakeDestination], working: server_state.BackgroundWorker
 ) -> None:
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    three["b"]._answer = lambda _: dm.DeliveryError("b is down", status=503)
     run(world, 900)
     three["b"].got.clear()
     working.start()
@@ -972,7 +953,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
 ) -> None:
     def opened(name: str) -> FakeDestination:
         if name == "b":
-            raise ConfigError("b needs a secret")
+            raise dm.ConfigError("b needs a secret")
         return three[name]
 
     for module in (server_state, queue):
@@ -985,7 +966,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
         {"desk": ("classify", "route")},
     )
     three["a"].schedule = (0.3, 0.3)
-    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
     stuck = arrives(world, "1")
     mistaken.start()
     until(lambda: status(world, stuck) == "routing", "the one that cannot be sent")
@@ -1006,12 +987,12 @@ def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
     """Whoever sends may find a new delivery by itself, before it hears of it."""
     monkeypatch.setattr(server_state, "PAUSE", 3600.0)
     three["a"].schedule = (0.5, 0.5)
-    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["a"]._answer = lambda _: dm.DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
     assert run(world, 1) == ["routing"]
     working._has_new_deliveries = True
     working._send_due()
     working.start()
-    (ticket,) = world.store.find(Selection())
+    (ticket,) = world.store.find(dm.Selection())
     until(lambda: status(world, ticket.ticket_id) == "routed", "the second attempt")
 
 
@@ -1020,7 +1001,7 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
 ) -> None:
     answers = iter([RuntimeError("a bug")])
 
-    def answer(_: Ticket) -> tuple[str, float]:
+    def answer(_: dm.Ticket) -> tuple[str, float]:
         for error in answers:
             raise error
         return "Billing", 0.9
@@ -1033,28 +1014,28 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
     assert len(three["a"].got) == 1
 
 
-def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
+def holding(world: World) -> tuple[AttemptRecorder, dm.OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
-    run = world.store.runs.begin(Run(ids.new_id(), "route", "test", ids.new_id(), times.now()))
-    (outgoing,) = world.store.deliveries.due("a", Lease(run.run_id), 10)
+    run = world.store.runs.begin(dm.Run(dm.ids.new_id(), "route", "test", dm.ids.new_id(), dm.times.now()))
+    (outgoing,) = world.store.deliveries.due("a", dm.Lease(run.run_id), 10)
     return AttemptRecorder(RunContext(world.store, run, StopControl())), outgoing
 
 
 def taken_over(
     world: World,
-) -> tuple[tuple[AttemptRecorder, OutgoingDelivery], tuple[AttemptRecorder, OutgoingDelivery]]:
+) -> tuple[tuple[AttemptRecorder, dm.OutgoingDelivery], tuple[AttemptRecorder, dm.OutgoingDelivery]]:
     """Return a run that lost its lease while a delivery was under way, and the one that has taken this over."""
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().decide_routes(Selection()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().decide_routes(dm.Selection()))
     early = holding(world)
     world.store.database.write(lambda db: db.execute("update runs set lease_until = 1"))
     return early, holding(world)
 
 
-def record_outcome(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
+def record_outcome(run: tuple[AttemptRecorder, dm.OutgoingDelivery], error: dm.DeliveryError | None = None) -> None:
     attempts, outgoing = run
-    outcome = Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)
+    outcome = dm.Outcome(0, dm.Action.DELIVERED, dm.Receipt(None if error else 200), error, outgoing)
     list(attempts.record([outcome], {outgoing.delivery.destination: RetryPolicy(2)}))
 
 
@@ -1063,7 +1044,7 @@ def record_outcome(run: tuple[AttemptRecorder, OutgoingDelivery], error: Deliver
 def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final: bool) -> None:
     late, now = taken_over(world)
     record_outcome(now)
-    record_outcome(late, DeliveryError("too slow", final=final))
+    record_outcome(late, dm.DeliveryError("too slow", final=final))
     history = world.store.history(late[1].ticket.ticket_id)
     assert history.ticket.status == "routed"
     assert [(d.state, d.attempts, d.last_status, d.last_error) for d in history.deliveries] == [
@@ -1076,8 +1057,8 @@ def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final:
 @pytest.mark.usefixtures("three")
 def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
     late, now = taken_over(world)
-    record_outcome(now, DeliveryError("never", final=True))
-    record_outcome(late, DeliveryError("too slow"))
+    record_outcome(now, dm.DeliveryError("never", final=True))
+    record_outcome(late, dm.DeliveryError("too slow"))
     assert rows_of(world, "a") == [("dead", 2)]
     assert status(world, late[1].ticket.ticket_id) == "undeliverable"
 
@@ -1085,7 +1066,7 @@ def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
 @pytest.mark.usefixtures("three")
 def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(world: World) -> None:
     late, now = taken_over(world)
-    record_outcome(late, DeliveryError("too slow"))
+    record_outcome(late, dm.DeliveryError("too slow"))
     (delivery,) = world.store.deliveries.of([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
     assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
     record_outcome(now)
@@ -1095,10 +1076,10 @@ def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(wo
 @pytest.mark.usefixtures("three")
 def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(world: World) -> None:
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().decide_routes(Selection()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().decide_routes(dm.Selection()))
     under_way = holding(world)
-    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
+    list(world.triage().create([dm.TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
     record_outcome(under_way)
     assert status(world, under_way[1].ticket.ticket_id) == "new"
     assert rows_of(world, "a") == [("accepted", 1)]
@@ -1107,24 +1088,24 @@ def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(wo
 @pytest.mark.usefixtures("three")
 def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to_be_routed(world: World) -> None:
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().decide_routes(Selection()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().decide_routes(dm.Selection()))
     under_way = holding(world)
-    list(world.triage().give_verdicts([VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
     record_outcome(under_way)
     assert status(world, under_way[1].ticket.ticket_id) == "classified"
 
 
 def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three: dict[str, FakeDestination]) -> None:
     run(world, 1)
-    (ticket,) = world.store.find(Selection())
+    (ticket,) = world.store.find(dm.Selection())
     (delivery,) = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     three["a"].got.clear()
     number = 3 * queue.FAILURES
-    three["a"]._answer = lambda _: None if next(nth) % queue.FAILURES == 0 else DeliveryError("down", status=503)
-    nth, parked = itertools.count(1), list[OutgoingDelivery]()
+    three["a"]._answer = lambda _: None if next(nth) % queue.FAILURES == 0 else dm.DeliveryError("down", status=503)
+    nth, parked = itertools.count(1), list[dm.OutgoingDelivery]()
     post = queue.Dispatcher(lambda _: three["a"])
-    post.put([OutgoingDelivery(delivery, ticket)] * number)
+    post.put([dm.OutgoingDelivery(delivery, ticket)] * number)
     while post.open:
         parked += [outgoing for arrived in post.collect() for outgoing in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])

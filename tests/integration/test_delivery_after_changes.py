@@ -22,39 +22,17 @@ from tests.support.examples import examples
 from tests.support.records import replace
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.config import COLUMN, WHEN
-from triage_cli.domain import (
-    TO_ROUTE,
-    Action,
-    Calendar,
-    ClassifyPlan,
-    ConfigError,
-    DeliveryError,
-    Hours,
-    Match,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    routing,
-    routing_rules,
-    times,
-)
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}
 MAPS = {
-    "plain": (Rule("b", ("a",), BILLING), Rule("g", ("b",), GENERAL), Rule("rest", ("c",))),
-    "several": (Rule("b", ("a", "b"), BILLING), Rule("g", ("b", "c"), GENERAL), Rule("rest", ("c", "a"))),
-    "one for all": (Rule("all", ("a",)),),
-    "urgent": (Rule("u", ("a", "c"), URGENT), Rule("b", ("a",), BILLING), Rule("rest", ("b",))),
-    "elsewhere": (Rule("b", ("c",), BILLING), Rule("g", ("a",), GENERAL), Rule("rest", ("b",))),
-    "no rule": (Rule("b", ("a",), BILLING),),
+    "plain": (dm.Rule("b", ("a",), BILLING), dm.Rule("g", ("b",), GENERAL), dm.Rule("rest", ("c",))),
+    "several": (dm.Rule("b", ("a", "b"), BILLING), dm.Rule("g", ("b", "c"), GENERAL), dm.Rule("rest", ("c", "a"))),
+    "one for all": (dm.Rule("all", ("a",)),),
+    "urgent": (dm.Rule("u", ("a", "c"), URGENT), dm.Rule("b", ("a",), BILLING), dm.Rule("rest", ("b",))),
+    "elsewhere": (dm.Rule("b", ("c",), BILLING), dm.Rule("g", ("a",), GENERAL), dm.Rule("rest", ("b",))),
+    "no rule": (dm.Rule("b", ("a",), BILLING),),
 }
 
 
@@ -76,17 +54,17 @@ class Receivers(dict[str, Any]):
         self.named: tuple[str, ...] = ()  # by the last decision
         self.holding: dict[str, str] = {}
         self.seen: set[str] = set()
-        self.twice: list[OutgoingDelivery] = []
+        self.twice: list[dm.OutgoingDelivery] = []
         self.unset.clear()
         for receiver in self.values():
             receiver.mode = "up"
 
     def __getitem__(self, name: str) -> Any:
         if name in self.unset:
-            raise ConfigError(f'destination "{name}" needs its secret')
+            raise dm.ConfigError(f'destination "{name}" needs its secret')
         return super().__getitem__(name)
 
-    def take(self, outgoing: OutgoingDelivery) -> None:
+    def take(self, outgoing: dm.OutgoingDelivery) -> None:
         delivery = outgoing.delivery
         if delivery.delivery_id in self.seen:
             return
@@ -107,20 +85,20 @@ class Receiver:
         self.mode = "up"
         self.among = among
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         for chunk in chunks:
-            outcomes: list[Outcome[Receipt]] = []
+            outcomes: list[dm.Outcome[dm.Receipt]] = []
             for n, outgoing in enumerate(chunk):
                 if outgoing.ticket.external_id != self.among.about:
-                    outcomes.append(Outcome(n, Action.DELIVERED, Receipt(), None, outgoing))
+                    outcomes.append(dm.Outcome(n, dm.Action.DELIVERED, dm.Receipt(), None, outgoing))
                     continue
                 if self.mode in ("up", "lost", "killed after"):
                     self.among.take(outgoing)
                 if self.mode.startswith("killed"):
                     self.mode = "up"
                     raise Killed
-                error = None if self.mode == "up" else DeliveryError("no", doubtful=self.mode == "lost")
-                outcomes.append(Outcome(n, Action.DELIVERED, None if error else Receipt(), error, outgoing))
+                error = None if self.mode == "up" else dm.DeliveryError("no", doubtful=self.mode == "lost")
+                outcomes.append(dm.Outcome(n, dm.Action.DELIVERED, None if error else dm.Receipt(), error, outgoing))
             yield outcomes
 
 
@@ -136,27 +114,27 @@ class Desk:
         self.imports("low", "Billing")
 
     @property
-    def ticket(self) -> Ticket:
+    def ticket(self) -> dm.Ticket:
         return self.world.store.named(self.name, 1)[0]
 
     def imports(self, priority: str, verdict: str | None = None) -> None:
-        draft = TicketDraft(0, 2, "a case", "x", priority=priority, external_id=self.name, cells=(), verdict=verdict)
+        draft = dm.TicketDraft(0, 2, "a case", "x", priority=priority, external_id=self.name, cells=(), verdict=verdict)
         list(self.world.triage().create([draft]))
 
     def judges(self, category: str) -> None:
-        list(self.world.triage().give_verdicts([VerdictDraft(0, self.name, category)]))
+        list(self.world.triage().give_verdicts([dm.VerdictDraft(0, self.name, category)]))
 
     def routes(self, *, named: bool = False, retry_dead: bool = False) -> None:
         ticket = self.ticket
-        if named or ticket.status in TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
-            rule = routing_rules.match(self.world.rules, ticket)
+        if named or ticket.status in dm.TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
+            rule = dm.routing_rules.match(self.world.rules, ticket)
             self.receivers.named = rule.to if rule else ()
         self.world.store.database.write(
             lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'")
         )
-        selection = Selection(ids=(ticket.ticket_id,)) if named else Selection()
+        selection = dm.Selection(ids=(ticket.ticket_id,)) if named else dm.Selection()
         with suppress(Killed):
-            list(self.world.triage().route(selection, RoutePlan(retry_dead=retry_dead)))
+            list(self.world.triage().route(selection, dm.RoutePlan(retry_dead=retry_dead)))
 
     def step(self, what: str, more: str) -> None:
         self.done.append((what, more))
@@ -226,7 +204,7 @@ def test_the_last_decision_is_what_receivers_know(world: World, steps: list[tupl
     receivers = world.destinations
     if not isinstance(receivers, Receivers):
         receivers = world.destinations = Receivers()
-    number = sum(1 for _ in world.store.find(Selection()))
+    number = sum(1 for _ in world.store.find(dm.Selection()))
     desk = Desk(world, receivers, f"case-{number}")
     for what, more in steps:
         desk.step(what, more)
@@ -311,17 +289,17 @@ def test_what_a_machine_takes_back_is_delivered(world: World, way: str) -> None:
     receivers = world.destinations = Receivers()
     world.rules = MAPS["plain"]
     receivers.begin("1")
-    list(world.triage().create([TicketDraft(0, 2, "a case", "x", external_id="1", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().create([dm.TicketDraft(0, 2, "a case", "x", external_id="1", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     for category in ("General", "Billing"):
         receivers.named = {"General": ("b",), "Billing": ("a",)}[category]
         if way == "cleared":
-            list(world.triage().give_verdicts([VerdictDraft(0, "1", category if category == "General" else None)]))
-            list(world.triage().route(Selection(), RoutePlan()))
+            list(world.triage().give_verdicts([dm.VerdictDraft(0, "1", category if category == "General" else None)]))
+            list(world.triage().route(dm.Selection(), dm.RoutePlan()))
         else:
             world.classifier = answering(category)
-            list(world.triage().reclassify(Selection(), ReclassifyPlan(apply=True, reroute=True)))
+            list(world.triage().reclassify(dm.Selection(), dm.ReclassifyPlan(apply=True, reroute=True)))
         assert receivers.holding == {receivers.named[0]: category}
 
 
@@ -353,16 +331,16 @@ def test_what_was_taken_by_whom_kill_9_cut_off_is_replaced(cli: Cli) -> None:
     assert [m["replaces"] for m in lines(cli.folder / "box.jsonl")] == [None, taken["delivery_id"]]
 
 
-def routed(world: World) -> Ticket:
+def routed(world: World) -> dm.Ticket:
     """Return an urgent-to-be ticket that lies in the box."""
     world.destinations = receivers = Receivers()
     receivers.begin("1")
     receivers.named = tuple("abc")
-    world.rules = (Rule("u", ("a", "b"), URGENT), Rule("sure", ("b", "c"), {}, 0.95), Rule("rest", ("b",)))
-    list(world.triage().create([TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
-    (ticket,) = world.store.find(Selection())
+    world.rules = (dm.Rule("u", ("a", "b"), URGENT), dm.Rule("sure", ("b", "c"), {}, 0.95), dm.Rule("rest", ("b",)))
+    list(world.triage().create([dm.TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
+    (ticket,) = world.store.find(dm.Selection())
     assert (ticket.status, receivers.holding) == ("routed", {"b": "Billing"})
     return ticket
 
@@ -379,26 +357,26 @@ def routed(world: World) -> Ticket:
 )
 def test_what_a_rule_reads_puts_a_ticket_up_for_routing(world: World, what: str, holding: set[str]) -> None:
     ticket = routed(world)
-    world.rules = (Rule("gold", ("a",), {"extra.plan": ("gold",), "verdict": (False,)}), *world.rules)
-    draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
+    world.rules = (dm.Rule("gold", ("a",), {"extra.plan": ("gold",), "verdict": (False,)}), *world.rules)
+    draft = dm.TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
     if what == "column":
         list(world.triage().create([replace(draft, extra={"plan": "gold"})]))
     elif what == "import":
         list(world.triage().create([replace(draft, priority="urgent")]))
     elif what == "confidence":
         world.classifier = answering("Billing", 0.99)
-        list(world.triage().classify(Selection(ids=(ticket.ticket_id,)), ClassifyPlan(force=True)))
+        list(world.triage().classify(dm.Selection(ids=(ticket.ticket_id,)), dm.ClassifyPlan(force=True)))
     else:
-        list(world.triage().give_verdicts([VerdictDraft(0, "1", "Billing")]))
+        list(world.triage().give_verdicts([dm.VerdictDraft(0, "1", "Billing")]))
     if what == "taken back":
-        list(world.triage().give_verdicts([VerdictDraft(0, "1", None)]))
+        list(world.triage().give_verdicts([dm.VerdictDraft(0, "1", None)]))
     following = "nothing; it is where it belongs." if what == "taken back" else "triage route sends it on."
     assert world.triage().why("1").why[-1] == f"Next: {following}"
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     receivers = world.destinations
     assert isinstance(receivers, Receivers)
     assert (set(receivers.holding), receivers.twice) == (holding, [])
-    (ticket,) = world.store.find(Selection())
+    (ticket,) = world.store.find(dm.Selection())
     assert (ticket.status, world.triage().why("1").why[-1]) == ("routed", "Next: nothing; it is where it belongs.")
 
 
@@ -419,48 +397,48 @@ def test_why_tells_of_a_changed_ticket_what_route_will_find(
     world: World, state: str, change: dict[str, str], told: str
 ) -> None:
     routed(world)
-    draft = TicketDraft(0, 2, "a case", "x", "C-1", "urgent", external_id="1", cells=())
+    draft = dm.TicketDraft(0, 2, "a case", "x", "C-1", "urgent", external_id="1", cells=())
     list(world.triage().create([draft]))
-    list(world.triage().give_verdicts([VerdictDraft(0, "1", "Billing")]))  # which a changed text leaves
-    list(world.triage().route(Selection(), RoutePlan()))  # to a, too
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, "1", "Billing")]))  # which a changed text leaves
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))  # to a, too
     of_b = "update deliveries set state = ?, attempts = 1 where destination = 'b'"
     world.store.database.write(lambda db: db.execute(of_b, (state,)))
     list(world.triage().create([replace(draft, **change)]))
     explanation = world.triage().why("1")
     assert (explanation.status, explanation.why[-1][: len(told)]) == ("classified", told)
-    world.rules = (Rule("low", ("a",), {"priority": ("low",)}),)
+    world.rules = (dm.Rule("low", ("a",), {"priority": ("low",)}),)
     takes = "Next: rule low takes Billing where priority is low; change it, or add a rule to routes in the config; "
     assert world.triage().why("1").why[-1].startswith(takes)
 
 
 def test_an_echo_and_what_no_rule_reads_route_nothing(world: World) -> None:
     before = routed(world)
-    draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
+    draft = dm.TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
     list(world.triage().create([draft]))
-    assert list(world.store.find(Selection())) == [before]
+    assert list(world.store.find(dm.Selection())) == [before]
     list(world.triage().create([replace(draft, created_at="2026-03-01T08:00:00Z")]))
-    (after,) = world.store.find(Selection())
+    (after,) = world.store.find(dm.Selection())
     assert (after.status, after.revision) == ("routed", before.revision + 1)
-    assert list(world.triage().route(Selection(), RoutePlan())) == []
+    assert list(world.triage().route(dm.Selection(), dm.RoutePlan())) == []
 
 
 def test_a_changed_map_leaves_what_was_routed_and_why_tells_it(world: World) -> None:
     ticket = routed(world)
-    world.rules = (Rule("rest", ("c", "b")),)
-    assert list(world.triage().route(Selection(), RoutePlan())) == []
+    world.rules = (dm.Rule("rest", ("c", "b")),)
+    assert list(world.triage().route(dm.Selection(), dm.RoutePlan())) == []
     assert world.triage().why("1").why[-1] == "Next: triage route 1 sends it to c, as the routing map has it now."
-    world.rules = (Rule("u", ("a",), URGENT),)
+    world.rules = (dm.Rule("u", ("a",), URGENT),)
     message = "Next: nothing; it stays where it is, though no rule of the routing map matches it now."
     assert world.triage().why("1").why[-1] == message
-    world.rules = (Rule("rest", ("c", "b")),)
-    list(world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan()))
+    world.rules = (dm.Rule("rest", ("c", "b")),)
+    list(world.triage().route(dm.Selection(ids=(ticket.ticket_id,)), dm.RoutePlan()))
     assert world.triage().why("1").why[-1] == "Next: nothing; it is where it belongs."
 
 
 class Read:
     """A ticket that notes which of its fields are read."""
 
-    def __init__(self, ticket: Ticket) -> None:
+    def __init__(self, ticket: dm.Ticket) -> None:
         self.ticket = ticket
         self.fields: set[str] = set()
 
@@ -475,14 +453,18 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
     Another text wakes it by its hash, and hours are judged once.
     """
     read = Read(replace(routed(world), extra='{"COLUMN":"gold"}'))
-    others = {"text": Match("."), "subject": Match("."), "hours": Hours(Calendar("always", "UTC", ((0, 1440),)))}
+    others = {
+        "text": dm.Match("."),
+        "subject": dm.Match("."),
+        "hours": dm.Hours(dm.Calendar("always", "UTC", ((0, 1440),))),
+    }
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
         when: Any = {condition: others.get(condition, (accepted,))}
         if condition in ("min_confidence", "max_error"):
             when = {}
-        rule = Rule("r", ("a",), when, 0.0)
-        assert routing_rules.holds(rule, read, at=times.now())  # type: ignore[arg-type]
-    a_question = Rule("r", ("a",), {"urgency": ("now",)}, 0.0)
-    assert not routing_rules.holds(a_question, read, at=times.now())  # type: ignore[arg-type]
-    assert read.fields == {*routing.READ, "text", "subject"}
+        rule = dm.Rule("r", ("a",), when, 0.0)
+        assert dm.routing_rules.holds(rule, read, at=dm.times.now())  # type: ignore[arg-type]
+    a_question = dm.Rule("r", ("a",), {"urgency": ("now",)}, 0.0)
+    assert not dm.routing_rules.holds(a_question, read, at=dm.times.now())  # type: ignore[arg-type]
+    assert read.fields == {*dm.routing.READ, "text", "subject"}

@@ -18,11 +18,11 @@ from tests.support.llm_server import Script, Step, chat, message, running_llm_se
 from tests.support.records import replace
 from tests.support.three_subjects import three_subjects
 from tests.support.typed_terminal import Typist
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
 from triage_cli.client import RemoteAnalysis
 from triage_cli.config import load_config
-from triage_cli.domain import Discovery, ExitCode, Labelled, Proposal, Topic, TopicText
 
 
 def export(number: int = 240) -> str:
@@ -179,7 +179,7 @@ def test_labels_of_topics_teach_and_prove_nothing(desk: Cli) -> None:
 
 
 def test_a_remote_knows_labels_of_topics_too(tmp_path: Path) -> None:
-    labelled = [Labelled(text, subject, is_typical=True) for text, subject in three_subjects(60)]
+    labelled = [dm.Labelled(text, subject, is_typical=True) for text, subject in three_subjects(60)]
     with running_server(tmp_path, config="categories: [parcel, password, invoice]\n") as server:
         remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
         (lesson,) = RemoteAnalysis(remote).learn(labelled, lambda _doing, _share: None)
@@ -213,10 +213,10 @@ def test_a_proposal_is_edited_and_a_mistake_of_a_script_writes_nothing(desk: Cli
 
 def test_the_screen_edits_by_keys() -> None:
     topics = tuple(
-        Topic(name, "", (name,), 5, 5, None, (f"{name} example",), name)
+        dm.Topic(name, "", (name,), 5, 5, None, (f"{name} example",), name)
         for name in ("Parcels", "Invoices", "Passwords")
     )
-    editor = TopicEditor.of_proposal(Proposal(topics, (), 15, 0, 0, 15))
+    editor = TopicEditor.of_proposal(dm.Proposal(topics, (), 15, 0, 0, 15))
     screen = TopicScreen(editor)
 
     async def run() -> None:
@@ -229,16 +229,16 @@ def test_the_screen_edits_by_keys() -> None:
             await pilot.press("q")
 
     asyncio.run(run())
-    assert screen.return_value == ExitCode.OK
+    assert screen.return_value == dm.ExitCode.OK
     assert [topic.category for topic in editor.topics] == ["Parcels", "Bills"]
 
 
 def test_names_are_replaced_whole_and_a_category_that_is_no_topic_is_added() -> None:
     topics = tuple(
-        Topic(name, "Load", (name,), 5, 5, None, (f"{name} example",), f"Load/{name}")
+        dm.Topic(name, "Load", (name,), 5, 5, None, (f"{name} example",), f"Load/{name}")
         for name in ("Websites fine", "Slow")
     )
-    editor = TopicEditor.of_proposal(Proposal(topics, (), 10, 0, 0, 10))
+    editor = TopicEditor.of_proposal(dm.Proposal(topics, (), 10, 0, 0, 10))
     screen = TopicScreen(editor)
 
     async def run() -> None:
@@ -326,9 +326,9 @@ def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_pat
         config = NAMED.format(url=provider.root).replace("openai", "anthropic")
         with running_server(tmp_path, config=config) as server:
             remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
-            texts = [TopicText(text, f"C-{n}") for n, (text, _) in enumerate(three_subjects(60))]
-            found = RemoteAnalysis(remote).discover(texts, Discovery(4, name_with="gpt", max_cost=1.0))
-            plain = RemoteAnalysis(remote).discover(texts, Discovery(4))
+            texts = [dm.TopicText(text, f"C-{n}") for n, (text, _) in enumerate(three_subjects(60))]
+            found = RemoteAnalysis(remote).discover(texts, dm.Discovery(4, name_with="gpt", max_cost=1.0))
+            plain = RemoteAnalysis(remote).discover(texts, dm.Discovery(4))
             remote.close()
         (asked,) = provider.asked
     assert [topic.name for topic in found.topics] == [

@@ -10,8 +10,8 @@ import pytest
 from tests.support.commands import PATIENCE, until
 from tests.support.use_cases import ALL, a_draft, classify, create, dids, held, now, ready, route, to_file
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.destinations import CommandDestination
-from triage_cli.domain import NoTokenError, Rule
 from triage_cli.runtime import AccessTokens, TokenCommand, access_tokens, began, printed_tokens
 
 
@@ -73,7 +73,7 @@ def command(world: World, tmp_path: Path, script: str, *, timeout: float = 30.0)
     path.write_text(script)
     run_ = (sys.executable, str(path), str(tmp_path / "got"))
     world.destinations["page"] = CommandDestination("page", run_, timeout, 3, (10.0,), env=os.environ)
-    world.rules = (Rule("all", ("page",)),)
+    world.rules = (dm.Rule("all", ("page",)),)
 
 
 def test_a_command_gets_the_ticket_as_json_on_stdin(world: World, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_final_exit_of_a_command_is_a_dead_letter_at_once(world: World, tmp_pa
     script.write_text("raise SystemExit(65)")
     run_ = (sys.executable, str(script))
     world.destinations["page"] = CommandDestination("page", run_, 30, 3, (9.0,), env=os.environ, final_exit=(64, 65))
-    world.rules = (Rule("all", ("page",)),)
+    world.rules = (dm.Rule("all", ("page",)),)
     assert dids(route(world)) == ["undeliverable"] * len(tickets)
     for ticket in tickets:
         (attempt,) = world.store.history(ticket.ticket_id).attempts
@@ -144,7 +144,7 @@ def test_a_command_that_prints_no_token_in_time_is_ended_with_what_it_started(
     script = tmp_path / "token.sh"
     script.write_text(f"sleep 300 & echo $! > {tmp_path}/child; wait\n")
     tokens = printed_tokens(TokenCommand(("sh", str(script)), (("PATH", os.environ["PATH"]),)))
-    with pytest.raises(NoTokenError, match=r"sh printed no token within 0.5 s"):
+    with pytest.raises(dm.NoTokenError, match=r"sh printed no token within 0.5 s"):
         tokens.waited_for()
     child = int((tmp_path / "child").read_text())
     until(lambda: not began(child), "the end of what it started")
@@ -157,5 +157,5 @@ def test_a_command_that_prints_no_token_in_time_is_ended_with_what_it_started(
 def is_had(tokens: AccessTokens) -> bool:
     try:
         return bool(tokens.waited_for())
-    except NoTokenError:
+    except dm.NoTokenError:
         return False

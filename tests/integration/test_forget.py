@@ -23,29 +23,7 @@ from tests.support.records import replace
 from tests.support.typed_terminal import Typist
 from tests.support.watched_terminal import lasting_text
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    CHUNK,
-    Action,
-    Change,
-    ClassifyPlan,
-    DeliveryError,
-    Event,
-    Lease,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    ReclassifyPlan,
-    Routed,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-    UnavailableError,
-    dedup,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.service import Callers, erased_ticket
 from triage_cli.stores import Db, SqliteStore, connection
 
@@ -262,14 +240,14 @@ def test_a_ticket_without_an_id_of_its_own_stays_forgotten_too(world: World) -> 
 
 def test_a_mail_address_is_one_person_however_it_is_written(world: World) -> None:
     customers = ("Ann@X.example", "ann@x.example", "ANN@X.EXAMPLE", "C-7", "c-7", "dann@x.example")
-    drafts_ = [TicketDraft(n, n + 2, f"hello {n}", "text", customer) for n, customer in enumerate(customers)]
+    drafts_ = [dm.TicketDraft(n, n + 2, f"hello {n}", "text", customer) for n, customer in enumerate(customers)]
     list(world.triage().create(drafts_))
     assert [o.action for o in world.triage().forget("ann@X.example")] == ["forgotten"] * 3
     assert [o.action for o in world.triage().forget("C-7")] == ["forgotten"], "another id may differ in that alone"
 
 
 def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: World) -> None:
-    rows_ = [TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
+    rows_ = [dm.TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
     list(world.triage().create(rows_))
     forgotten(world)
     assert {o.action for o in world.triage().create(rows_)} == {"unchanged"}
@@ -277,12 +255,12 @@ def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: Wor
 
 def test_what_another_run_holds_is_told_and_the_rest_is_forgotten(world: World) -> None:
     list(world.triage().create(drafts(3)))
-    held = next(iter(world.store.find(Selection())))
-    run = world.store.runs.begin(Run("r-1", "classify", "x", "w", ""))
-    world.store.runs.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
-    with pytest.raises(UnavailableError, match="at work on 1 more"):
+    held = next(iter(world.store.find(dm.Selection())))
+    run = world.store.runs.begin(dm.Run("r-1", "classify", "x", "w", ""))
+    world.store.runs.claim(dm.Selection(ids=(held.ticket_id,)), dm.Lease(run.run_id), 1)
+    with pytest.raises(dm.UnavailableError, match="at work on 1 more"):
         forgotten(world)
-    assert [t.customer_id for t in world.store.find(Selection())].count(None) == 2
+    assert [t.customer_id for t in world.store.find(dm.Selection())].count(None) == 2
     world.store.runs.end(run)
     assert len(forgotten(world)) == 1
 
@@ -295,18 +273,22 @@ class Down:
     max_attempts = 3
     schedule: tuple[float, ...] = (600.0,)
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         for chunk in chunks:
-            yield [Outcome(n, Action.FAILED, None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
+            yield [
+                dm.Outcome(n, dm.Action.FAILED, None, dm.DeliveryError("down"), parcel)
+                for n, parcel in enumerate(chunk)
+            ]
 
 
 def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
-    world.rules = (Rule("all", ("down",)),)
+    world.rules = (dm.Rule("all", ("down",)),)
     world.destinations = {"down": Down()}
     list(world.triage().create(drafts(2)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
-    assert {d.state for ds in world.store.deliveries.of([t.ticket_id for t in world.store.find(Selection())]).values()
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
+    all_ids = [t.ticket_id for t in world.store.find(dm.Selection())]
+    assert {d.state for ds in world.store.deliveries.of(all_ids).values()
             for d in ds} == {"pending"}  # fmt: skip
     forgotten(world)
     assert world.store.deliveries.next_due() is None
@@ -321,7 +303,7 @@ def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypat
         reader.execute("begin")
         reader.execute("select * from tickets").fetchall()
         fresh = World(SqliteStore(world.store.path))
-        with pytest.raises(UnavailableError, match="reading"):
+        with pytest.raises(dm.UnavailableError, match="reading"):
             forgotten(fresh)
     assert forgotten(World(SqliteStore(world.store.path))) == []
     assert b"hello 0" not in b"".join(files_of(Path(world.store.path)).values())
@@ -361,18 +343,18 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
 ) -> None:
     list(world.triage().create(drafts(1)))
     if again:
-        list(world.triage().classify(Selection(), ClassifyPlan()))
+        list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
 
     def answer(_: object) -> tuple[str, float]:
         meanwhile(world)
         return "Technical", 0.9
 
     world.classifier = FakeClassifier(answer, "fake-2")
-    named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
+    named = dm.Selection(ids=tuple(t.ticket_id for t in world.store.find(dm.Selection())))
     if again:
-        assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]
+        assert [o.action for o in world.triage().reclassify(named, dm.ReclassifyPlan(dm.ClassifyPlan()))] == ["held"]
     else:
-        [outcome] = world.triage().classify(named, ClassifyPlan())
+        [outcome] = world.triage().classify(named, dm.ClassifyPlan())
         assert outcome.value is not None
         assert outcome.value.now is not None
         assert (outcome.action, outcome.value.now.reason) == ("held", None)
@@ -382,17 +364,19 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
 
 def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(world: World) -> None:
     class DownThenRepeated(Down):
-        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        def deliver(
+            self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]
+        ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
             for outcomes in super().deliver(chunks):
                 if outcomes:
                     meanwhile(world)
-                yield [replace(o, error=DeliveryError("not hello 0")) for o in outcomes]
+                yield [replace(o, error=dm.DeliveryError("not hello 0")) for o in outcomes]
 
-    world.rules = (Rule("all", ("down",)),)
+    world.rules = (dm.Rule("all", ("down",)),)
     world.destinations = {"down": DownThenRepeated()}
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert [tuple(row) for row in world.store.database.read("select number, error from attempts")] == [
         (1, "(forgotten)")
     ]
@@ -403,7 +387,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
-    draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None, origin="request")
+    draft = dm.TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None, origin="request")
     identity = None if named else "@call"
     singles = Callers(world.services())
     assert singles.create(draft, "api", identity).action == "created"
@@ -411,27 +395,27 @@ def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: Wo
     again = singles.create(draft, "api", identity)
     singles.close()
     assert (again.action, again.value and again.value.subject) == ("unchanged", None)
-    assert len(list(world.store.find(Selection()))) == 1
+    assert len(list(world.store.find(dm.Selection()))) == 1
 
 
 def test_blank_keeps_no_field_that_can_name_a_person() -> None:
-    draft = TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
-    ticket = dedup.new_ticket(dedup.identify(draft), "id", "at", None)
+    draft = dm.TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
+    ticket = dm.dedup.new_ticket(dm.dedup.identify(draft), "id", "at", None)
     ticket = replace(ticket, reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
     assert [value for value in erased_ticket(ticket) if "my " in str(value)] == []
 
 
 def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
-    world.rules = (Rule("all", ("down",)),)
+    world.rules = (dm.Rule("all", ("down",)),)
     world.destinations = {"down": Down()}
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
-    [ticket] = world.store.find(Selection())
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
+    [ticket] = world.store.find(dm.Selection())
     assert (ticket.status, ticket.routed_to) == ("routing", "down")
     forgotten(world)
-    [ticket] = world.store.find(Selection())
+    [ticket] = world.store.find(dm.Selection())
     assert (ticket.status, ticket.routed_to) == ("forgotten", None)
     why = world.triage().why(ticket.ticket_id).why
     assert why[-1] == "Next: nothing; its text was forgotten, and nothing more is sent."
@@ -441,35 +425,35 @@ def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
 def test_what_is_on_its_way_is_waited_for_and_what_may_have_arrived_is_told_as_sent(
     world: World, *, lost: bool
 ) -> None:
-    meanwhile_forgotten: list[Future[list[Outcome[Routed]]]] = []
+    meanwhile_forgotten: list[Future[list[dm.Outcome[dm.Routed]]]] = []
 
-    def answer(_: OutgoingDelivery) -> DeliveryError | None:
+    def answer(_: dm.OutgoingDelivery) -> dm.DeliveryError | None:
         if lost:
-            return DeliveryError("no answer came", doubtful=True)
+            return dm.DeliveryError("no answer came", doubtful=True)
         meanwhile_forgotten.append(threads.submit(forgotten, World(world.store)))
         with pytest.raises(TimeoutError):
             meanwhile_forgotten[0].result(0.5)
         return None
 
-    world.rules = (Rule("all", ("page",)),)
+    world.rules = (dm.Rule("all", ("page",)),)
     world.destinations = {"page": FakeDestination("page", answer)}
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     with ThreadPoolExecutor() as threads:
-        list(world.triage().route(Selection(), RoutePlan()))
+        list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     (outcome,) = forgotten(world) if lost else meanwhile_forgotten[0].result()
     assert outcome.value is not None
     assert [d.destination for d in outcome.value.deliveries] == ["page"]
-    [ticket] = world.store.find(Selection())
+    [ticket] = world.store.find(dm.Selection())
     assert (ticket.status, ticket.routed_to) == ("forgotten", "page")
 
 
 def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     """Answers that the API keeps for a day, the keys of a batch, and those of a trial: of this ticket, and no other."""
     list(world.triage().create(drafts(2)))
-    list(world.triage().create([TicketDraft(0, 2, "other", "text", "C-2", external_id="o", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    tickets = list(world.store.find(Selection()))
+    list(world.triage().create([dm.TicketDraft(0, 2, "other", "text", "C-2", external_id="o", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    tickets = list(world.store.find(dm.Selection()))
     keys = dict(world.store.database.read("select ticket_id, answer_key from classifications"))
 
     def add_batch(db: Db) -> None:
@@ -502,37 +486,39 @@ def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: Wo
     """What else was called stays, word by word."""
     name = "O'Brien 5"
     for n, who in enumerate(("C-1", "C-2")):
-        list(world.triage().create([TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
+        list(world.triage().create([dm.TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
     for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
-        world.store.runs.end(world.store.runs.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), times.now())))
+        world.store.runs.end(
+            world.store.runs.begin(dm.Run(dm.ids.new_id(), words[0], "x", shlex.join(words), dm.times.now()))
+        )
     forgotten(world)
     kept = {row[0] for row in world.store.database.read("select words from runs")}
     assert {"classify … … 5 --limit 55", "route 5"} <= kept
 
 
 def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:
-    def draft(n: int, customer: str = "C-other") -> TicketDraft:
-        return TicketDraft(n, n, f"text {n}", customer_id=customer, external_id=f"E{n}")
+    def draft(n: int, customer: str = "C-other") -> dm.TicketDraft:
+        return dm.TicketDraft(n, n, f"text {n}", customer_id=customer, external_id=f"E{n}")
 
-    def export() -> Iterator[TicketDraft]:
-        yield from map(draft, range(1, CHUNK + 10))
+    def export() -> Iterator[dm.TicketDraft]:
+        yield from map(draft, range(1, dm.CHUNK + 10))
         assert [o.action for o in world.triage().forget("C-1")] == ["forgotten"]
-        yield from map(draft, range(CHUNK + 10, 3 * CHUNK))
+        yield from map(draft, range(dm.CHUNK + 10, 3 * dm.CHUNK))
         yield draft(0, "C-1")
 
     list(world.triage().create([draft(0, "C-1")]))
     outcomes = list(world.triage().create(export()))
     assert outcomes[-1].action == "unchanged"
-    assert not list(world.store.find(Selection(customer_id="C-1")))
+    assert not list(world.store.find(dm.Selection(customer_id="C-1")))
 
 
 def test_a_ticket_that_was_forgotten_on_its_way_into_the_store_is_refused(world: World) -> None:
-    draft = TicketDraft(0, 0, "text", customer_id="C-1", external_id="E")
+    draft = dm.TicketDraft(0, 0, "text", customer_id="C-1", external_id="E")
     (created,) = world.triage().create([draft])
     list(world.triage().forget("C-1"))
     assert created.value is not None
-    late = replace(created.value, ticket_id=ids.new_id())
-    (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", times.now()), late)])
+    late = replace(created.value, ticket_id=dm.ids.new_id())
+    (conflict,) = world.store.save([dm.Change(dm.Event("created", late.ticket_id, None, "me", dm.times.now()), late)])
     assert conflict is not None
     assert conflict.ticket is not None
-    assert ids.is_forgotten(conflict.ticket.identity)
+    assert dm.ids.is_forgotten(conflict.ticket.identity)

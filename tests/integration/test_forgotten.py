@@ -17,16 +17,7 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.records import replace
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain import (
-    STATUSES,
-    ClassifyPlan,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli import domain as dm
 from triage_cli.stores import MARK_FORGOTTEN, VERSION, PostgresStore, SqliteStore, connect, schema
 from triage_cli.stores import sqlite_migrations as migrations
 
@@ -34,14 +25,14 @@ BILLING = CATEGORIES[0].name
 
 
 def left(world: World) -> list[tuple[str, str | None]]:
-    return [(t.status, t.category) for t in world.store.find(Selection())]
+    return [(t.status, t.category) for t in world.store.find(dm.Selection())]
 
 
 @pytest.fixture
 def inbox(world: World) -> FakeDestination:
     """Where all tickets of any category go."""
     box = FakeDestination("box")
-    world.rules, world.destinations = (Rule("all", ("box",)),), {"box": box}
+    world.rules, world.destinations = (dm.Rule("all", ("box",)),), {"box": box}
     return box
 
 
@@ -50,22 +41,22 @@ def test_whatever_a_ticket_was_it_is_forgotten_and_counted_as_nothing_else(
 ) -> None:
     """New ones, unsure ones, ones with a category, and one that was delivered."""
     list(world.triage().create(drafts(1)))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     for status, sureness in (("classified", 0.9), ("needs_review", 0.1)):
         world.classifier = type(world.classifier)(lambda _, s=sureness: (BILLING, s), status)  # type: ignore[misc]
-        list(world.triage().create([TicketDraft(0, 2, status, customer_id="C-1", external_id=status, cells=())]))
-        list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().create([TicketDraft(0, 2, "new", customer_id="C-1", external_id="new", cells=())]))
-    assert {t.status for t in world.store.find(Selection())} == {"routed", "classified", "needs_review", "new"}
+        list(world.triage().create([dm.TicketDraft(0, 2, status, customer_id="C-1", external_id=status, cells=())]))
+        list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().create([dm.TicketDraft(0, 2, "new", customer_id="C-1", external_id="new", cells=())]))
+    assert {t.status for t in world.store.find(dm.Selection())} == {"routed", "classified", "needs_review", "new"}
     assert {o.value.ticket.status for o in forgotten(world) if o.value} == {"forgotten"}
     assert world.triage().stats().by_status == {"forgotten": 4}
     gauges = world.store.gauges()
     assert (gauges.by_status, gauges.oldest_new) == ({"forgotten": 4}, None)
-    for status in STATUSES:
-        found = list(world.triage().find(Selection(statuses=frozenset({status}))))
+    for status in dm.STATUSES:
+        found = list(world.triage().find(dm.Selection(statuses=frozenset({status}))))
         assert len(found) == (4 if status == "forgotten" else 0), status
-    assert list(world.triage().find(Selection(order="review"))) == []
+    assert list(world.triage().find(dm.Selection(order="review"))) == []
     assert len(inbox.got) == 1
 
 
@@ -73,24 +64,24 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, inbox: FakeDestina
     """Whatever names it by its id: each is a way by which a blank ticket could be sent to somebody."""
     (outcome,) = world.triage().create(drafts(1))
     assert outcome.value is not None
-    named = Selection(ids=(outcome.value.ticket_id,))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().give_verdicts([VerdictDraft(0, outcome.value.ticket_id, BILLING)]))
+    named = dm.Selection(ids=(outcome.value.ticket_id,))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, outcome.value.ticket_id, BILLING)]))
     forgotten(world)
     events = world.store.log.head().events
-    for plan in (ClassifyPlan(), ClassifyPlan(force=True)):
+    for plan in (dm.ClassifyPlan(), dm.ClassifyPlan(force=True)):
         assert [o.action for o in world.triage().classify(named, plan)] == ["held"]
-        assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(plan, apply=True))] == ["locked"]
-    for route in (RoutePlan(), RoutePlan(again=True), RoutePlan(retry_dead=True, again=True)):
+        assert [o.action for o in world.triage().reclassify(named, dm.ReclassifyPlan(plan, apply=True))] == ["locked"]
+    for route in (dm.RoutePlan(), dm.RoutePlan(again=True), dm.RoutePlan(retry_dead=True, again=True)):
         assert [o.action for o in world.triage().route(named, route)] == ["unchanged"]
     for category in (BILLING, CATEGORIES[1].name, None):
-        (judged,) = world.triage().give_verdicts([VerdictDraft(0, outcome.value.ticket_id, category)])
+        (judged,) = world.triage().give_verdicts([dm.VerdictDraft(0, outcome.value.ticket_id, category)])
         assert (judged.action, judged.error and "its text was forgotten" in judged.error.message) == ("rejected", True)
     (row,) = drafts(1)
     assert [o.action for o in world.triage().create([replace(row, verdict=CATEGORIES[1].name)])] == ["unchanged"]
-    assert [o.value.ticket.status for o in world.triage().run(drafts(1), ClassifyPlan()) if o.value] == ["forgotten"]
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
+    assert [o.value.ticket.status for o in world.triage().run(drafts(1), dm.ClassifyPlan()) if o.value] == ["forgotten"]
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan(retry_dead=True)))
     assert left(world) == [("forgotten", BILLING)]
     assert inbox.got == []
     assert world.store.log.head().events == events
@@ -102,7 +93,7 @@ def test_a_verdict_that_comes_as_its_ticket_is_forgotten_is_refused(world: World
     assert outcome.value is not None
     ticket_id, save = outcome.value.ticket_id, world.store.save
     world.store.save = lambda *args: (setattr(world.store, "save", save), forgotten(world), save(*args))[-1]  # type: ignore[method-assign,func-returns-value]
-    given = [VerdictDraft(0, ticket_id, "Technical"), VerdictDraft(1, ticket_id, BILLING)]
+    given = [dm.VerdictDraft(0, ticket_id, "Technical"), dm.VerdictDraft(1, ticket_id, BILLING)]
     assert [judged.action for judged in world.triage().give_verdicts(given)] == ["rejected", "rejected"]
     assert left(world) == [("forgotten", None)]
 
@@ -189,9 +180,11 @@ def as_of_version_2(db: Path) -> None:
 def some_forgotten(world: World) -> None:
     """Two are forgotten, one has a name like theirs, one stays."""
     list(world.triage().create(drafts(2)))
-    others = [TicketDraft(n, 2, "x", customer_id="C-2", external_id=i, cells=()) for n, i in enumerate(("!" * 33, "X"))]
+    others = [
+        dm.TicketDraft(n, 2, "x", customer_id="C-2", external_id=i, cells=()) for n, i in enumerate(("!" * 33, "X"))
+    ]
     list(world.triage().create(others))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     forgotten(world)
 
 

@@ -14,33 +14,9 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.cli import Printer, options, recorded_command_line, ticket_id_input
 from triage_cli.destinations import payload_line
-from triage_cli.domain import (
-    TICKET_KEYS,
-    CheckError,
-    Delivery,
-    Event,
-    Head,
-    LoggedEvent,
-    OutgoingDelivery,
-    Rule,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UsageError,
-    canonical,
-    dedup,
-    event_record,
-    hash_chain,
-    ids,
-    json_values,
-    routing,
-    routing_rules,
-    ticket_record,
-    times,
-    to_json,
-)
 from triage_cli.readers import ReadOptions, open_table
 from triage_cli.stores import kept_head
 
@@ -65,9 +41,9 @@ JSON = st.recursive(
 quickly = examples(40, 150)
 
 
-def a_ticket(**fields: Any) -> Ticket:
-    draft = TicketDraft(0, 2, "s", "d", cells=())
-    return replace(dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None), **fields)
+def a_ticket(**fields: Any) -> dm.Ticket:
+    draft = dm.TicketDraft(0, 2, "s", "d", cells=())
+    return replace(dm.dedup.new_ticket(dm.dedup.identify(draft), dm.ids.new_id(), dm.times.now(), None), **fields)
 
 
 # -- codec
@@ -81,15 +57,15 @@ def a_ticket(**fields: Any) -> Ticket:
     st.dictionaries(STORED, JSON, max_size=3),
 )
 def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | None], extra: Mapping[str, Any]) -> None:
-    ticket = a_ticket(**fields, extra=json_values.compact(extra).encode("utf-8", "replace").decode())
-    back = json.loads(to_json(ticket_record(ticket)))
-    assert tuple(back) == TICKET_KEYS
+    ticket = a_ticket(**fields, extra=dm.json_values.compact(extra).encode("utf-8", "replace").decode())
+    back = json.loads(dm.to_json(dm.ticket_record(ticket)))
+    assert tuple(back) == dm.TICKET_KEYS
     assert {key: back[key] for key in fields} == dict(fields)
     assert back["extra"] == json.loads(ticket.extra)
-    needed_deliveries = Delivery(
+    needed_deliveries = dm.Delivery(
         "msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, ""
     )
-    sent = payload_line(OutgoingDelivery(needed_deliveries, ticket))
+    sent = payload_line(dm.OutgoingDelivery(needed_deliveries, ticket))
     assert sent.count(b"\n") == 1
     assert json.loads(sent)["ticket"] == back
 
@@ -103,13 +79,13 @@ def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> N
         for n, (s, d, c) in enumerate(rows)
     ]
     columns = ("external_id", "subject", "description", "customer_id")
-    as_lines = "".join(to_json({k: ticket_record(t)[k] for k in columns}) + "\n" for t in tickets)
+    as_lines = "".join(dm.to_json({k: dm.ticket_record(t)[k] for k in columns}) + "\n" for t in tickets)
     printer, written = Printer("csv"), io.StringIO()
     printer.write = lambda text: written.write(text) >= 0  # type: ignore[method-assign]
-    printer.delimited(columns, [[ticket_record(t)[k] for k in columns] for t in tickets])
+    printer.delimited(columns, [[dm.ticket_record(t)[k] for k in columns] for t in tickets])
     for data in (as_lines, written.getvalue()):
         table = open_table(io.BytesIO(data.encode()), "in", ReadOptions(encoding="utf-8"))
-        drafts = [d for d in table.rows if isinstance(d, TicketDraft)]
+        drafts = [d for d in table.rows if isinstance(d, dm.TicketDraft)]
         assert [(d.external_id, d.subject, d.description, d.customer_id) for d in drafts] == [
             (t.external_id, t.subject, t.description, t.customer_id) for t in tickets
         ]
@@ -126,13 +102,16 @@ EVENTS = st.lists(st.tuples(st.booleans(), TEXT, st.dictionaries(TEXT, JSON, max
 def test_any_events_make_a_log_that_holds_and_is_told_as_json(
     events: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
 ) -> None:
-    plain = [Event("did", ids.new_id() if of else None, None, actor, times.now(), data) for of, actor, data in events]
-    rows, head = hash_chain.append(Head(hash_chain.GENESIS, 0), plain, key)
-    log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
-    assert hash_chain.verify(log, key, {head.head: "kept"}) == head
+    plain = [
+        dm.Event("did", dm.ids.new_id() if of else None, None, actor, dm.times.now(), data)
+        for of, actor, data in events
+    ]
+    rows, head = dm.hash_chain.append(dm.Head(dm.hash_chain.GENESIS, 0), plain, key)
+    log = [dm.LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
+    assert dm.hash_chain.verify(log, key, {head.head: "kept"}) == head
     for event in log:
-        record = json.loads(to_json(event_record(event)))
-        assert canonical(record["detail"]) == event.detail
+        record = json.loads(dm.to_json(dm.event_record(event)))
+        assert dm.canonical(record["detail"]) == event.detail
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
@@ -142,8 +121,8 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 @given(st.lists(st.tuples(*[ANYTHING] * 9), max_size=4), st.text(max_size=5))
 def test_rows_of_anything_are_no_log_and_raise_nothing_else(rows: list[tuple[Any, ...]], head: str) -> None:
     for key in (None, b"k" * 16):
-        with pytest.raises(CheckError) as caught:
-            hash_chain.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
+        with pytest.raises(dm.CheckError) as caught:
+            dm.hash_chain.verify([dm.LoggedEvent(*row) for row in rows], key, {head: "kept"})
         assert caught.value.hint
 
 
@@ -156,7 +135,7 @@ def test_any_bytes_beside_a_database_are_a_head_or_an_error(
     Path(f"{path}.head").write_bytes(data)
     try:
         head = kept_head(str(path))
-    except CheckError:
+    except dm.CheckError:
         return
     assert head is None or isinstance(head.events, int)
 
@@ -178,16 +157,18 @@ def test_the_router_takes_any_rules(
     rules: list[Any], category: str | None, confidence: float | None, again: bool
 ) -> None:
     ticket = a_ticket(category=category, confidence=confidence, status="classified")
-    rule = routing_rules.match([Rule(*answer) for answer in rules], ticket)
-    rule = rule or (Rule(*rules[0]) if rules else None)
+    rule = dm.routing_rules.match([dm.Rule(*answer) for answer in rules], ticket)
+    rule = rule or (dm.Rule(*rules[0]) if rules else None)
     if rule is None or category is None:
         return
-    first = routing.needed_deliveries(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
+    first = dm.routing.needed_deliveries(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
     assert {d.destination for d in first.new} == set(rule.to)
     assert all("." not in d.delivery_id for d in first.new)
     done = tuple(replace(d, state="accepted") for d in first.new)
     assert (
-        routing.needed_deliveries(ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r").new
+        dm.routing.needed_deliveries(
+            ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r"
+        ).new
         == ()
     )
 
@@ -199,7 +180,7 @@ def test_the_router_takes_any_rules(
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
     names = ["one"]
-    with suppress(TriageError):
+    with suppress(dm.TriageError):
         names = list(ticket_id_input.names_in(io.BytesIO(data)))
     assert all(names)
 
@@ -218,5 +199,5 @@ def test_any_command_line_can_be_kept(args: list[str]) -> None:
 )
 def test_any_moment_is_one_or_an_error(moment: str) -> None:
     for read in (options.typed_moment, options.seconds):
-        with suppress(UsageError):
+        with suppress(dm.UsageError):
             assert read(moment) is not None

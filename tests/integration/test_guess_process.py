@@ -12,9 +12,9 @@ from tests.support.commands import until
 from tests.support.embedded import classifier, comparable, ticket
 from tests.support.records import replace
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import Guess, GuessAhead, Guesser, GuessProcess, Model, default_model, guess_ahead
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Ticket
 from triage_cli.runtime import alive, children
 
 # For these a process need not load what it reads other languages with, which takes seconds.
@@ -88,9 +88,9 @@ def test_a_bulk_run_uses_it_and_gets_the_same_answers(default: Model, monkeypatc
         return guesses(process, texts)
 
     monkeypatch.setattr(GuessProcess, "guesses", noted)
-    taken: list[Ticket] = []
+    taken: list[dm.Ticket] = []
 
-    def chunks() -> Iterator[Sequence[Ticket]]:
+    def chunks() -> Iterator[Sequence[dm.Ticket]]:
         while len(sent) < 5:
             chunk = [replace(ticket(text), ticket_id=f"{len(taken)}-{row}") for row, text in enumerate(ODD)]
             taken.extend(chunk)

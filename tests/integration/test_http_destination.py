@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.support.http_stub import Got, HttpStub, Reply, a_delivery, a_parcel, opened, sent
-from triage_cli.domain import DeliveryError, Outcome, OutgoingDelivery, PrivateAddressError, Receipt
+from triage_cli import domain as dm
 
 TOKEN = "tok-1234567890"  # noqa: S105 - made up
 
@@ -25,13 +25,13 @@ def stub() -> Iterator[HttpStub]:
     stub.close()
 
 
-def one(destination: Any, outgoing: OutgoingDelivery | None = None) -> Outcome[Receipt]:
+def one(destination: Any, outgoing: dm.OutgoingDelivery | None = None) -> dm.Outcome[dm.Receipt]:
     (outcome,) = sent(destination, outgoing or a_parcel())
     return outcome
 
 
-def failure(outcome: Outcome[Receipt]) -> DeliveryError:
-    assert isinstance(outcome.error, DeliveryError)
+def failure(outcome: dm.Outcome[dm.Receipt]) -> dm.DeliveryError:
+    assert isinstance(outcome.error, dm.DeliveryError)
     return outcome.error
 
 
@@ -135,7 +135,7 @@ def test_what_an_answer_means(stub: HttpStub, tmp_path: Path, keys: str, reply: 
     if means == "accepted":
         assert error is None
         return
-    assert isinstance(error, DeliveryError)
+    assert isinstance(error, dm.DeliveryError)
     assert error.final == (means == "final")
     assert error.doubtful == (means == "doubtful")
     assert error.retry_after == (means if isinstance(means, float) else None)
@@ -509,10 +509,10 @@ def test_what_would_be_no_request_is_not_sent_and_is_final(
 
 def test_a_private_address_is_refused_where_addresses_are_guarded(stub: HttpStub, tmp_path: Path) -> None:
     plain = one(opened(tmp_path, f"{{type: http, url: '{stub.root}'}}", guarded=True)).error
-    assert isinstance(plain, PrivateAddressError)
+    assert isinstance(plain, dm.PrivateAddressError)
     assert plain.message.startswith("sys: 127.0.0.1 leads to a private or special address")
     secret = one(opened(tmp_path, "{type: http, url_env: A}", {"A": f"{stub.root}/x"}, guarded=True)).error
-    assert isinstance(secret, PrivateAddressError)
+    assert isinstance(secret, dm.PrivateAddressError)
     assert secret.message.startswith("the address of sys leads to a private or special address")
     assert stub.got == []
 
@@ -542,5 +542,5 @@ def test_answers_by_request(stub: HttpStub, tmp_path: Path) -> None:
     stub.answer = answer
     destination = opened(tmp_path, f"{{type: http, url: '{stub.root}', body: {{n: '{{{{ ticket.extra.n }}}}'}}}}")
     outcomes = sent(destination, *(a_parcel(n, extra=json.dumps({"n": n})) for n in range(100)))
-    accepted = {o.item.ticket.ticket_id for o in outcomes if not o.error and isinstance(o.item, OutgoingDelivery)}
+    accepted = {o.item.ticket.ticket_id for o in outcomes if not o.error and isinstance(o.item, dm.OutgoingDelivery)}
     assert accepted == {f"t{n}" for n in range(1, 100, 2)}

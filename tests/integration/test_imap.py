@@ -17,17 +17,7 @@ from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, run
 from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
-from triage_cli.domain import (
-    ConfigError,
-    PullPlan,
-    RefusedError,
-    Rejected,
-    SourcePage,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    UsageError,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import ImapConnection, Network, mail_connections
 from triage_cli.sources import ImapLogin, ImapSource, imap, imap_day, quoted_folder
 
@@ -56,19 +46,21 @@ def source(server: ImapServer | int, folder: str = "INBOX", **options: Any) -> I
     return ImapSource("inbox", host, login, connect, keeps_category=False)
 
 
-def pages(opened: ImapSource, position: str | None = None, plan: PullPlan = PullPlan()) -> list[SourcePage]:  # noqa: B008
+def pages(opened: ImapSource, position: str | None = None, plan: dm.PullPlan = dm.PullPlan()) -> list[dm.SourcePage]:  # noqa: B008
     return list(opened.pages(position, plan, lambda *_: False))
 
 
-def texts(found: list[SourcePage]) -> list[str | None]:
-    return [row.description if isinstance(row, TicketDraft) else row.error.message for p in found for row in p.drafts]
+def texts(found: list[dm.SourcePage]) -> list[str | None]:
+    return [
+        row.description if isinstance(row, dm.TicketDraft) else row.error.message for p in found for row in p.drafts
+    ]
 
 
 def test_mails_are_read_once_and_stay_unread(shared: ImapServer) -> None:
     shared.put(mail("a", name="a@x"), mail("b", name="b@x"))
     first = pages(source(shared))
     assert texts(first) == ["a", "b"]
-    drafts = [row for page in first for row in page.drafts if isinstance(row, TicketDraft)]
+    drafts = [row for page in first for row in page.drafts if isinstance(row, dm.TicketDraft)]
     assert [(row.source, row.line) for row in drafts] == [("inbox", 0), ("inbox", 0)], "a UID is no line of a file"
     assert shared.unseen() == 2
     assert pages(source(shared), first[-1].position) == []
@@ -122,19 +114,19 @@ def test_what_cannot_be_read_is_named_by_its_uid_and_the_rest_goes_on(
     assert [reason.partition(": ")[2] for reason in reasons[:2] if reason] == ["neither subject nor text", "over 50 MB"]
     assert all(reason and reason.startswith("UID ") for reason in reasons[:2])
     assert reasons[2] == "after"
-    assert isinstance(page.drafts[1], Rejected)
+    assert isinstance(page.drafts[1], dm.Rejected)
     assert "x" * 5000 in page.drafts[1].raw
 
 
 def test_a_time_is_a_day_to_the_server(shared: ImapServer, folder: str) -> None:
     """What was put there has come in 1970."""
     shared.put(mail("old", name="a@x"), folder=folder)
-    assert pages(source(shared, folder), None, PullPlan(since="2026-11-26T10:00:00.000Z")) == []
-    assert texts(pages(source(shared, folder), None, PullPlan(since="1969-12-01T10:00:00.000Z"))) == ["old"]
+    assert pages(source(shared, folder), None, dm.PullPlan(since="2026-11-26T10:00:00.000Z")) == []
+    assert texts(pages(source(shared, folder), None, dm.PullPlan(since="1969-12-01T10:00:00.000Z"))) == ["old"]
 
 
 def test_a_pull_since_a_day_moves_no_position_past_mails_that_it_leaves_out(shared: ImapServer, folder: str) -> None:
-    since = PullPlan(since="1969-12-01T10:00:00.000Z")
+    since = dm.PullPlan(since="1969-12-01T10:00:00.000Z")
     shared.put(mail("a", name="a@x"), folder=folder)
     (first,) = pages(source(shared, folder), None, since)
     assert first.position is not None
@@ -145,20 +137,20 @@ def test_a_pull_since_a_day_moves_no_position_past_mails_that_it_leaves_out(shar
 @pytest.mark.parametrize(
     ("options", "error", "why"),
     [
-        ({"password": "wrong"}, RefusedError, "refuses the user ann"),
-        ({"user": "Jürgen"}, RefusedError, "refuses the user Jürgen"),
-        ({"folder": "Nowhere"}, UsageError, 'no folder "Nowhere"'),
-        ({"tls": "starttls"}, UnavailableError, "TLS not supported by server"),
+        ({"password": "wrong"}, dm.RefusedError, "refuses the user ann"),
+        ({"user": "Jürgen"}, dm.RefusedError, "refuses the user Jürgen"),
+        ({"folder": "Nowhere"}, dm.UsageError, 'no folder "Nowhere"'),
+        ({"tls": "starttls"}, dm.UnavailableError, "TLS not supported by server"),
         (
             {"tls": "implicit"},
-            UnavailableError,
+            dm.UnavailableError,
             "cannot be read: it makes no TLS connection; see host, port and tls in the config, or try again later",
         ),
-        ({"network": Network(offline=True)}, UsageError, "--offline switches it off"),
+        ({"network": Network(offline=True)}, dm.UsageError, "--offline switches it off"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
-    shared: ImapServer, options: dict[str, Any], error: type[TriageError], why: str
+    shared: ImapServer, options: dict[str, Any], error: type[dm.TriageError], why: str
 ) -> None:
     with pytest.raises(error) as raised:
         pages(source(shared, **options))
@@ -167,7 +159,7 @@ def test_what_is_wrong_is_one_sentence(
 
 
 def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
-    with reserve_port() as reserved, pytest.raises(UnavailableError, match="it refuses connections"):
+    with reserve_port() as reserved, pytest.raises(dm.UnavailableError, match="it refuses connections"):
         pages(source(number_of(reserved)))
 
 
@@ -261,7 +253,7 @@ def test_more_than_a_server_has_announced_ends_the_pull_before_it_fills_the_memo
     monkeypatch.setattr(mail_connections, "MOST_IMAP_BYTES", 4 << 20)
     tracemalloc.start()
     try:
-        with scripted(FLOODS[flood]) as port, pytest.raises(UnavailableError) as raised:
+        with scripted(FLOODS[flood]) as port, pytest.raises(dm.UnavailableError) as raised:
             pages(source(port))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -282,8 +274,8 @@ def test_a_server_that_stalls_or_drips_is_left_at_the_deadline(command: bytes, d
     with scripted({command: stall}) as port, ExitStack() as at_end:
         at_end.callback(ended.set)
         began = time.monotonic()
-        with pytest.raises(UnavailableError) as raised:
-            pages(source(port), None, PullPlan(deadline=0.5))
+        with pytest.raises(dm.UnavailableError) as raised:
+            pages(source(port), None, dm.PullPlan(deadline=0.5))
         assert time.monotonic() - began < 20, "and not the 30 s of a timeout"
     assert raised.value.sentence().endswith("--deadline has passed; the same command goes on from there")
 
@@ -299,14 +291,14 @@ def test_a_server_that_stalls_or_drips_is_left_at_the_deadline(command: bytes, d
     ],
 )
 def test_numbers_and_letters_that_are_none_end_the_pull_with_one_sentence(command: bytes, answer: bytes) -> None:
-    with scripted({command: lambda _: [answer]}) as port, pytest.raises(UnavailableError, match="what is no IMAP"):
+    with scripted({command: lambda _: [answer]}) as port, pytest.raises(dm.UnavailableError, match="what is no IMAP"):
         pages(source(port))
 
 
 def test_a_password_that_a_server_repeats_is_hidden() -> None:
     with (
         answering(b"LOGIN", lambda _, line: b"* BYE what is " + line) as port,
-        pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised,
+        pytest.raises(dm.UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised,
     ):
         pages(source(port))
     assert PASSWORD not in raised.value.sentence()
@@ -315,7 +307,7 @@ def test_a_password_that_a_server_repeats_is_hidden() -> None:
 def test_a_short_password_hides_no_letter_of_other_words() -> None:
     with (
         answering(b"LOGIN", lambda tag, line: tag + b" NO unexpected response to " + line) as port,
-        pytest.raises(RefusedError, match=r'unexpected response to \S+ LOGIN ann "?\*\*\*"?') as raised,
+        pytest.raises(dm.RefusedError, match=r'unexpected response to \S+ LOGIN ann "?\*\*\*"?') as raised,
     ):
         pages(source(port, password="e"))  # noqa: S106 - made up
     assert "***pect" not in raised.value.sentence()
@@ -326,7 +318,7 @@ def test_a_password_is_hidden_in_other_spellings(spelt: str) -> None:
     """The last one is how a login of SASL PLAIN begins that is not this one."""
     with (
         answering(b"LOGIN", lambda tag, _: tag + f" NO not {spelt}.\r\n".encode()) as port,
-        pytest.raises(RefusedError) as raised,
+        pytest.raises(dm.RefusedError) as raised,
     ):
         pages(source(port, password="swordfish-9"))  # noqa: S106 - made up
     assert ("not ***" in raised.value.sentence()) == spelt.startswith("sword")
@@ -335,14 +327,16 @@ def test_a_password_is_hidden_in_other_spellings(spelt: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ("[ALERT] Too many simultaneous connections. (Failure)", UnavailableError),
-        ("[UNAVAILABLE] User's backend down for maintenance", UnavailableError),
-        ("[LIMIT] Too many logins", UnavailableError),
-        ("[AUTHENTICATIONFAILED] Invalid credentials (Failure)", RefusedError),
-        ("[ALERT] Application-specific password required: https://support.google.com/x (Failure)", RefusedError),
+        ("[ALERT] Too many simultaneous connections. (Failure)", dm.UnavailableError),
+        ("[UNAVAILABLE] User's backend down for maintenance", dm.UnavailableError),
+        ("[LIMIT] Too many logins", dm.UnavailableError),
+        ("[AUTHENTICATIONFAILED] Invalid credentials (Failure)", dm.RefusedError),
+        ("[ALERT] Application-specific password required: https://support.google.com/x (Failure)", dm.RefusedError),
     ],
 )
-def test_a_refused_login_says_why_and_what_passes_is_no_wrong_password(answer: str, error: type[TriageError]) -> None:
+def test_a_refused_login_says_why_and_what_passes_is_no_wrong_password(
+    answer: str, error: type[dm.TriageError]
+) -> None:
     with (
         answering(b"LOGIN", lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
         pytest.raises(error) as raised,
@@ -354,11 +348,13 @@ def test_a_refused_login_says_why_and_what_passes_is_no_wrong_password(answer: s
 @pytest.mark.parametrize(
     ("answer", "error", "why"),
     [
-        ("[NONEXISTENT] Unknown Mailbox", UsageError, 'no folder "INBOX"'),
-        ("[INUSE] Mailbox is locked", UnavailableError, "[INUSE] Mailbox is locked"),
+        ("[NONEXISTENT] Unknown Mailbox", dm.UsageError, 'no folder "INBOX"'),
+        ("[INUSE] Mailbox is locked", dm.UnavailableError, "[INUSE] Mailbox is locked"),
     ],
 )
-def test_a_folder_that_cannot_be_opened_for_now_is_not_missing(answer: str, error: type[TriageError], why: str) -> None:
+def test_a_folder_that_cannot_be_opened_for_now_is_not_missing(
+    answer: str, error: type[dm.TriageError], why: str
+) -> None:
     with (
         answering(b"EXAMINE", lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
         pytest.raises(error) as raised,
@@ -374,19 +370,19 @@ def test_a_certificate_is_held_against_the_authorities(
     context = authority.context()
     shared.put(mail("over TLS", name="tls@x"), folder="Tls")
     with encrypted(shared.port, context) as port:
-        with pytest.raises(UnavailableError, match=r"its certificate is not trusted \(SSL_CERT_FILE"):
+        with pytest.raises(dm.UnavailableError, match=r"its certificate is not trusted \(SSL_CERT_FILE"):
             pages(source(port, "Tls", tls="implicit"))
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         assert texts(pages(source(port, "Tls", tls="implicit"))) == ["over TLS"]
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-        with pytest.raises(ConfigError):
+        with pytest.raises(dm.ConfigError):
             pages(source(port, "Tls", tls="implicit"))
 
 
 def test_starttls_comes_before_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path)
     with running_imap_server(authority.vouch()) as server:
-        with pytest.raises(UnavailableError, match="certificate"):
+        with pytest.raises(dm.UnavailableError, match="certificate"):
             pages(source(server, tls="starttls"))
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         assert pages(source(server, tls="starttls")) == []

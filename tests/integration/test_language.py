@@ -20,6 +20,7 @@ from tests.support.commands import rows
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.records import replace
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import (
     METHOD,
     Calibrated,
@@ -33,8 +34,6 @@ from triage_cli.classifiers import (
 )
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import CATEGORY, READ_LANGUAGES, Calibration, Category, Curve, Labelled
-from triage_cli.domain import fit as curve_of
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.
 ENGLISH = (
@@ -94,7 +93,7 @@ def test_other_scripts_and_small_words_of_more_languages_are_known_too(text: str
 
 @pytest.mark.parametrize("text", ENGLISH)
 def test_english_is_read_as_english_or_by_what_reads_english_too(text: str) -> None:
-    assert told(text).language in {"en", None, *READ_LANGUAGES}
+    assert told(text).language in {"en", None, *dm.READ_LANGUAGES}
 
 
 def test_a_long_text_is_foreign_though_it_quotes_english() -> None:
@@ -176,7 +175,7 @@ def test_the_words_that_spoke_are_named_in_any_script(default: Model, text: str,
 
 def test_labels_teach_across_languages() -> None:
     """The first texts are German, Japanese and Turkish, the labels English; then the other way round."""
-    categories = (Category("Plants"), Category("Machines"))
+    categories = (dm.Category("Plants"), dm.Category("Machines"))
     english = [
         *(
             (f"my {plant} needs {need}", "Plants")
@@ -218,7 +217,7 @@ def test_labels_teach_across_languages() -> None:
 
 
 def test_where_there_is_one_category_the_language_does_not_matter() -> None:
-    only = (Category("Inbox", "All mail"),)
+    only = (dm.Category("Inbox", "All mail"),)
     assert one(classifier(fit(only), only), "Rechnung falsch, der Betrag ist zu hoch").confidence == 1.0
 
 
@@ -264,13 +263,13 @@ def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
     assert (unread[0] is None, unread[1]) == (False, None)
     assert (first[0], last[0]) == ("Billing", "Technical")
     assert None not in (first[1], last[1])
-    assert trainer.fit([Labelled(text, label) for text, label in SWEDISH])
+    assert trainer.fit([dm.Labelled(text, label) for text, label in SWEDISH])
 
 
 def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
-    curve = curve_of([(n / 100, n > 40) for n in range(100)])
-    kept = Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
-    asked = Calibrated(classifier(default, min_confidence=0.0), {CATEGORY: Curves(Curve.of(kept))})
+    curve = dm.fit([(n / 100, n > 40) for n in range(100)])
+    kept = dm.Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
+    asked = Calibrated(classifier(default, min_confidence=0.0), {dm.CATEGORY: Curves(dm.Curve.of(kept))})
     unread, read = answers(asked, "Fakturan är fel, jag vill ha pengarna tillbaka", "charged twice")
     assert (unread.sure, unread.steps[0].confidence, unread.steps[0].raw) == (False, None, None)
     assert (read.sure, read.steps[0].raw is None) == (True, False)

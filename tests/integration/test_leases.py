@@ -11,20 +11,7 @@ from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Action,
-    Answer,
-    ClassifyPlan,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import Budget, StopControl, bridge
 from triage_cli.service import RENEW, LocalTriage, recorded_run
 from triage_cli.stores import PostgresStore, SqliteStore
@@ -68,7 +55,9 @@ class Slow(FakeClassifier):
         super().__init__()
         self.late_answers = late_answers
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for outcomes in super().classify(chunks, budget):
             if outcomes:
                 yield from self.late_answers.breaths()  # type: ignore[misc]
@@ -87,57 +76,60 @@ class SlowBox:
         self.late_answers = late_answers
         self.taken: list[str] = []
         late_answers.world.destinations[self.name] = self
-        late_answers.world.rules = (Rule("all", (self.name,)),)
+        late_answers.world.rules = (dm.Rule("all", (self.name,)),)
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         for chunk in chunks:
             self.taken += [outgoing.delivery.delivery_id for outgoing in chunk]
             if chunk:
                 yield from self.late_answers.breaths()  # type: ignore[misc]
-            yield [Outcome(n, Action.DELIVERED, Receipt(200, 0.1), None, outgoing) for n, outgoing in enumerate(chunk)]
+            yield [
+                dm.Outcome(n, dm.Action.DELIVERED, dm.Receipt(200, 0.1), None, outgoing)
+                for n, outgoing in enumerate(chunk)
+            ]
 
 
 @pytest.fixture
 def late_answers(world: World) -> LateAnswers:
-    list(world.triage().create([TicketDraft(0, 2, "charged twice", external_id="1")]))
+    list(world.triage().create([dm.TicketDraft(0, 2, "charged twice", external_id="1")]))
     return LateAnswers(world)
 
 
 def test_tickets_stay_with_a_run_that_waits_for_a_slow_model(late_answers: LateAnswers) -> None:
     world, others = late_answers.world, []
     world.classifier = Slow(late_answers)
-    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
-    (outcome,) = late_answers.triage().classify(Selection(), ClassifyPlan())
+    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(dm.Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    (outcome,) = late_answers.triage().classify(dm.Selection(), dm.ClassifyPlan())
     assert (outcome.action, others) == ("classified", [[]])
 
 
 def test_tickets_stay_with_a_run_that_waits_to_compare(late_answers: LateAnswers) -> None:
     world, others = late_answers.world, []
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     world.classifier = Slow(late_answers)
     world.classifier.fingerprint = "fake-2"
-    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
-    (outcome,) = late_answers.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan()))
+    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(dm.Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    (outcome,) = late_answers.triage().reclassify(dm.Selection(), dm.ReclassifyPlan(dm.ClassifyPlan()))
     assert (outcome.action, others) == ("confirmed", [[]])
 
 
 def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(late_answers: LateAnswers) -> None:
     world, others = late_answers.world, []
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     box = SlowBox(late_answers)
     late_answers.meanwhile = lambda: others.append(world.store.deliveries.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
-    (outcome,) = late_answers.triage().route(Selection(), RoutePlan())
+    (outcome,) = late_answers.triage().route(dm.Selection(), dm.RoutePlan())
     assert (outcome.action, others, len(box.taken)) == ("routed", [[]], 1)
 
 
 def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(late_answers: LateAnswers) -> None:
     world, others = late_answers.world, []
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     box = SlowBox(late_answers)
-    list(late_answers.triage().route(Selection(), RoutePlan()))
+    list(late_answers.triage().route(dm.Selection(), dm.RoutePlan()))
     sql(world.store, "update deliveries set state = 'pending', due_at = 0, run_id = null")
     late_answers.meanwhile = lambda: others.append(world.store.deliveries.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
-    list(late_answers.triage().route(Selection(limit=0), RoutePlan()))
+    list(late_answers.triage().route(dm.Selection(limit=0), dm.RoutePlan()))
     assert (others[-1], len(box.taken)) == ([], 2)
 
 

@@ -15,33 +15,16 @@ from tests.support.records import replace
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.cli import PlainReview, ReviewSession, TicketQueue, View
-from triage_cli.domain import (
-    Answer,
-    Category,
-    Classification,
-    ClassifyPlan,
-    Flip,
-    Levels,
-    Outcome,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    StatsQuery,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    explain,
-)
 from triage_cli.runtime import Budget
 from triage_cli.service import RoutingMap
 
 TREE = (
-    Category("Billing"),
-    Category("Billing/Refund", parent="Billing"),
-    Category("Billing/Refund/Late", parent="Billing/Refund"),
-    Category("Technical"),
+    dm.Category("Billing"),
+    dm.Category("Billing/Refund", parent="Billing"),
+    dm.Category("Billing/Refund/Late", parent="Billing/Refund"),
+    dm.Category("Technical"),
 )
 NAMES = [category.name for category in TREE]
 
@@ -53,37 +36,39 @@ def tree(world: World) -> World:
 
 
 def held(world: World) -> dict[str, str | None]:
-    return {ticket.subject or "": ticket.category for ticket in world.store.find(Selection())}
+    return {ticket.subject or "": ticket.category for ticket in world.store.find(dm.Selection())}
 
 
 def test_no_machine_widens_or_narrows_what_a_person_set(tree: World) -> None:
     pairs = list(product(NAMES, NAMES))
-    list(tree.triage().create(TicketDraft(n, n, f"{said} {found}") for n, (said, found) in enumerate(pairs)))
-    ids = {ticket.subject: ticket.ticket_id for ticket in tree.store.find(Selection())}
-    list(tree.triage().give_verdicts(VerdictDraft(n, ids[f"{s} {f}"], s) for n, (s, f) in enumerate(pairs)))
+    list(tree.triage().create(dm.TicketDraft(n, n, f"{said} {found}") for n, (said, found) in enumerate(pairs)))
+    ids = {ticket.subject: ticket.ticket_id for ticket in tree.store.find(dm.Selection())}
+    list(tree.triage().give_verdicts(dm.VerdictDraft(n, ids[f"{s} {f}"], s) for n, (s, f) in enumerate(pairs)))
 
-    def found(ticket: Ticket, sure: float) -> tuple[str, float]:
+    def found(ticket: dm.Ticket, sure: float) -> tuple[str, float]:
         return (ticket.subject or "").split()[1], sure
 
     for sure in (0.9, 0.3):
         tree.classifier = FakeClassifier(partial(found, sure=sure), f"{sure}")
-        list(tree.triage().classify(Selection(), ClassifyPlan()))
-        list(tree.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan(), apply=True, doubted=True)))
+        list(tree.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+        list(tree.triage().reclassify(dm.Selection(), dm.ReclassifyPlan(dm.ClassifyPlan(), apply=True, doubted=True)))
         look(tree)
         assert held(tree) == {f"{said} {found}": said for said, found in pairs}
 
 
 def reclassified(world: World, *, doubted: bool = False, most: str | None = None) -> Counter[str]:
-    plan = ReclassifyPlan(ClassifyPlan(), apply=True, doubted=doubted, max_flips=most)
-    outcomes: list[Outcome[Flip]] = list(world.triage().reclassify(Selection(), plan))
+    plan = dm.ReclassifyPlan(dm.ClassifyPlan(), apply=True, doubted=doubted, max_flips=most)
+    outcomes: list[dm.Outcome[dm.Flip]] = list(world.triage().reclassify(dm.Selection(), plan))
     return Counter(outcome.action for outcome in outcomes)
 
 
 def test_finer_labels_are_refined_and_no_flips_and_coarser_ones_change_nothing(tree: World) -> None:
-    drafts = [TicketDraft(n, n, subject) for n, subject in enumerate(("Billing", "Billing/Refund/Late", "Technical"))]
+    drafts = [
+        dm.TicketDraft(n, n, subject) for n, subject in enumerate(("Billing", "Billing/Refund/Late", "Technical"))
+    ]
     list(tree.triage().create(drafts))
     tree.classifier = FakeClassifier(lambda ticket: (ticket.subject, 0.9))
-    list(tree.triage().classify(Selection(), ClassifyPlan()))
+    list(tree.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     tree.classifier = FakeClassifier(
         lambda ticket: ("Technical" if ticket.subject == "Technical" else "Billing/Refund", 0.9), "second"
     )
@@ -98,10 +83,12 @@ def test_finer_labels_are_refined_and_no_flips_and_coarser_ones_change_nothing(t
 class Settling(FakeClassifier):
     """Answers with probabilities, at the level at which it is sure."""
 
-    def rejudged(self, answer: Classification, _text: str = "") -> Classification:
-        return Levels.of(TREE).settled(answer, lambda _: self.threshold)
+    def rejudged(self, answer: dm.Classification, _text: str = "") -> dm.Classification:
+        return dm.Levels.of(TREE).settled(answer, lambda _: self.threshold)
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for outcomes in super().classify(chunks, budget):
             for outcome in outcomes:
                 assert outcome.value is not None
@@ -111,18 +98,18 @@ class Settling(FakeClassifier):
 
 
 def test_a_cleared_verdict_leaves_the_level_and_the_guess_below_it(tree: World) -> None:
-    list(tree.triage().create([TicketDraft(0, 0, "s")]))
+    list(tree.triage().create([dm.TicketDraft(0, 0, "s")]))
 
     tree.classifier = Settling(lambda _: ("Billing/Refund", 0.5))
-    (outcome,) = tree.triage().classify(Selection(), ClassifyPlan())
+    (outcome,) = tree.triage().classify(dm.Selection(), dm.ClassifyPlan())
     ticket = outcome.value.ticket if outcome.value else None
     assert ticket is not None
     expected = ("classified", "Billing", "Billing/Refund", 0.8)
     assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
-    (given,) = tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "technical")])
+    (given,) = tree.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "technical")])
     assert given.value is not None
     assert (given.value.category, given.value.suggestion) == ("Technical", None)
-    (cleared,) = tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, None)])
+    (cleared,) = tree.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, None)])
     ticket = cleared.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
@@ -137,8 +124,8 @@ def test_another_threshold_moves_a_stored_answer_to_the_level_that_it_is_sure_of
         assert reclassified(tree, doubted=True) == {action: 1}
         assert held(tree) == {"s": category}
         assert reclassified(tree, doubted=True) == ({"unchanged": 1} if category else {})
-    (ticket,) = tree.store.find(Selection())
-    sentences = list(explain(tree.triage().history(ticket.ticket_id)))
+    (ticket,) = tree.store.find(dm.Selection())
+    sentences = list(dm.explain(tree.triage().history(ticket.ticket_id)))
     assert "the answer of fake was applied, so Billing, which is above Billing/Refund, holds" in sentences[-3]
 
 
@@ -146,11 +133,11 @@ def settled(world: World, *, renewed: frozenset[str] = frozenset()) -> None:
     """Classify and route one ticket that is sure at Billing with 0.8, and whose guess below it has 0.5."""
     world.renewed = renewed
     world.destinations = {name: FakeDestination(name) for name in ("team", "others")}
-    world.rules = (Rule("team", ("team",), {"category": ("Billing", "Billing/Refund", "Billing/Refund/Late")}),)
+    world.rules = (dm.Rule("team", ("team",), {"category": ("Billing", "Billing/Refund", "Billing/Refund/Late")}),)
     world.classifier = Settling(lambda _: ("Billing/Refund", 0.5))
-    list(world.triage().create([TicketDraft(0, 0, "s")]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().create([dm.TicketDraft(0, 0, "s")]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
 
 
 def taken(world: World) -> int:
@@ -163,15 +150,15 @@ def taken(world: World) -> int:
 def test_a_refinement_to_the_same_destination_sends_nothing_unless_it_is_to_be_told(tree: World, again: bool) -> None:
     settled(tree, renewed=frozenset({"team"} if again else ()))
     assert taken(tree) == 1
-    (ticket,) = tree.store.find(Selection())
-    list(tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "Billing/Refund")]))
+    (ticket,) = tree.store.find(dm.Selection())
+    list(tree.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "Billing/Refund")]))
     for _ in range(2):
-        (outcome,) = tree.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+        (outcome,) = tree.triage().route(dm.Selection(ids=(ticket.ticket_id,)), dm.RoutePlan())
         assert outcome.value is not None
         assert (outcome.value.ticket.status, outcome.value.ticket.category) == ("routed", "Billing/Refund")
         assert taken(tree) == 1 + again
-    tree.rules = (Rule("refunds", ("others",), {"category": ("Billing/Refund",)}),)
-    list(tree.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan()))
+    tree.rules = (dm.Rule("refunds", ("others",), {"category": ("Billing/Refund",)}),)
+    list(tree.triage().route(dm.Selection(ids=(ticket.ticket_id,)), dm.RoutePlan()))
     others = tree.destinations["others"]
     assert isinstance(others, FakeDestination)
     assert len(others.got) == 1, "another destination gets it"
@@ -181,14 +168,14 @@ def test_a_refinement_to_the_same_destination_sends_nothing_unless_it_is_to_be_t
     ("Billing", 0.8, True), ("Billing", 0.81, False), ("Billing/Refund", 0.5, True), ("Billing/Refund", 0.6, False),
 ])  # fmt: skip
 def test_a_rule_looks_at_the_probability_of_the_level_that_it_names(named: str, least: float, matches: bool) -> None:
-    levels = Levels.of(TREE)
+    levels = dm.Levels.of(TREE)
     accepted = tuple(name for name in NAMES if levels.is_within(name, named))
-    routing_map = RoutingMap((Rule("r", ("a",), {"category": accepted}, min_confidence=least),), "", FakeDestination)
-    answer = Classification(
+    routing_map = RoutingMap((dm.Rule("r", ("a",), {"category": accepted}, min_confidence=least),), "", FakeDestination)
+    answer = dm.Classification(
         "c", "t", None, "s", "Billing/Refund", 0.5, "model", None, "s", "a", "f", 0.4,
         '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}', "k", "2026-01-01T00:00:00Z",
     )  # fmt: skip
-    ticket = replace(Ticket.of_text("x", ticket_id="t", source="s"), category="Billing/Refund", confidence=0.5)
+    ticket = replace(dm.Ticket.of_text("x", ticket_id="t", source="s"), category="Billing/Refund", confidence=0.5)
     rule = replace(routing_map, levels=levels).match(ticket, answer, "")
     assert (rule is not None) is matches
     unknown = replace(answer, probabilities=None, confidence=0.9)
@@ -198,12 +185,12 @@ def test_a_rule_looks_at_the_probability_of_the_level_that_it_names(named: str, 
 
 def test_counts_by_the_first_level_and_what_overrules_a_machine(tree: World) -> None:
     settled(tree)
-    list(tree.triage().create([TicketDraft(1, 1, "t"), TicketDraft(2, 2, "u")]))
-    list(tree.triage().classify(Selection(), ClassifyPlan()))
-    first, second, _ = sorted(ticket.ticket_id for ticket in tree.store.find(Selection()))
-    given = [VerdictDraft(0, first, "Billing/Refund/Late"), VerdictDraft(1, second, "Technical")]
+    list(tree.triage().create([dm.TicketDraft(1, 1, "t"), dm.TicketDraft(2, 2, "u")]))
+    list(tree.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    first, second, _ = sorted(ticket.ticket_id for ticket in tree.store.find(dm.Selection()))
+    given = [dm.VerdictDraft(0, first, "Billing/Refund/Late"), dm.VerdictDraft(1, second, "Technical")]
     list(tree.triage().give_verdicts(given))
-    groups = tree.triage().stats_by(StatsQuery(by=("category:1", "status")))
+    groups = tree.triage().stats_by(dm.StatsQuery(by=("category:1", "status")))
     assert {(group.keys["category:1"], group.tickets) for group in groups if group.tickets} >= {("Technical", 1)}
     assert sum(group.tickets for group in groups if group.keys["category:1"] == "Billing") == 2
     (week,) = tree.triage().overruled(None, None)
@@ -212,8 +199,8 @@ def test_counts_by_the_first_level_and_what_overrules_a_machine(tree: World) -> 
 
 def test_a_review_asks_for_the_first_level_and_then_for_what_is_below(tree: World) -> None:
     tree.classifier = FakeClassifier(lambda _: ("Billing/Refund", 0.3))
-    list(tree.triage().create(TicketDraft(n, n, f"s{n}") for n in range(3)))
-    list(tree.triage().classify(Selection(), ClassifyPlan()))
+    list(tree.triage().create(dm.TicketDraft(n, n, f"s{n}") for n in range(3)))
+    list(tree.triage().classify(dm.Selection(), dm.ClassifyPlan()))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("1 Billing↵  2 Technical")

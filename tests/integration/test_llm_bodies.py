@@ -17,6 +17,7 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, running_llm_server, verdict
 from tests.support.local_server import Handler, LocalServer
+from triage_cli import domain as dm
 from triage_cli.classifiers import (
     ANSWER_TOKENS,
     Cost,
@@ -26,7 +27,6 @@ from triage_cli.classifiers import (
     interpretation_of,
     question,
 )
-from triage_cli.domain import TriageError
 from triage_cli.wiring import batch_api_of
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
@@ -62,14 +62,14 @@ def mangled(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     return body
 
 
-def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | TriageError | None]:
+def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | dm.TriageError | None]:
     classifier = opened("http://127.0.0.1:9/v1", kind, price=PRICE)
     question_spec = question(CATEGORIES, "a", "b")
     if isinstance(classifier.provider, DecisionProvider):
         return classifier.provider.reply
     batch_api = batch_api_of(classifier, {"KEY": "k" * 20})
 
-    def read(body: dict[str, Any]) -> Reply | TriageError | None:
+    def read(body: dict[str, Any]) -> Reply | dm.TriageError | None:
         if kind == "openai":
             line = batch_api.read_result(
                 {"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, question_spec, {}
@@ -96,7 +96,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
     def holds(body: dict[str, Any]) -> None:
         try:
             reply = read(body)
-        except TriageError:  # what a server says of itself, in a status of 200
+        except dm.TriageError:  # what a server says of itself, in a status of 200
             return
         if not isinstance(reply, Reply):
             return

@@ -21,18 +21,9 @@ from tests.support.fake_destination import outcomes
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
+from triage_cli import domain as dm
 from triage_cli.destinations import LONGEST, MailDestination, MailMessages, login_of
 from triage_cli.destinations import mail_as_text as as_text
-from triage_cli.domain import (
-    ConfigError,
-    DeliveryError,
-    Outcome,
-    OutgoingDelivery,
-    PrivateAddressError,
-    Receipt,
-    UsageError,
-    extra_as_json,
-)
 from triage_cli.readers import mail_draft
 from triage_cli.runtime import Network
 
@@ -72,11 +63,11 @@ def opened(
     return MailDestination(spec, spec.mail, login_of("sys", spec.mail, ENV), network, guarded=guarded, **options)
 
 
-def sent(destination: MailDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+def sent(destination: MailDestination, *outgoing_deliveries: dm.OutgoingDelivery) -> list[dm.Outcome[dm.Receipt]]:
     return outcomes(destination.deliver([list(outgoing_deliveries)]))
 
 
-def taken(server: MailStub, destination: MailDestination, outgoing: OutgoingDelivery | None = None) -> Received:
+def taken(server: MailStub, destination: MailDestination, outgoing: dm.OutgoingDelivery | None = None) -> Received:
     (outcome,) = sent(destination, outgoing or a_parcel())
     assert outcome.error is None
     assert outcome.value is not None
@@ -84,9 +75,9 @@ def taken(server: MailStub, destination: MailDestination, outgoing: OutgoingDeli
     return server.got[-1]
 
 
-def failure(destination: MailDestination) -> DeliveryError:
+def failure(destination: MailDestination) -> dm.DeliveryError:
     (outcome,) = sent(destination, a_parcel())
-    assert isinstance(outcome.error, DeliveryError)
+    assert isinstance(outcome.error, dm.DeliveryError)
     return outcome.error
 
 
@@ -138,7 +129,7 @@ def test_a_mail_about_a_ticket_that_came_as_mail_joins_its_thread(tmp_path: Path
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail
     assert spec is not None
     came = mail_draft(b"From: ann@example.com\nMessage-ID: <a1@example.com>\nSubject: Refund\n\nTwice.\n")
-    outgoing = a_parcel(external_id=came.external_id, extra=extra_as_json(came.extra))
+    outgoing = a_parcel(external_id=came.external_id, extra=dm.extra_as_json(came.extra))
     message = MailMessages(spec).message(outgoing, datetime.now(UTC))
     assert (message["in-reply-to"], message["references"]) == ("<a1@example.com>", "<a1@example.com>")
     assert mail_draft(message.as_bytes(policy=SMTP)).external_id == came.external_id
@@ -278,7 +269,7 @@ def test_a_login_that_cannot_be_used_is_told_before_anything_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setitem(ENV, variable, value)
-    with pytest.raises(ConfigError, match=variable) as caught:
+    with pytest.raises(dm.ConfigError, match=variable) as caught:
         opened(tmp_path, 1, AS_USER)
     assert not value or value not in caught.value.message
 
@@ -355,14 +346,14 @@ def test_private_addresses_are_refused_where_guarded(server: MailStub, tmp_path:
     destination = opened(tmp_path, server.port, guarded=True, host="mail.example", extra="tls: none",
                          resolver=lambda *_: ["203.0.113.9", "127.0.0.1"])  # fmt: skip
     (outcome,) = sent(destination, a_parcel())
-    assert isinstance(outcome.error, PrivateAddressError)
+    assert isinstance(outcome.error, dm.PrivateAddressError)
     assert outcome.error.message.startswith("sys: mail.example leads to a private")
     assert server.got == []
 
 
 def test_offline_no_connection_is_made(server: MailStub, tmp_path: Path) -> None:
     destination = opened(tmp_path, server.port, network=Network(offline=True))
-    with pytest.raises(UsageError, match="needs the network"):
+    with pytest.raises(dm.UsageError, match="needs the network"):
         sent(destination, a_parcel())
 
 

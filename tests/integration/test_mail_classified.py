@@ -13,7 +13,7 @@ from tests.support.llm_server import running_llm_server
 from tests.support.mails import mail, mbox
 from tests.support.records import replace
 from tests.support.world import World, a_budget
-from triage_cli.domain import ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft, dedup, ids, times
+from triage_cli import domain as dm
 from triage_cli.readers import open_table
 from triage_cli.stores import SqlModelRegistry
 
@@ -23,11 +23,11 @@ TEXT = f"{ASK}\n\nOn Mon, 2 Nov 2026 at 10:00, Support <help@x.example> wrote:\n
 MAIL = mbox(mail(TEXT, subject="Re: Question"))
 
 
-def a_ticket() -> Ticket:
+def a_ticket() -> dm.Ticket:
     (draft,) = open_table(io.BytesIO(MAIL), "box").rows
-    assert isinstance(draft, TicketDraft)
+    assert isinstance(draft, dm.TicketDraft)
     assert draft.text == f"Re: Question\n{ASK}"
-    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None)
+    return dm.dedup.new_ticket(dm.dedup.identify(draft), dm.ids.new_id(), dm.times.now(), None)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -41,24 +41,24 @@ def test_a_language_model_reads_what_was_written_for_the_mail(kind: str) -> None
     assert CANARY not in body
     assert outcome.value is not None
     (step,) = outcome.value.steps
-    assert step.answer_key == ids.answer_key(classifier.fingerprint, f"Re: Question\n{ASK}")
+    assert step.answer_key == dm.ids.answer_key(classifier.fingerprint, f"Re: Question\n{ASK}")
 
 
 def test_the_store_keeps_the_whole_and_what_is_learned_from_is_the_rest(world: World) -> None:
     triage = world.triage()
     list(triage.create(open_table(io.BytesIO(MAIL), "box").rows))
-    list(triage.classify(Selection(), ClassifyPlan()))
-    list(triage.give_verdicts([VerdictDraft(0, "1@x", "Billing")]))
-    (ticket,) = triage.find(Selection())
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
+    list(triage.give_verdicts([dm.VerdictDraft(0, "1@x", "Billing")]))
+    (ticket,) = triage.find(dm.Selection())
     assert CANARY in (ticket.description or "")
     (labelled,) = SqlModelRegistry(world.store).labelled()
     assert labelled.text == f"Re: Question\n{ASK}"
 
 
-def created(world: World, **row: Any) -> Ticket:
+def created(world: World, **row: Any) -> dm.Ticket:
     """Import one row of JSON as of the source of mails, and return its ticket."""
     rows = open_table(io.BytesIO(json.dumps([row]).encode()), "rows").rows
-    (outcome,) = world.triage().create(replace(row, source="mail") for row in rows if isinstance(row, TicketDraft))
+    (outcome,) = world.triage().create(replace(row, source="mail") for row in rows if isinstance(row, dm.TicketDraft))
     assert outcome.value is not None, outcome.error
     return outcome.value
 

@@ -17,19 +17,8 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
+from triage_cli import domain as dm
 from triage_cli.destinations import WebhookDestination
-from triage_cli.domain import (
-    ClassifyPlan,
-    DeliveryError,
-    OfflineError,
-    Outcome,
-    Routed,
-    RoutePlan,
-    Rule,
-    Selection,
-    TicketDraft,
-    UsageError,
-)
 from triage_cli.runtime import Network, is_local
 from triage_cli.service import LocalTriage, RoutingMap
 from triage_cli.stores import PostgresStore
@@ -100,7 +89,7 @@ def test_what_fails_beside_a_webhook_that_waits_is_what_is_told(fitted: Cli, rec
     assert "pending: false exited with 1" in done.stderr
 
 
-def standing(world: World, outcome: Outcome[Routed]) -> dict[str, tuple[str, int]]:
+def standing(world: World, outcome: dm.Outcome[dm.Routed]) -> dict[str, tuple[str, int]]:
     """Return by destination how a ticket's deliveries stand, and after how many attempts."""
     found = world.store.deliveries.of([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
     return {delivery.destination: (delivery.state, delivery.attempts) for delivery in found}
@@ -110,37 +99,37 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     """A file that fails once is tried again while `route` stays, however long a webhook has been due."""
     world.destinations["hook"] = WebhookDestination(target(receiver.url), Network(offline=True))
 
-    page = FakeDestination("page", lambda _: DeliveryError("not now") if len(page.got) == 1 else None)
+    page = FakeDestination("page", lambda _: dm.DeliveryError("not now") if len(page.got) == 1 else None)
     page.schedule = (0.05,)
     world.destinations["page"] = page
-    rules = (Rule("r", ("hook", "page"), {}),)
+    rules = (dm.Rule("r", ("hook", "page"), {}),)
     routing_map = RoutingMap(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
     services = world.services()._replace(categories=CATEGORIES, routing_map=routing_map)
     triage = LocalTriage(services, "tester", "test")
-    list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
-    list(triage.classify(Selection(), ClassifyPlan()))
-    (outcome,) = triage.route(Selection(), RoutePlan(stay=15.0))
-    assert isinstance(outcome.error, OfflineError)
+    list(triage.create([dm.TicketDraft(0, 2, "refund", external_id="1")]))
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
+    (outcome,) = triage.route(dm.Selection(), dm.RoutePlan(stay=15.0))
+    assert isinstance(outcome.error, dm.OfflineError)
     assert len(page.got) == 2
     states = {
         d.destination: (d.state, d.attempts)
         for d in next(iter(world.store.deliveries.of([outcome.ticket.ticket_id]).values()))
     }
     assert states == {"hook": ("pending", 0), "page": ("accepted", 2)}
-    named = triage.route(Selection(ids=(outcome.ticket.ticket_id,)), RoutePlan(stay=15.0))
-    assert [type(o.error) for o in named] == [OfflineError]
+    named = triage.route(dm.Selection(ids=(outcome.ticket.ticket_id,)), dm.RoutePlan(stay=15.0))
+    assert [type(o.error) for o in named] == [dm.OfflineError]
     assert receiver.got == []
 
 
 def test_a_refusal_by_the_network_module_costs_no_attempt(world: World, receiver: Receiver) -> None:
     """Should a map not say that a destination waits, the connection is refused all the same, and nothing is counted."""
     world.destinations["hook"] = WebhookDestination(target(receiver.url), Network(offline=True))
-    world.rules = (Rule("r", ("hook",), {}),)
+    world.rules = (dm.Rule("r", ("hook",), {}),)
     triage = world.triage()
-    list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
-    list(triage.classify(Selection(), ClassifyPlan()))
-    (outcome,) = triage.route(Selection(), RoutePlan())
-    assert isinstance(outcome.error, UsageError)
+    list(triage.create([dm.TicketDraft(0, 2, "refund", external_id="1")]))
+    list(triage.classify(dm.Selection(), dm.ClassifyPlan()))
+    (outcome,) = triage.route(dm.Selection(), dm.RoutePlan())
+    assert isinstance(outcome.error, dm.UsageError)
     assert [
         (d.state, d.attempts) for d in world.store.deliveries.of([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
     ] == [("pending", 0)]
@@ -218,7 +207,7 @@ def test_what_is_over_the_network_is_known(
         monkeypatch.setenv(name, value)
     assert is_local(url) == local
     if not local:
-        with pytest.raises(UsageError, match="--offline"):
+        with pytest.raises(dm.UsageError, match="--offline"):
             PostgresStore(url, network=Network(offline=True))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import ApiServer, running_server
-from triage_cli.domain import ROLES
+from triage_cli import domain as dm
 from triage_cli.ports import operations
 
 WINDOW = {"window": 3600.0, "baseline": 604_800.0}
@@ -36,11 +36,11 @@ def test_a_method_without_a_row_is_not_served_and_a_row_has_a_method(server: Api
 
 
 def test_each_takes_its_role_and_says_what_is_missing(server: ApiServer) -> None:
-    for role in ROLES[1:]:
+    for role in dm.ROLES[1:]:
         with server.client(role) as client:
             for name, needed in operations.ROLES.items():
                 answer = client.post(operations.PATH + name, json={"of_a_newer_version": 1})
-                is_refused = ROLES.index(role) < ROLES.index(needed)
+                is_refused = dm.ROLES.index(role) < dm.ROLES.index(needed)
                 required = operations.operation(name).required
                 expected = 403 if is_refused else 422 if required else 200
                 assert answer.status_code in {expected, 422}, (role, name, answer.text)

@@ -11,13 +11,13 @@ from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.records import replace
 from tests.support.world import FakeClassifier, World, a_budget
+from triage_cli import domain as dm
 from triage_cli.cli import insight_tables, plan_page, table_layout
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import NOWHERE, PERSON, ClassifyPlan, Levels, Plan, Rule, Selection, TicketDraft, VerdictDraft
 from triage_cli.service import ConfigurationSide, NewNames, PlanComparison, RoutingMap
 
-OLD = Levels({"Billing", "Technical", "General"}, {})
-RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))
+OLD = dm.Levels({"Billing", "Technical", "General"}, {})
+RULES = tuple(dm.Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))
 ANSWERS = {"a": ("Billing", 0.9), "b": ("Technical", 0.9), "c": ("Technical", 0.3), "d": ("General", 0.9)}
 
 
@@ -30,14 +30,14 @@ def stored(world: World, **answers: tuple[str, float]) -> None:
     world.classifier = FakeClassifier(lambda ticket: answers[ticket.text])
     world.destinations.update({name: FakeDestination(name) for name in OLD})
     world.rules = RULES
-    list(world.triage().create([TicketDraft(n, n + 2, text, external_id=text) for n, text in enumerate(answers)]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().create([dm.TicketDraft(n, n + 2, text, external_id=text) for n, text in enumerate(answers)]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
 
 
 def compared(
-    world: World, answers: dict[str, tuple[str | None, float]], rules: tuple[Rule, ...] = RULES,
-    categories: Levels = OLD, names: NewNames | None = None, learned: frozenset[str] = frozenset(),
-) -> Plan:  # fmt: skip
+    world: World, answers: dict[str, tuple[str | None, float]], rules: tuple[dm.Rule, ...] = RULES,
+    categories: dm.Levels = OLD, names: NewNames | None = None, learned: frozenset[str] = frozenset(),
+) -> dm.Plan:  # fmt: skip
     old = ConfigurationSide(world.classifier, RoutingMap(world.rules, "old", world.destinations.__getitem__), OLD)
     classifier = FakeClassifier(lambda ticket: answers[ticket.text], "new")
     new = ConfigurationSide(classifier, RoutingMap(rules, "new", world.destinations.__getitem__), categories)
@@ -49,7 +49,7 @@ def compared(
         frozenset({"pager"}),
         lambda texts: [t in learned for t in texts],
     )
-    return plan_comparison.compare(Selection(), a_budget())
+    return plan_comparison.compare(dm.Selection(), a_budget())
 
 
 def test_the_same_configuration_moves_nothing(world: World) -> None:
@@ -57,24 +57,24 @@ def test_the_same_configuration_moves_nothing(world: World) -> None:
     found = compared(world, dict(ANSWERS))
     assert (found.tickets, found.older, found.moved, found.share, found.moves, found.matrix) == (4, 0, 0, 0.0, (), ())
     assert {v.destination: (v.before, v.after) for v in found.destinations} == {
-        "Billing": (1, 1), "Technical": (1, 1), "General": (1, 1), PERSON: (1, 1),
+        "Billing": (1, 1), "Technical": (1, 1), "General": (1, 1), dm.PERSON: (1, 1),
     }  # fmt: skip
 
 
 def test_moves_to_a_destination_that_pages_come_first(world: World) -> None:
     stored(world, **ANSWERS)
     rules = (
-        Rule("page", ("pager", "Technical"), {"category": ("Technical",)}),
-        Rule("b", ("Billing",), {"category": ("Billing",)}),
+        dm.Rule("page", ("pager", "Technical"), {"category": ("Technical",)}),
+        dm.Rule("b", ("Billing",), {"category": ("Billing",)}),
     )
     found = compared(
         world, {"a": ("Technical", 0.9), "b": ("Technical", 0.2), "c": ("Billing", 0.9), "d": ("General", 0.9)}, rules
     )
     assert [(m.external_id, m.old, m.new, m.old_to, m.new_to, m.pages) for m in found.moves] == [
         ("a", "Billing", "Technical", ("Billing",), ("pager", "Technical"), True),
-        ("b", "Technical", None, ("Technical",), (PERSON,), False),
-        ("c", None, "Billing", (PERSON,), ("Billing",), False),
-        ("d", "General", "General", ("General",), (NOWHERE,), False),
+        ("b", "Technical", None, ("Technical",), (dm.PERSON,), False),
+        ("c", None, "Billing", (dm.PERSON,), ("Billing",), False),
+        ("d", "General", "General", ("General",), (dm.NOWHERE,), False),
     ]
     assert found.destinations[0].destination == "pager"
     assert found.matrix == (("Billing", "Technical", 1), ("Technical", None, 1), (None, "Billing", 1))
@@ -92,7 +92,11 @@ def test_a_table_says_how_many_moves_it_does_not_show(world: World) -> None:
 
 def test_a_verdict_stays_and_tells_how_right_both_classifiers_are(world: World) -> None:
     stored(world, **ANSWERS)
-    given = (VerdictDraft(0, "a", "Technical"), VerdictDraft(1, "b", "Technical"), VerdictDraft(2, "d", "Technical"))
+    given = (
+        dm.VerdictDraft(0, "a", "Technical"),
+        dm.VerdictDraft(1, "b", "Technical"),
+        dm.VerdictDraft(2, "d", "Technical"),
+    )
     list(world.triage().give_verdicts(given))
     answers: dict[str, tuple[str | None, float]] = dict.fromkeys("abcd", ("Technical", 0.9))
     found = compared(world, answers)
@@ -103,14 +107,17 @@ def test_a_verdict_stays_and_tells_how_right_both_classifiers_are(world: World) 
 
 def test_a_rename_is_no_move_and_a_category_that_is_gone_is(world: World) -> None:
     stored(world, **ANSWERS)
-    list(world.triage().give_verdicts([VerdictDraft(0, "d", "General")]))
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, "d", "General")]))
     names = NewNames({"Billing": "Money"}, {"Billing": "Money"})
-    rules = (Rule("m", ("Money",), {"category": ("Money",)}), Rule("t", ("Technical",), {"category": ("Technical",)}))
+    rules = (
+        dm.Rule("m", ("Money",), {"category": ("Money",)}),
+        dm.Rule("t", ("Technical",), {"category": ("Technical",)}),
+    )
     answers: dict[str, tuple[str | None, float]] = {
         "a": ("Money", 0.9), "b": ("Technical", 0.9), "c": ("Technical", 0.3), "d": ("Money", 0.9),
     }  # fmt: skip
-    found = compared(world, answers, rules, Levels({"Money", "Technical"}, {}), names)
-    assert [(m.external_id, m.old, m.new, m.new_to) for m in found.moves] == [("d", "General", None, (PERSON,))]
+    found = compared(world, answers, rules, dm.Levels({"Money", "Technical"}, {}), names)
+    assert [(m.external_id, m.old, m.new, m.new_to) for m in found.moves] == [("d", "General", None, (dm.PERSON,))]
 
 
 def test_suspicious_text_is_held_as_classify_would(world: World) -> None:

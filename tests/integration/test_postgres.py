@@ -39,31 +39,8 @@ from tests.support.stored_tickets import (
 )
 from tests.support.stored_tickets import sql as on_either
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.config import without_password
-from triage_cli.domain import (
-    BYTES,
-    ApiKey,
-    Asking,
-    Classification,
-    ClassifyPlan,
-    Event,
-    EventAction,
-    EventQuery,
-    LabelledAnswer,
-    Lease,
-    ModelVersion,
-    NoDatabaseError,
-    Refusal,
-    Renamed,
-    Run,
-    Selection,
-    SentSpike,
-    StoreError,
-    TriageError,
-    UnavailableError,
-    new_id,
-    now,
-)
 from triage_cli.stores import (
     BEARS_CATEGORY,
     NEXT_DUE,
@@ -96,7 +73,7 @@ def pg(pg_url: str) -> Iterator[PostgresStore]:
 
 
 def is_whole(store: PostgresStore) -> bool:
-    return first_break(store.log.events(EventQuery())) is None
+    return first_break(store.log.events(dm.EventQuery())) is None
 
 
 def cut_all(url: str) -> int:
@@ -163,7 +140,7 @@ def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_c
     assert (here.subject, here.description, here.external_id) == ("a\ufffdb", "half ? pair", "n\ufffdul")
     assert pg.known(["n\0ul\timport", "nobody"]) == {"n\0ul\timport": here}
     assert pg.named("n\0ul", 5) == [here]
-    assert list(pg.find(Selection(ids=("\0", ticket.ticket_id)))) == [here]
+    assert list(pg.find(dm.Selection(ids=("\0", ticket.ticket_id)))) == [here]
     assert is_whole(pg)
     assert storable("plain") == "plain"
     many = [a_ticket(f"m{n}", subject="a\0b") for n in range(pg_queries.ROWS_FOR_COPY)]
@@ -175,9 +152,9 @@ def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_c
 def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_it(pg: PostgresStore) -> None:
     """Its statement is one of several that wait for no result."""
     ticket = a_ticket("1")
-    answer = Classification(
-        new_id(), ticket.ticket_id, None, "gpt", "Billing", 0.9, "said", "re\0ason", "gpt", "ada", "f", 0.5,
-        None, "k", now(),
+    answer = dm.Classification(
+        dm.new_id(), ticket.ticket_id, None, "gpt", "Billing", 0.9, "said", "re\0ason", "gpt", "ada", "f", 0.5,
+        None, "k", dm.now(),
     )  # fmt: skip
     assert pg.save([replace(created(ticket), adds=(answer,))]) == [None]
     assert [kept.reason for kept in pg.history(ticket.ticket_id).classifications] == ["re\ufffdason"]
@@ -217,7 +194,7 @@ def test_many_that_open_a_new_database_at_once_build_one(pg_server: PgServer) ->
 def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> None:
     url = pg_server.database(like=pg_server.template)
     sql(url, "update schema_version set version = version + 1")
-    with pytest.raises(StoreError, match="newer triage") as raised:
+    with pytest.raises(dm.StoreError, match="newer triage") as raised:
         PostgresStore(url, network=ONLINE).stats()
     assert int(raised.value.exit_code) == 2
     assert sql(url, "select version from schema_version") == [(VERSION + 1,)]
@@ -228,9 +205,9 @@ def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_mo
     store = PostgresStore(url, network=ONLINE)
     filled(store, a_ticket("1"))  # type: ignore[arg-type]
     sql(url, "update schema_version set version = version + 1")
-    with pytest.raises(StoreError, match="newer triage"):
+    with pytest.raises(dm.StoreError, match="newer triage"):
         filled(store, a_ticket("2"))  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="newer triage"):
+    with pytest.raises(dm.StoreError, match="newer triage"):
         store.database.ping()
     assert store.stats().tickets == 1
     sql(url, "update schema_version set version = version - 1")
@@ -243,7 +220,7 @@ def test_an_older_schema_is_brought_forward_on_request_alone(pg_server: PgServer
     url = pg_server.of_version_2(pg_server.template)
     for make in (False, True):
         with closing(PostgresStore(url, network=ONLINE, make=make)) as store:
-            with pytest.raises(StoreError, match=f"schema 2, this one needs {VERSION}") as raised:
+            with pytest.raises(dm.StoreError, match=f"schema 2, this one needs {VERSION}") as raised:
                 store.stats()
             assert (int(raised.value.exit_code), "triage db migrate" in raised.value.hint) == (2, True)
             assert sql(url, "select version from schema_version") == [(2,)]
@@ -256,14 +233,14 @@ def test_an_older_schema_is_brought_forward_on_request_alone(pg_server: PgServer
 def test_only_a_database_of_this_program_is_brought_forward(pg_server: PgServer) -> None:
     url = pg_server.database()
     with closing(PostgresStore(url, network=ONLINE)) as store:
-        with pytest.raises(NoDatabaseError):
+        with pytest.raises(dm.NoDatabaseError):
             store.database.migrate()
         sql(url, "create table schema_version (id bigint, applied text)")
-        with pytest.raises(StoreError, match="another program"):
+        with pytest.raises(dm.StoreError, match="another program"):
             store.database.migrate()
         sql(url, "drop table schema_version; create table schema_version (version bigint)")
         sql(url, f"insert into schema_version values ({VERSION + 1})")
-        with pytest.raises(StoreError, match="newer triage"):
+        with pytest.raises(dm.StoreError, match="newer triage"):
             store.database.migrate()
         assert sql(url, "select count(*) from pg_tables where schemaname = 'public'") == [(1,)]
 
@@ -301,7 +278,7 @@ def test_what_the_wording_of_old_rows_says_stands_in_columns_afterwards(pg_serve
             store.database.migrate()
         assert {run.run_id for run in store.runs.latest(None) if run.served} == {"s1", "s2"}
         deliveries = store.deliveries.of(["t"])["t"]
-        assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(Refusal.SET_BY_A_PERSON, True), (None, False)]
+        assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(dm.Refusal.SET_BY_A_PERSON, True), (None, False)]
     there.close()
 
 
@@ -323,7 +300,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
         from information_schema.columns where table_schema = 'public' order by 1, 2"""
     assert sql(url, statement) == sql(pg_server.template, statement)
     store = PostgresStore(url, network=ONLINE)
-    assert store.runs.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
+    assert store.runs.begin(dm.Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
     store.close()
 
 
@@ -346,7 +323,7 @@ def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -
 def test_another_program_s_tables_are_refused_and_left_as_they_are(pg_server: PgServer, table: str) -> None:
     url = pg_server.database()
     sql(url, f"create table {table}")
-    with pytest.raises(StoreError, match="another program"):
+    with pytest.raises(dm.StoreError, match="another program"):
         PostgresStore(url, network=ONLINE).stats()
     assert sql(url, "select count(*) from pg_tables where schemaname = 'public'") == [(1,)]
 
@@ -376,9 +353,9 @@ def test_claims_pass_over_what_is_locked_and_wait_for_what_is_named(pg: Postgres
     one, two = filled(pg, a_ticket("1"), a_ticket("2"))  # type: ignore[arg-type]
     lease = a_run(pg)  # type: ignore[arg-type]
     with holding(pg.path, f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update") as other:
-        assert [t.external_id for t in pg.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 5)] == ["2"]
+        assert [t.external_id for t in pg.runs.claim(dm.Selection(statuses=TO_CLASSIFY), lease, 5)] == ["2"]
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(pg.runs.claim, Selection(ids=(one.ticket_id, two.ticket_id)), a_run(pg), 5)  # type: ignore[arg-type]
+            waiting = pool.submit(pg.runs.claim, dm.Selection(ids=(one.ticket_id, two.ticket_id)), a_run(pg), 5)  # type: ignore[arg-type]
             waits_for_a_lock(pg.path)
             other.rollback()
             assert [t.external_id for t in waiting.result(PATIENCE)] == ["1"]
@@ -394,7 +371,7 @@ def test_a_claim_that_was_overtaken_while_it_waited_gives_nothing_that_another_h
     lease = a_run(pg)  # type: ignore[arg-type]
     held = f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update"
     with ThreadPoolExecutor(1) as pool, holding(pg.path, held) as other:
-        waiting = pool.submit(pg.runs.claim, Selection(ids=(one.ticket_id,)), lease, 5)
+        waiting = pool.submit(pg.runs.claim, dm.Selection(ids=(one.ticket_id,)), lease, 5)
         waits_for_a_lock(pg.path)
         other.execute(
             b"insert into runs (run_id, kind, actor, words, started_at, host, pid, spent, reserved, counts, "
@@ -413,7 +390,7 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
         with holding(pg.path, "select 1 from chain for update"):
             saving = pool.submit(pg.save, [created(a_ticket("2"))])
             waits_for_a_lock(pg.path)
-            assert len(pg.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 5)) == 1
+            assert len(pg.runs.claim(dm.Selection(statuses=TO_CLASSIFY), lease, 5)) == 1
             assert not saving.done()
         assert saving.result(10) == [None]
     assert is_whole(pg)
@@ -427,11 +404,11 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
 def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
-    where, values = where_clauses.where_claimable(Selection(statuses=statuses, after=after))
+    where, values = where_clauses.where_claimable(dm.Selection(statuses=statuses, after=after))
     statement = pg_queries.page_query(
         " and ".join([*where, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", "for no key update skip locked"
     )
-    steps = plan(pg, statement, values | {"limit": 5, "bytes": BYTES})
+    steps = plan(pg, statement, values | {"limit": 5, "bytes": dm.BYTES})
     assert index in steps
     assert "Sort" not in steps[steps.index("Limit") :], "what is claimed may be sorted, but not what it is chosen from"
 
@@ -469,18 +446,18 @@ def plan(pg: PostgresStore, statement: str, values: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("selection", "index"),
     [
-        (Selection(), "tickets_pkey"),
-        (Selection(statuses=frozenset({"needs_review"})), "tickets_to_review"),
-        (Selection(statuses=frozenset({"undeliverable"})), "tickets_by_status"),
-        (Selection(categories=("Category 7",)), "tickets_by_category"),
-        (Selection(customer_id="C-7"), "tickets_by_customer"),
-        (Selection(classifier="Model 7"), "tickets_by_classifier"),
+        (dm.Selection(), "tickets_pkey"),
+        (dm.Selection(statuses=frozenset({"needs_review"})), "tickets_to_review"),
+        (dm.Selection(statuses=frozenset({"undeliverable"})), "tickets_by_status"),
+        (dm.Selection(categories=("Category 7",)), "tickets_by_category"),
+        (dm.Selection(customer_id="C-7"), "tickets_by_customer"),
+        (dm.Selection(classifier="Model 7"), "tickets_by_classifier"),
     ],
 )
-def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
+def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: dm.Selection, index: str) -> None:
     where, values = where_clauses.where(selection)
     statement = pg_queries.page_query(" and ".join(where) or "true", "ticket_id desc")
-    values |= {"limit": 5, "bytes": BYTES}
+    values |= {"limit": 5, "bytes": dm.BYTES}
     steps = plan(pg, statement, values)
     assert index in steps
     assert "Sort" not in steps
@@ -532,12 +509,12 @@ def test_connections_that_are_cut_at_any_moment_lose_and_double_nothing(pg: Post
     assert is_whole(pg)
 
 
-CHANGED = Event(EventAction.LEARNED, None, None, "ann", "2026-01-01T00:00:00Z")
-LEARNED = ModelVersion(0, '["A"]', b"weights", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
-PAID = Classification(
+CHANGED = dm.Event(dm.EventAction.LEARNED, None, None, "ann", "2026-01-01T00:00:00Z")
+LEARNED = dm.ModelVersion(0, '["A"]', b"weights", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
+PAID = dm.Classification(
     "c-1", "T-1", None, "gpt", "Billing", 0.9, "said", "", "gpt", "ada", "f", 0.5, None, "k", "2026-01-01T00:00:00Z"
 )
-SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "box", None)
+SPIKE = dm.SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "box", None)
 
 
 @pytest.mark.parametrize(
@@ -552,20 +529,26 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         ("switched_off", lambda pg, _lease: pg.deliveries.switch("box", off=True)),
         (
             "askings",
-            lambda pg, _lease: pg.answers.record_asking(Asking("f", "local", "m", "", "", "", "", now())),
+            lambda pg, _lease: pg.answers.record_asking(dm.Asking("f", "local", "m", "", "", "", "", dm.now())),
         ),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
-        ("tickets", lambda pg, _lease: pg.categories.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
+        (
+            "tickets",
+            lambda pg, _lease: pg.categories.rename(dm.Renamed("Old", "New", "Old"), CHANGED, destination=True),
+        ),
         ("versions", lambda pg, _lease: SqlModelRegistry(pg).add_version(LEARNED, CHANGED)),
         ("trials", lambda pg, lease: SqlModelRegistry(pg).keep_trials([PAID], lease)),
         (
             "graded_answers",
-            lambda pg, _lease: SqlModelRegistry(pg).keep_graded([LabelledAnswer(PAID, "Billing", "refund")]),
+            lambda pg, _lease: SqlModelRegistry(pg).keep_graded([dm.LabelledAnswer(PAID, "Billing", "refund")]),
         ),
-        ("evaluations", lambda pg, _lease: SqlModelRegistry(pg).keep_evaluated({"f": 1}, now())),
+        ("evaluations", lambda pg, _lease: SqlModelRegistry(pg).keep_evaluated({"f": 1}, dm.now())),
         ("spikes", lambda pg, _lease: SqlInflow(pg).keep_spikes([SPIKE], CHANGED)),
         ("classified_by", lambda pg, _lease: CategoryMemory(pg.database).keep(["A"], None, "here")),
-        ("api_keys", lambda pg, _lease: SqlApiAccess(pg.database).add_key(ApiKey("k", "ann", b"", "admin", now()))),
+        (
+            "api_keys",
+            lambda pg, _lease: SqlApiAccess(pg.database).add_key(dm.ApiKey("k", "ann", b"", "admin", dm.now())),
+        ),
         ("idempotency", lambda pg, _lease: SqlApiAccess(pg.database).open("k", "once", "hash", 30.0)),
         ("hook_ids", lambda pg, _lease: SqlApiAccess(pg.database).note_hook("desk", "e-1", "T-1")),
     ],
@@ -592,7 +575,7 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
     ],
 )
 def test_each_step_of_a_command_is_done_again_if_its_connection_is_cut(
-    pg: PostgresStore, table: str, step: Callable[[PostgresStore, Lease], object]
+    pg: PostgresStore, table: str, step: Callable[[PostgresStore, dm.Lease], object]
 ) -> None:
     lease = a_run(pg)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:
@@ -695,14 +678,14 @@ def test_a_server_that_stays_away_is_waited_for_once(pg_url: str, pg_server: PgS
     waits = []
     for _ in range(2):
         began = time.monotonic()
-        with pytest.raises(UnavailableError, match="cannot be reached"):
+        with pytest.raises(dm.UnavailableError, match="cannot be reached"):
             store.stats()
         waits.append(time.monotonic() - began)
     pg_server.start()
     store.stats()
     pg_server.crash()
     began = time.monotonic()
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         store.stats()
     waits.append(time.monotonic() - began)
     pg_server.start()
@@ -725,14 +708,14 @@ def test_paid_answers_that_a_crashed_server_cannot_store_are_counted_in_the_erro
         world = World(store)
         world.classifier = opened(llm, workers=2)  # type: ignore[assignment]
         triage = world.triage()
-        outcomes = triage.classify(Selection(), ClassifyPlan())
+        outcomes = triage.classify(dm.Selection(), dm.ClassifyPlan())
         next(outcomes)
         stored_first.set()
         assert triage._recorder
         budget = triage._recorder.context.budget
         until(lambda: budget.unsaved_answers == 3, "the answers to store")
         pg_server.crash()
-        with pytest.raises(UnavailableError, match="cannot be reached") as ended:
+        with pytest.raises(dm.UnavailableError, match="cannot be reached") as ended:
             list(outcomes)
         pg_server.start()
     assert "3 paid answers could not be stored; the same command asks again" in ended.value.hint
@@ -764,7 +747,7 @@ def test_a_statement_that_takes_too_long_is_exit_6_and_nothing_is_half_done(pg: 
     hasty = PostgresStore(f"{pg.path}&options=-cstatement_timeout%3D300ms", network=ONLINE)
     with (
         holding(pg.path, "select 1 from chain for update"),
-        pytest.raises(UnavailableError, match="too long") as raised,
+        pytest.raises(dm.UnavailableError, match="too long") as raised,
     ):
         hasty.save([created(a_ticket("1"))])
     hasty.close()
@@ -846,7 +829,7 @@ def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: 
         assert pg.save([created(a_ticket("1"))]) == [None]
         db.execute("update chain set seq = 99")
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         frozen.database.write(hang)
     frozen.close()
     assert is_whole(pg)
@@ -856,8 +839,8 @@ def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: 
 # -- errors
 
 
-def refused(url: str) -> TriageError:
-    with pytest.raises(TriageError) as raised:
+def refused(url: str) -> dm.TriageError:
+    with pytest.raises(dm.TriageError) as raised:
         PostgresStore(url, network=ONLINE, patience=20.0).stats()
     return raised.value
 

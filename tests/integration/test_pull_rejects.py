@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.support.records import replace
 from tests.support.world import World
+from triage_cli import domain as dm
 from triage_cli.cli import RejectedItems
-from triage_cli.domain import Mail, PullPlan, Rejected, RowError, SourcePage, TicketDraft
 from triage_cli.ports import Pause
 
 
@@ -17,11 +17,13 @@ class Mailbox:
     name = "inbox"
     keeps_category = False
 
-    def pages(self, _position: str | None, _plan: PullPlan, _pause: Pause) -> Iterator[SourcePage]:
-        none = Rejected(0, 1, RowError("it has no text"), raw="From none\n\n")
-        mail = TicketDraft(1, 2, "It burns", "Help", "ann@x.example", external_id="1@x", source="inbox", origin="mail")
-        mail = replace(mail, extra={"mail": Mail("1@x").record()})
-        yield SourcePage([none, mail, replace(mail, row=2, line=3, customer_id="bob@x.example")], position="3")
+    def pages(self, _position: str | None, _plan: dm.PullPlan, _pause: Pause) -> Iterator[dm.SourcePage]:
+        none = dm.Rejected(0, 1, dm.RowError("it has no text"), raw="From none\n\n")
+        mail = dm.TicketDraft(
+            1, 2, "It burns", "Help", "ann@x.example", external_id="1@x", source="inbox", origin="mail"
+        )
+        mail = replace(mail, extra={"mail": dm.Mail("1@x").record()})
+        yield dm.SourcePage([none, mail, replace(mail, row=2, line=3, customer_id="bob@x.example")], position="3")
 
 
 def pulled(world: World, file: Path) -> list[tuple[str, str | None]]:
@@ -34,7 +36,7 @@ def pulled(world: World, file: Path) -> list[tuple[str, str | None]]:
             cursor = world.store.cursor("inbox")
             found.append((file.read_text(), cursor.position if cursor else None))
 
-        list(world.triage().pull(Mailbox(), PullPlan(full=True), lambda _: None, keep))
+        list(world.triage().pull(Mailbox(), dm.PullPlan(full=True), lambda _: None, keep))
     return found
 
 

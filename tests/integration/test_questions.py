@@ -25,34 +25,12 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Action,
-    Answer,
-    AnswerError,
-    Category,
-    CheckError,
-    Classification,
-    ClassifyPlan,
-    GivenAnswer,
-    Outcome,
-    Question,
-    ReclassifyPlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    VerdictDraft,
-    all_given,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import Budget
 from triage_cli.stores import ServerTrail, SqliteStore, trail
 
-URGENCY = Question("urgency", (Category("now"), Category("soon"), Category("later")))
-MOOD = Question("mood", (Category("calm"), Category("upset")))
+URGENCY = dm.Question("urgency", (dm.Category("now"), dm.Category("soon"), dm.Category("later")))
+MOOD = dm.Question("mood", (dm.Category("calm"), dm.Category("upset")))
 
 
 class Panel(FakeClassifier):
@@ -68,46 +46,49 @@ class Panel(FakeClassifier):
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         return (self.fingerprint if question == "category" else f"{self.fingerprint} {question}",)
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], _budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for chunk in chunks:
             self.questions_asked += [(t.external_id, t.asked) for t in chunk]
             first = [(t, question) for t in chunk for question in t.asked if question != self.late]
             yield [self._answer_to(t, question) for t, question in first]
             if self.stops_before_late and chunk:
-                raise UnavailableError("the provider is gone")
+                raise dm.UnavailableError("the provider is gone")
             yield [self._answer_to(t, self.late) for t in chunk if self.late in t.asked]
 
-    def _answer_to(self, ticket: Ticket, question: str) -> Outcome[Answer]:
+    def _answer_to(self, ticket: dm.Ticket, question: str) -> dm.Outcome[dm.Answer]:
         if question in self.failing:
-            answer = Answer(ticket, (), sure=False, question=question)
-            return Outcome.failed(ticket, AnswerError("it said nothing"), answer)
+            answer = dm.Answer(ticket, (), sure=False, question=question)
+            return dm.Outcome.failed(ticket, dm.AnswerError("it said nothing"), answer)
         confidence = 0.3 if question in self.unsure else 0.9
         (fingerprint,) = self.fingerprints_of(question)
-        step = Classification(
-            ids.new_id(), ticket.ticket_id, None, "fake", self.values[question], confidence, "model", "because",
-            "fake", "test", fingerprint, self.threshold, None, ids.answer_key(fingerprint, ticket.text), times.now(),
+        step = dm.Classification(
+            dm.ids.new_id(), ticket.ticket_id, None, "fake", self.values[question], confidence, "model", "because",
+            "fake", "test", fingerprint, self.threshold, None,
+            dm.ids.answer_key(fingerprint, ticket.text), dm.times.now(),
             question=question,
         )  # fmt: skip
-        answer = Answer(ticket, (step,), confidence >= self.threshold, question=question)
-        return Outcome(0, Action.ANSWERED, answer, None, ticket)
+        answer = dm.Answer(ticket, (step,), confidence >= self.threshold, question=question)
+        return dm.Outcome(0, dm.Action.ANSWERED, answer, None, ticket)
 
 
-def asking(world: World, panel: Panel | None = None, *questions: Question) -> Panel:
+def asking(world: World, panel: Panel | None = None, *questions: dm.Question) -> Panel:
     world.further = questions or (URGENCY, MOOD)
     panel = panel or Panel()
     world.classifier = panel
     return panel
 
 
-def answers(world: World, ticket: Ticket) -> dict[str, GivenAnswer]:
-    return all_given(now(world, ticket), [question.name for question in world.further])
+def answers(world: World, ticket: dm.Ticket) -> dict[str, dm.GivenAnswer]:
+    return dm.all_given(now(world, ticket), [question.name for question in world.further])
 
 
-def values(world: World, ticket: Ticket) -> dict[str, str | None]:
+def values(world: World, ticket: dm.Ticket) -> dict[str, str | None]:
     return {name: answer.value for name, answer in answers(world, ticket).items()}
 
 
-def states(world: World, ticket: Ticket) -> dict[str, str]:
+def states(world: World, ticket: dm.Ticket) -> dict[str, str]:
     return {name: answer.state for name, answer in answers(world, ticket).items()}
 
 
@@ -191,8 +172,8 @@ def test_the_category_is_saved_before_the_answer_that_a_stop_leaves_open_and_the
     panel.stops_before_late = True
     (ticket,) = made(world)
     outcomes = []
-    with pytest.raises(UnavailableError):
-        outcomes += list(world.triage().classify(Selection(), PLAN))
+    with pytest.raises(dm.UnavailableError):
+        outcomes += list(world.triage().classify(dm.Selection(), PLAN))
     half = now(world, ticket)
     assert (half.status, half.category, half.unanswered) == ("classified", "Billing", 1)
     assert values(world, ticket) == {"urgency": None, "mood": "calm"}
@@ -244,8 +225,8 @@ def test_an_open_required_question_holds_the_ticket_until_a_person_answers_it(wo
     assert (now(world, ticket).status, now(world, ticket).category) == ("needs_review", "Billing")
 
 
-def judge(world: World, ticket: Ticket, value: str | None, question: str = "category") -> None:
-    (outcome,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, value, question=question)])
+def judge(world: World, ticket: dm.Ticket, value: str | None, question: str = "category") -> None:
+    (outcome,) = world.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, value, question=question)])
     assert outcome.error is None, outcome.error
 
 
@@ -256,9 +237,9 @@ def test_no_machine_changes_what_a_person_answered_question_by_question(world: W
     classify(world)
     assert panel.questions_asked == [("0", ("category", "mood"))]
     assert values(world, ticket) == {"urgency": "later", "mood": "calm"}
-    (unknown,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "never", question="urgency")])
+    (unknown,) = world.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "never", question="urgency")])
     assert str(unknown.error) == '0: no urgency "never"'.replace("0", ticket.ticket_id, 1)
-    (unasked,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "x", question="colour")])
+    (unasked,) = world.triage().give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "x", question="colour")])
     assert unasked.error
     assert unasked.error.hint == "the questions are urgency, mood"
 
@@ -267,7 +248,7 @@ def test_several_verdicts_on_a_ticket_in_one_input_are_all_kept(world: World) ->
     asking(world)
     tickets = made(world, 3)
     given = [
-        VerdictDraft(2 * n + k, t.ticket_id, value, question=question)
+        dm.VerdictDraft(2 * n + k, t.ticket_id, value, question=question)
         for n, t in enumerate(tickets)
         for k, (question, value) in enumerate([("urgency", "soon"), ("category", "General")])
     ]
@@ -306,7 +287,7 @@ def test_a_question_added_later_is_asked_of_named_tickets_alone_and_by_itself(wo
     asking(world, panel)
     panel.questions_asked.clear()
     assert classify(world) == []  # what was decided before is asked when somebody names it
-    shown = next(world.triage().find(Selection()))
+    shown = next(world.triage().find(dm.Selection()))
     assert json.loads(shown.answers)["urgency"] == {"value": None}
     classify(world, ticket)
     assert panel.questions_asked == [("0", ("urgency",))]
@@ -320,9 +301,9 @@ def test_rules_look_at_answers_and_null_is_an_open_one(world: World, tmp_path: P
     (ticket,) = made(world)
     classify(world)
     world.rules = (
-        Rule("routes[0]", ("fast",), {"category": ("Billing",), "urgency": ("now", "soon")}),
-        Rule("routes[1]", ("open",), {"mood": (None,)}),
-        Rule("routes[2]", ("rest",)),
+        dm.Rule("routes[0]", ("fast",), {"category": ("Billing",), "urgency": ("now", "soon")}),
+        dm.Rule("routes[1]", ("open",), {"mood": (None,)}),
+        dm.Rule("routes[2]", ("rest",)),
     )
     route(world)
     assert [len(box()) for box in boxes.values()] == [1, 0, 0]
@@ -342,21 +323,20 @@ def test_lists_and_counts_know_answers(world: World) -> None:
     triage = world.triage()
 
     def found(*named: str) -> set[str | None]:
-        return {t.external_id for t in triage.find(Selection(answers=named))}
+        return {t.external_id for t in triage.find(dm.Selection(answers=named))}
 
     assert found("urgency=now") == {"0", "2"}
     assert found("urgency=later", "mood=") == {"1"}
     assert found("mood=calm") == set()
-    from triage_cli.domain import StatsQuery
 
-    groups = triage.stats_by(StatsQuery(by=("urgency", "mood")))
+    groups = triage.stats_by(dm.StatsQuery(by=("urgency", "mood")))
     assert [(group.keys, group.tickets) for group in groups] == [
         ({"urgency": "later", "mood": None}, 1), ({"urgency": "now", "mood": None}, 2),
     ]  # fmt: skip
 
 
-YES_OR_NO = (Category("yes"), Category("no"))
-SHIP, APP = Question("topics.ship", YES_OR_NO), Question("topics.app-2", YES_OR_NO)
+YES_OR_NO = (dm.Category("yes"), dm.Category("no"))
+SHIP, APP = dm.Question("topics.ship", YES_OR_NO), dm.Question("topics.app-2", YES_OR_NO)
 
 
 def test_of_a_question_with_several_values_each_is_decided_for_itself(world: World, tmp_path: Path) -> None:
@@ -368,8 +348,11 @@ def test_of_a_question_with_several_values_each_is_decided_for_itself(world: Wor
     for name in boxes:
         (tmp_path / f"{name}.jsonl").touch()
     several = ("none", "app-2")
-    rules = [Rule("routes[0]", ("none",), {"topics": several}), Rule("routes[1]", ("ship",), {"topics": ("ship",)})]
-    world.rules = (*rules, Rule("routes[2]", ("open",), {"topics": (None,)}), Rule("routes[3]", ("rest",)))
+    rules = [
+        dm.Rule("routes[0]", ("none",), {"topics": several}),
+        dm.Rule("routes[1]", ("ship",), {"topics": ("ship",)}),
+    ]
+    world.rules = (*rules, dm.Rule("routes[2]", ("open",), {"topics": (None,)}), dm.Rule("routes[3]", ("rest",)))
     (ticket,) = made(world)
     classify(world)
     route(world)
@@ -380,11 +363,10 @@ def test_of_a_question_with_several_values_each_is_decided_for_itself(world: Wor
     assert [len(box()) for box in boxes.values()] == [1, 1, 1, 0]
     told = boxes["none"]()[0]["ticket"]["answers"]
     assert (told["topics"]["value"], told["topics"]["verdict"], told["topics.ship"]["value"]) == ("none", True, "no")
-    from triage_cli.domain import StatsQuery
 
-    (group,) = world.triage().stats_by(StatsQuery(by=("topics.ship", "topics.app-2")))
+    (group,) = world.triage().stats_by(dm.StatsQuery(by=("topics.ship", "topics.app-2")))
     assert (group.keys, group.tickets) == ({"topics.ship": "no", "topics.app-2": "no"}, 1)
-    assert len(list(world.triage().find(Selection(answers=("topics.app-2=no",))))) == 1
+    assert len(list(world.triage().find(dm.Selection(answers=("topics.app-2=no",))))) == 1
     assert log_is_whole(world)
 
 
@@ -400,15 +382,15 @@ def test_forgetting_erases_the_reasons_of_answers(world: World) -> None:
 ALARM, AGAIN = "Volume nearly full on host 17", "on HOST 3: volume nearly full"
 
 
-def stored(world: World, draft: TicketDraft) -> list[Ticket]:
+def stored(world: World, draft: dm.TicketDraft) -> list[dm.Ticket]:
     return [o.value for o in create(world, [replace(draft, subject="Disk alarm")]) if o.value]
 
 
-def decide(world: World, ticket: Ticket, question: str, value: str | None, actor: str = "ada") -> None:
-    list(world.triage(actor).give_verdicts([VerdictDraft(0, ticket.ticket_id, value, question=question)]))
+def decide(world: World, ticket: dm.Ticket, question: str, value: str | None, actor: str = "ada") -> None:
+    list(world.triage(actor).give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, value, question=question)]))
 
 
-def decided_alarm(world: World) -> Ticket:
+def decided_alarm(world: World) -> dm.Ticket:
     """Store a ticket about whose urgency a person decides, and of which a classifier tells the rest."""
     (ticket,) = stored(world, a_draft(0, "V-1", customer_id="C-1", description=ALARM))
     classify(world)
@@ -416,13 +398,13 @@ def decided_alarm(world: World) -> Ticket:
     return ticket
 
 
-def follower(world: World, name: str = "F-1") -> Ticket:
+def follower(world: World, name: str = "F-1") -> dm.Ticket:
     (ticket,) = stored(world, a_draft(1, name, description=AGAIN))
     classify(world)
     return now(world, ticket)
 
 
-def why(world: World, ticket: Ticket) -> str:
+def why(world: World, ticket: dm.Ticket) -> str:
     return "\n".join(world.triage().why(ticket.ticket_id).why)
 
 
@@ -441,7 +423,7 @@ def test_a_verdict_on_a_question_holds_for_the_same_text_and_the_rest_is_asked(w
     assert sentence in why(world, ticket)
     assert "urgency: 1 ticket with the same text got this answer" in why(world, precedent)
     assert [o.action for o in classify(world, ticket)] == ["unchanged"], "it is asked nothing again"
-    assert classify(world, ticket, plan=ClassifyPlan(force=True))
+    assert classify(world, ticket, plan=dm.ClassifyPlan(force=True))
     assert values(world, ticket)["urgency"] == "now"
     assert "urgency: A person decided the same text (V-1: later)" in why(world, ticket)
     classify(world, ticket)
@@ -467,7 +449,7 @@ def test_what_follows_a_verdict_on_a_question_ends_with_it(world: World, tmp_pat
         decide(world, second, "urgency", "soon", "bob")
         assert "urgency: People decided this text differently (V-1: later, V-2: soon)" in why(world, ticket)
     elif end == "forced":
-        classify(world, precedent, plan=ClassifyPlan(force=True))
+        classify(world, precedent, plan=dm.ClassifyPlan(force=True))
         panel.questions_asked.clear()
     else:
         list(world.triage().forget("C-1"))
@@ -508,9 +490,9 @@ def test_an_answer_that_is_gone_from_its_table_is_missed_by_audit_verify(world: 
     assert sentence.endswith("to a further question is gone from the table of classifications")
 
 
-def again(world: World, question: str = "urgency", selection: Selection = ALL, **plan: Any) -> Counter[str]:
+def again(world: World, question: str = "urgency", selection: dm.Selection = ALL, **plan: Any) -> Counter[str]:
     """Ask a question again, and return how many tickets had which outcome."""
-    outcomes = world.triage().reclassify(selection, ReclassifyPlan(question=question, **plan))
+    outcomes = world.triage().reclassify(selection, dm.ReclassifyPlan(question=question, **plan))
     return Counter(outcome.action for outcome in outcomes)
 
 
@@ -527,7 +509,7 @@ def test_reclassify_asks_one_question_again_and_changes_all_machines_answers_or_
     asking(world)
     boxes = {name: to_file(world, tmp_path, name) for name in ("fast", "rest")}
     (tmp_path / "rest.jsonl").touch()
-    world.rules = (Rule("routes[0]", ("fast",), {"urgency": ("now",)}), Rule("routes[1]", ("rest",)))
+    world.rules = (dm.Rule("routes[0]", ("fast",), {"urgency": ("now",)}), dm.Rule("routes[1]", ("rest",)))
     tickets = made(world, 3)
     classify(world)
     judge(world, tickets[2], "now", "urgency")
@@ -536,7 +518,7 @@ def test_reclassify_asks_one_question_again_and_changes_all_machines_answers_or_
     panel = asking(world, another(category="Technical", urgency="later", mood="upset"))
     assert again(world) == {"flip": 2, "locked": 1}
     assert Counter(panel.questions_asked) == {("0", ("urgency",)): 1, ("1", ("urgency",)): 1}
-    with pytest.raises(CheckError, match="2 of 2 tickets would flip"):
+    with pytest.raises(dm.CheckError, match="2 of 2 tickets would flip"):
         again(world, apply=True, max_flips="1")
     assert [values(world, ticket)["urgency"] for ticket in tickets] == ["now"] * 3
     assert again(world, apply=True, max_flips="2") == {"flipped": 2, "locked": 1}
@@ -590,7 +572,7 @@ def test_reclassify_leaves_a_question_alone_that_was_never_asked_and_refuses_one
     panel = asking(world)
     assert again(world, apply=True) == {"unanswered": 1}
     assert panel.questions_asked == []
-    with pytest.raises(UsageError, match='no question "colour"'):
+    with pytest.raises(dm.UsageError, match='no question "colour"'):
         again(world, "colour")
 
 
@@ -600,7 +582,9 @@ def test_a_verdict_that_is_given_while_reclassify_asks_holds(world: World) -> No
     classify(world)
 
     class Interrupted(Panel):
-        def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        def classify(
+            self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+        ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
             for outcomes in super().classify(chunks, budget):
                 if outcomes:
                     judge(world, ticket, "soon", "urgency")

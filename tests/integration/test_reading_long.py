@@ -14,15 +14,15 @@ from tests.support.commands import rows
 from tests.support.examples import examples
 from tests.support.read_tables import Pipe, read, reasons, texts
 from tests.support.table_strategies import ALPHABET, SLOW
-from triage_cli.domain import Rejected, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.readers import CsvRecords, RowEnd, csv_reader, open_table
 
 MB = 1 << 20
 LINES = "".join(f"plain text line number {number} here\n" for number in range(40_000))  # 1.3 MB
 
 
-def whole(row: TicketDraft | Rejected) -> str:
-    assert isinstance(row, Rejected)
+def whole(row: dm.TicketDraft | dm.Rejected) -> str:
+    assert isinstance(row, dm.Rejected)
     return row.raw + "".join(row.rest)
 
 
@@ -61,16 +61,16 @@ def test_a_later_quote_that_closes_no_cell_shows_that_an_earlier_one_was_never_c
 def test_an_endless_quote_fills_neither_memory_nor_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_reader, "SEARCHED_AHEAD", 4 * MB)
     pipe = Pipe(b'id,subject\n1,"open\n', b"words without an end " * 500)
-    found: Iterator[TicketDraft | Rejected] = open_table(pipe, "-").rows  # type: ignore[arg-type]
+    found: Iterator[dm.TicketDraft | dm.Rejected] = open_table(pipe, "-").rows  # type: ignore[arg-type]
     row = next(found)
-    assert isinstance(row, Rejected)
+    assert isinstance(row, dm.Rejected)
     assert row.error.message == "line 2: over 1 MB"
     assert len(row.raw) < 2 * MB
     assert pipe.given < 2 * csv_reader.SEARCHED_AHEAD + 3 * MB, (
         "it, and the one after it, since the last row may be a sum"
     )
     goes_on = next(found)
-    assert isinstance(goes_on, Rejected)
+    assert isinstance(goes_on, dm.Rejected)
     assert goes_on.error.message == "line 3: the row of line 2 goes on; over 1 MB"
 
 

@@ -8,13 +8,13 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.read_tables import opened, read, reasons, texts
-from triage_cli.domain import Rejected, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.readers import HEAD_SIZE
 
 
 def decoded(data: bytes) -> tuple[list[str | None], list[str], str]:
     table = opened(b"id,subject\n" + data)
-    found = [row.subject for row in table.rows if isinstance(row, TicketDraft)]
+    found = [row.subject for row in table.rows if isinstance(row, dm.TicketDraft)]
     return found, table.remarks(), table.taken.partition("; ")[2]
 
 
@@ -131,7 +131,7 @@ def test_otrs_is_known_in_portuguese() -> None:
 )
 def test_a_last_row_of_totals_is_no_ticket(line: str) -> None:
     found = read(f"id,subject,priority\n1,printer is broken,high\n{line}\n")
-    assert [type(row) for row in found] == [TicketDraft, Rejected]
+    assert [type(row) for row in found] == [dm.TicketDraft, dm.Rejected]
     assert reasons(found) == ["line 3: the totals of the rows above, not a ticket"]
 
 
@@ -152,7 +152,7 @@ def test_a_last_row_of_totals_is_no_ticket(line: str) -> None:
 )
 def test_a_row_that_only_looks_like_totals_is_a_ticket(lines: list[str]) -> None:
     found = read("\n".join(["id,subject,priority", "1,printer is broken,high", *lines]) + "\n")
-    assert [type(row) for row in found] == [TicketDraft] * (1 + len(lines))
+    assert [type(row) for row in found] == [dm.TicketDraft] * (1 + len(lines))
     assert [row.row for row in found] == list(range(1 + len(lines)))
 
 
@@ -160,7 +160,7 @@ def test_several_last_rows_of_totals_are_no_tickets() -> None:
     found = read("id;subject;priority\n1;printer is broken;high\nSubtotal;1;\nSumme;;5\nTotal:;;\n")
     assert [row.row for row in found] == [0, 1, 2, 3]
     assert reasons(found) == [f"line {line}: the totals of the rows above, not a ticket" for line in (3, 4, 5)]
-    assert [row.raw for row in found if isinstance(row, Rejected)] == ["Subtotal;1;\n", "Summe;;5\n", "Total:;;\n"]
+    assert [row.raw for row in found if isinstance(row, dm.Rejected)] == ["Subtotal;1;\n", "Summe;;5\n", "Total:;;\n"]
 
 
 def test_a_text_of_one_column_is_never_totals() -> None:
@@ -173,7 +173,7 @@ def test_a_text_of_one_column_is_never_totals() -> None:
 def test_a_header_that_is_repeated_in_another_writing_is_no_ticket(again: str) -> None:
     header, more = ("id,subject", "") if again.count(",") == 1 else ("id,subject,created", ",x")
     found = read(f"{header}\n1,printer is broken{more}\n{again}\n2,it is still broken{more}\n")
-    assert [type(row) for row in found] == [TicketDraft, Rejected, TicketDraft]
+    assert [type(row) for row in found] == [dm.TicketDraft, dm.Rejected, dm.TicketDraft]
     assert reasons(found) == ["line 3: the header once more"]
 
 
@@ -195,7 +195,7 @@ def test_a_row_that_only_has_a_word_of_the_header_is_not_taken_for_it(lines: lis
 )
 def test_a_line_of_types_below_the_header_is_no_ticket(types: str) -> None:
     found = read(f"id,subject,seen\n{types}\n1,printer is broken,x\n")
-    assert [type(row) for row in found] == [Rejected, TicketDraft]
+    assert [type(row) for row in found] == [dm.Rejected, dm.TicketDraft]
     assert reasons(found) == ["line 2: the types of the columns, not a ticket"]
 
 
@@ -211,7 +211,7 @@ def test_a_line_of_types_below_the_header_is_no_ticket(types: str) -> None:
 )
 def test_a_row_that_only_looks_like_types_is_a_ticket(lines: list[str]) -> None:
     found = read("\n".join([*lines, ""]))
-    assert [type(row) for row in found] == [TicketDraft] * (len(lines) - 1)
+    assert [type(row) for row in found] == [dm.TicketDraft] * (len(lines) - 1)
 
 
 def test_all_lines_above_the_header_are_counted() -> None:
@@ -238,7 +238,7 @@ def test_backslashes_mean_what_mysql_means_by_them() -> None:
         (None, "First line\r\nIt broke"),
         ("ends in a backslash \\", "x"),
     ]
-    (bad,) = (row for row in found if isinstance(row, Rejected))
+    (bad,) = (row for row in found if isinstance(row, dm.Rejected))
     assert bad.raw == '"4","a \\"b\\"","unclosed\n'
 
 
@@ -256,14 +256,14 @@ def test_backslashes_are_backslashes_elsewhere(row: str) -> None:
     table = opened("id,subject,description\n" + row)
     assert "backslash" not in table.taken
     (draft,) = table.rows
-    assert isinstance(draft, TicketDraft)
+    assert isinstance(draft, dm.TicketDraft)
     assert "\\" in str(draft.subject)
     assert "\n" not in str(draft.subject)
 
 
 def test_no_ticket_decides_how_the_backslashes_of_others_are_read() -> None:
     rows = opened("id,subject,description\n1,C:\\Users\\new,x\n2,\\N,y\n").rows
-    assert [row.subject for row in rows if isinstance(row, TicketDraft)] == ["C:\\Users\\new", None]
+    assert [row.subject for row in rows if isinstance(row, dm.TicketDraft)] == ["C:\\Users\\new", None]
 
 
 def sorted_export(days: int) -> str:
@@ -275,7 +275,7 @@ def sorted_export(days: int) -> str:
 
 def created(data: str | bytes, name: str = "t.csv") -> tuple[list[str | None], list[str]]:
     table = opened(data, name)
-    found = [row.created_at for row in table.rows if isinstance(row, TicketDraft)]
+    found = [row.created_at for row in table.rows if isinstance(row, dm.TicketDraft)]
     return found, table.remarks()
 
 
@@ -373,7 +373,7 @@ def test_exports_of_helpdesks_in_other_scripts_need_no_mapping(encoding: str, he
     )
     assert table.unused == (columns[6],)
     draft = next(table.rows)
-    assert isinstance(draft, TicketDraft)
+    assert isinstance(draft, dm.TicketDraft)
     assert (draft.priority, draft.created_at, draft.customer_id) == ("high", "2026-11-30T14:05:00Z", "a@b.example")
     assert table.remarks() == []
 

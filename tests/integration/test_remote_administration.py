@@ -10,9 +10,9 @@ from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_triage
-from triage_cli.domain import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError, run_record
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_runs_of_a_server_are_listed_as_its_own(server: ApiServer, remote: Remot
     list(remote.create(drafts(2)))
     list(remote.forget("C-1"))
     store = server.served.services.store
-    assert [run_record(run) for run in remote.runs(None)] == [run_record(run) for run in store.runs.latest(None)]
+    assert [dm.run_record(run) for run in remote.runs(None)] == [dm.run_record(run) for run in store.runs.latest(None)]
     assert [run.kind for run in remote.runs(1)] == ["forget"]
     assert list(remote.runs(0)) == []
 
@@ -44,9 +44,9 @@ def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> 
     assert ring.rotate("bot 1", 60.0).key != first.key
     assert [key.name for key in ring.list()][-1] == "bot 1"
     assert ring.revoke("bot 1").revoked_at is not None
-    with pytest.raises(NotFoundError):
+    with pytest.raises(dm.NotFoundError):
         ring.revoke("no/body")
-    with pytest.raises(UsageError, match="name"):
+    with pytest.raises(dm.UsageError, match="name"):
         ring.create("a:b", "reader")
 
 
@@ -54,7 +54,7 @@ def test_another_role_is_refused(server: ApiServer) -> None:
     remote = wiring.remote(replace(server.config, remote=server.url), server.keys["agent"], insecure=False)
     try:
         for act in (RemoteKeyRing(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
-            with pytest.raises(RefusedError, match="role"):
+            with pytest.raises(dm.RefusedError, match="role"):
                 act()
     finally:
         remote.close()
@@ -63,7 +63,7 @@ def test_another_role_is_refused(server: ApiServer) -> None:
 def test_a_server_verifies_its_log_and_names_what_is_missing(remote: RemoteTriage) -> None:
     list(remote.create(drafts(2)))
     assert remote_triage.verify(remote, {}) == remote.audit_head()
-    with pytest.raises(CheckError, match="the head of line 3 of heads is not in the log"):
+    with pytest.raises(dm.CheckError, match="the head of line 3 of heads is not in the log"):
         remote_triage.verify(remote, {"1" * 64: "of line 3 of heads"})
 
 
@@ -72,7 +72,7 @@ def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
         remote.connection.get("/stats")
-        with pytest.raises(UnavailableError, match="broke off"):
+        with pytest.raises(dm.UnavailableError, match="broke off"):
             remote_triage.verify(remote, {})
         assert stub.calls == ["GET /stats", "POST /audit/verify"]
     finally:

@@ -12,20 +12,9 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.use_cases import a_draft
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
-from triage_cli.domain import (
-    ClassifyPlan,
-    ConfigError,
-    Labelled,
-    NewConfiguration,
-    Selection,
-    SimilarQuery,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    timestamp,
-)
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -55,15 +44,17 @@ def here(server: ApiServer) -> LocalAnalysis:
 def stored(server: ApiServer) -> None:
     """Store a quiet week, and twelve customers in the last hour who write about one thing."""
     now = datetime.now(UTC)
-    quiet = [TicketDraft(n, n, f"about {'x' * (n + 3)}", created_at=timestamp(now - 7 * DAY - HOUR)) for n in range(5)]
+    quiet = [
+        dm.TicketDraft(n, n, f"about {'x' * (n + 3)}", created_at=dm.timestamp(now - 7 * DAY - HOUR)) for n in range(5)
+    ]
     crash = "the app crashes with an error"
     many = [
-        TicketDraft(n, n, crash, customer_id=f"C-{n}", external_id=f"X-{n}", created_at=timestamp(now - HOUR))
+        dm.TicketDraft(n, n, crash, customer_id=f"C-{n}", external_id=f"X-{n}", created_at=dm.timestamp(now - HOUR))
         for n in range(12)
     ]
     list(
         server.served.use_cases("tester", "test").run(
-            [*quiet, *(replace(d, row=d.row + 5) for d in many)], ClassifyPlan()
+            [*quiet, *(replace(d, row=d.row + 5) for d in many)], dm.ClassifyPlan()
         )
     )
 
@@ -86,14 +77,14 @@ def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
     stored(server)
     new = tmp_path / "new.yaml"
     new.write_text(NEW)
-    compared = there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
-    assert compared == here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    compared = there.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert compared == here.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
     assert compared.moved >= 12
-    with pytest.raises(UsageError, match="a plan over a remote asks nobody"):
-        there.plan(NewConfiguration(str(new)), None, ask=True, max_cost=1.0)
+    with pytest.raises(dm.UsageError, match="a plan over a remote asks nobody"):
+        there.plan(dm.NewConfiguration(str(new)), None, ask=True, max_cost=1.0)
     new.write_text("rutes: []\n")
-    with pytest.raises(ConfigError, match=rf"the new configuration has a mistake: {new}:1: .*rutes"):
-        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    with pytest.raises(dm.ConfigError, match=rf"the new configuration has a mistake: {new}:1: .*rutes"):
+        there.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
     with server.client("admin") as client:
         texts = {"config": None, "routes": "- {to: nowhere}\n"}
         problem = client.post("/operations/plan_texts", json=texts).json()
@@ -108,10 +99,10 @@ def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
         lambda analysis, _: analysis.drift(7 * DAY),
         lambda analysis, _: analysis.report(datetime.now(UTC) - DAY),
         lambda analysis, _: analysis.suspects([]),
-        lambda _, remote: remote.similar("T-1", SimilarQuery()),
+        lambda _, remote: remote.similar("T-1", dm.SimilarQuery()),
         lambda _, remote: remote.imported("last"),
         lambda analysis, _: analysis.learn([], lambda *_: None),
-        lambda analysis, _: analysis.evaluate([Labelled("a", "b")], ClassifyPlan(), calibrate=False),
+        lambda analysis, _: analysis.evaluate([dm.Labelled("a", "b")], dm.ClassifyPlan(), calibrate=False),
     ],
 )
 def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis, RemoteTriage], object]) -> None:
@@ -119,7 +110,7 @@ def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis, Re
     stub = HttpStub(lambda _: Reply(404, problem, {"content-type": "application/problem+json"}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
-        with pytest.raises(UsageError, match="the remote is of an earlier version, which does not know /"):
+        with pytest.raises(dm.UsageError, match="the remote is of an earlier version, which does not know /"):
             act(RemoteAnalysis(remote), remote)
     finally:
         remote.close()
@@ -132,8 +123,8 @@ def test_an_older_remote_that_does_not_know_a_dry_run_is_told_in_a_sentence() ->
     stub = HttpStub(lambda _: Reply(422, json.dumps(problem), {"content-type": "application/problem+json"}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
-        with pytest.raises(UsageError, match=r"does not know dry runs of an upload$"):
-            list(RemoteAnalysis(remote).foresee([a_draft(0)], ClassifyPlan(), routes=True, ask=False))
+        with pytest.raises(dm.UsageError, match=r"does not know dry runs of an upload$"):
+            list(RemoteAnalysis(remote).foresee([a_draft(0)], dm.ClassifyPlan(), routes=True, ask=False))
     finally:
         remote.close()
         stub.close()
@@ -147,12 +138,12 @@ def test_a_configuration_that_was_sent_starts_no_program(
     mark, new = tmp_path / "started", tmp_path / "sent.yaml"
     new.write_text(f"classifiers: {{mine: {{type: command, run: [touch, {mark}]}}}}\nclassifier: mine\n")
     with pytest.raises(
-        UsageError, match='classifier "mine" is a program, and a configuration that was sent starts none'
+        dm.UsageError, match='classifier "mine" is a program, and a configuration that was sent starts none'
     ):
-        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+        there.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
     assert not mark.exists()
-    with pytest.raises(UnavailableError, match="exited with 0"):
-        here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    with pytest.raises(dm.UnavailableError, match="exited with 0"):
+        here.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
     assert mark.exists(), "a local plan may start it"
 
 
@@ -164,27 +155,27 @@ def test_a_configuration_that_was_sent_tells_nothing_of_the_files_there(
     secrets, new = tmp_path / "secrets.yaml", tmp_path / "sent.yaml"
     secrets.write_text("password: hunter2\n")
     new.write_text(f"routes: {secrets}\n")
-    with pytest.raises(UsageError, match="names a file, and a configuration that was sent names none") as refused:
-        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    with pytest.raises(dm.UsageError, match="names a file, and a configuration that was sent names none") as refused:
+        there.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None)
     assert "hunter2" not in refused.value.sentence()
     secrets.write_text("- {to: archive}\n")
     new.write_text(f"destinations: {{archive: {{type: file, path: a.jsonl}}}}\nroutes: {secrets}\n")
-    assert here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None).tickets
-    assert there.plan(NewConfiguration(str(new), str(secrets)), None, ask=False, max_cost=None).tickets
+    assert here.plan(dm.NewConfiguration(str(new)), None, ask=False, max_cost=None).tickets
+    assert there.plan(dm.NewConfiguration(str(new), str(secrets)), None, ask=False, max_cost=None).tickets
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda triage: list(triage.create([TicketDraft(0, 1, "x")])),
-        lambda triage: list(triage.find(Selection())),
+        lambda triage: list(triage.create([dm.TicketDraft(0, 1, "x")])),
+        lambda triage: list(triage.find(dm.Selection())),
     ],
 )
 def test_an_answer_of_another_kind_and_a_list_without_an_end_are_told(act: Callable[[RemoteTriage], object]) -> None:
     stub = HttpStub(lambda _: Reply(200, "[]", {"content-type": "application/json", "link": '</?after=1>; rel="next"'}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
-        with pytest.raises(UnavailableError):
+        with pytest.raises(dm.UnavailableError):
             act(remote)
     finally:
         remote.close()

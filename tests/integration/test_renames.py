@@ -13,25 +13,7 @@ from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.records import replace
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain import (
-    Answer,
-    Category,
-    ClassifyPlan,
-    DeliveryError,
-    EventQuery,
-    Outcome,
-    Question,
-    Renamed,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    as_sent,
-    delivery_id,
-    given_answers,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Destination
 from triage_cli.service import LocalTriage, RoutingMap, root_of, rooted
 from triage_cli.stores import BEARS_CATEGORY
@@ -107,11 +89,11 @@ def test_what_only_reads_tells_the_new_name_before_any_run_has_carried_the_renam
 
 
 def test_a_verdict_by_a_former_name_is_not_asked_about_again(world: World) -> None:
-    [made] = world.triage().create([TicketDraft(0, 0, "refund", None, None, None, None, "A-1", "import")])
+    [made] = world.triage().create([dm.TicketDraft(0, 0, "refund", None, None, None, None, "A-1", "import")])
     assert made.value is not None
-    list(world.triage().give_verdicts([VerdictDraft(0, made.value.ticket_id, "Billing")]))
-    world.categories = (Category("Money", was=("Billing",)), Category("General"))
-    assert list(world.triage().find(Selection(order="review"))) == []
+    list(world.triage().give_verdicts([dm.VerdictDraft(0, made.value.ticket_id, "Billing")]))
+    world.categories = (dm.Category("Money", was=("Billing",)), dm.Category("General"))
+    assert list(world.triage().find(dm.Selection(order="review"))) == []
 
 
 def test_a_paid_answer_is_still_known_by_the_new_name(cli: Cli) -> None:
@@ -201,57 +183,57 @@ def test_a_label_is_taken_back_by_the_name_that_it_was_sent_with(fitted: Cli, st
 )
 def test_the_name_that_a_delivery_was_sent_with(made_as: str, done_at: str, sent_as: str) -> None:
     renames = [
-        Renamed("Billing", "Money", "Billing", at="2026-11-02"),
-        Renamed("Charges", "Money", "Charges", at="2026-11-02"),
-        Renamed("Money", "Payments", "Billing", at="2026-11-04"),
-        Renamed("Bugs", "Technical", "Bugs", at="2026-11-04"),
+        dm.Renamed("Billing", "Money", "Billing", at="2026-11-02"),
+        dm.Renamed("Charges", "Money", "Charges", at="2026-11-02"),
+        dm.Renamed("Money", "Payments", "Billing", at="2026-11-04"),
+        dm.Renamed("Bugs", "Technical", "Bugs", at="2026-11-04"),
     ]
     made = a_delivery(1, category="Payments", done_at=done_at)
-    made = replace(made, delivery_id=delivery_id(made.ticket_id, made_as, made.destination, 1))
-    assert as_sent(made, renames) == replace(made, category=sent_as)
+    made = replace(made, delivery_id=dm.delivery_id(made.ticket_id, made_as, made.destination, 1))
+    assert dm.as_sent(made, renames) == replace(made, category=sent_as)
 
 
 def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     def down(name: str) -> Destination:
-        raise DeliveryError(f"{name} is down")
+        raise dm.DeliveryError(f"{name} is down")
 
-    routing_map = RoutingMap((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
-    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    routing_map = RoutingMap((dm.Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
+    list(world.triage().create([dm.TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     services = world.services()._replace(categories=CATEGORIES, routing_map=routing_map)
-    list(LocalTriage(services, "x").route(Selection(), RoutePlan()))
-    world.categories = (Category("Money", was=("Billing",)), Category("Other"))
-    world.rules = (Rule("r", ("Money",), {"category": ("Money",)}),)
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    [ticket] = world.store.find(Selection())
+    list(LocalTriage(services, "x").route(dm.Selection(), dm.RoutePlan()))
+    world.categories = (dm.Category("Money", was=("Billing",)), dm.Category("Other"))
+    world.rules = (dm.Rule("r", ("Money",), {"category": ("Money",)}),)
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    [ticket] = world.store.find(dm.Selection())
     [delivery] = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert (delivery.category, delivery.destination) == ("Money", "Money")
 
 
 def test_a_run_that_read_a_ticket_before_does_not_write_the_old_name_back(world: World) -> None:
-    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().create([dm.TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
 
     def answer(_: object) -> tuple[str, float]:
-        world.categories = (Category("Money", was=("Billing",)), Category("General"))
-        list(world.triage().classify(Selection(), ClassifyPlan()))
+        world.categories = (dm.Category("Money", was=("Billing",)), dm.Category("General"))
+        list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
         return "Billing", 0.9
 
     world.classifier = FakeClassifier(answer, "second")
-    world.categories = (Category("Billing"), Category("General"))
-    named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
-    assert [o.action for o in world.triage().classify(named, ClassifyPlan(force=True))] == ["held"]
-    assert [t.category for t in world.store.find(Selection())] == ["Money"]
+    world.categories = (dm.Category("Billing"), dm.Category("General"))
+    named = dm.Selection(ids=tuple(t.ticket_id for t in world.store.find(dm.Selection())))
+    assert [o.action for o in world.triage().classify(named, dm.ClassifyPlan(force=True))] == ["held"]
+    assert [t.category for t in world.store.find(dm.Selection())] == ["Money"]
 
 
 def test_a_name_may_come_back_and_chains_keep_their_root(world: World) -> None:
     def now(name: str, *was: str) -> tuple[str | None, str]:
-        world.categories = (Category(name, was=was), Category("General"))
-        list(world.triage().classify(Selection(), ClassifyPlan()))
-        [ticket] = world.store.find(Selection())
+        world.categories = (dm.Category(name, was=was), dm.Category("General"))
+        list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+        [ticket] = world.store.find(dm.Selection())
         return ticket.category, root_of(name, world.store.categories.renames())
 
-    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    list(world.triage().create([dm.TicketDraft(0, 2, "x", external_id="1", cells=())]))
     assert now("Billing") == ("Billing", "Billing")
     assert now("Money", "Billing") == ("Money", "Billing")
     assert now("Payments", "Billing", "Money") == ("Payments", "Billing")
@@ -261,13 +243,13 @@ def test_a_name_may_come_back_and_chains_keep_their_root(world: World) -> None:
 
 
 def test_a_former_name_that_was_never_seen_here_is_no_root() -> None:
-    renames = [Renamed("Older", "Money", "Older", 0), Renamed("Billing", "Money", "Billing", 7)]
-    assert [c.root for c in rooted([Category("Money"), Category("General")], renames)] == ["Billing", "General"]
+    renames = [dm.Renamed("Older", "Money", "Older", 0), dm.Renamed("Billing", "Money", "Billing", 7)]
+    assert [c.root for c in rooted([dm.Category("Money"), dm.Category("General")], renames)] == ["Billing", "General"]
 
 
 def test_a_rename_that_is_not_carried_out_yet_has_its_root_already() -> None:
-    renames = [Renamed("Billing", "Money", "Billing", 7)]
-    categories = [Category("Cash", was=("Money", "Billing")), Category("Other", was=("General",))]
+    renames = [dm.Renamed("Billing", "Money", "Billing", 7)]
+    categories = [dm.Category("Cash", was=("Money", "Billing")), dm.Category("Other", was=("General",))]
     assert [c.root for c in rooted(categories, renames)] == ["Billing", "General"]
 
 
@@ -298,7 +280,7 @@ def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
 
 def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
     class ReportingClassifier(FakeClassifier):
-        def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+        def _one(self, n: int, ticket: dm.Ticket) -> dm.Outcome[dm.Answer]:
             outcome = super()._one(n, ticket)
             if outcome.value is None:
                 return outcome
@@ -310,47 +292,49 @@ def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
     def chances(number: int) -> list[str]:
         return list(world.store.history(tickets[number].ticket_id).classifications[-1].chances)
 
-    def answered(number: int, *categories: Category) -> None:
+    def answered(number: int, *categories: dm.Category) -> None:
         world.categories = categories
         world.classifier = ReportingClassifier(lambda _: (categories[-1].name, 0.9), f"fake-{number}")
-        list(world.triage().classify(Selection(ids=(tickets[number].ticket_id,)), ClassifyPlan()))
+        list(world.triage().classify(dm.Selection(ids=(tickets[number].ticket_id,)), dm.ClassifyPlan()))
 
-    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)]))
-    tickets = list(world.store.find(Selection()))
-    answered(0, Category("General"), Category("Billing"))
+    list(world.triage().create([dm.TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)]))
+    tickets = list(world.store.find(dm.Selection()))
+    answered(0, dm.Category("General"), dm.Category("Billing"))
     assert chances(0) == ["General", "Billing"]
-    answered(1, Category("General"), Category("Money", was=("Billing",)))
+    answered(1, dm.Category("General"), dm.Category("Money", was=("Billing",)))
     assert chances(0) == chances(1) == ["General", "Money"]
     (found,) = world.store.answers.about([tickets[0].ticket_id], ["fake-0"])
     assert (found.category, found.chances["Money"]) == ("Money", 0.25)
-    answered(2, Category("Billing"), Category("Money"))
+    answered(2, dm.Category("Billing"), dm.Category("Money"))
     assert chances(2) == ["Billing", "Money"], "a name that is given to another category means that one from then on"
 
 
 def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(world: World) -> None:
-    old = (Category("Billing"), Category("General"))
-    new = (Category("Money", was=("Billing",)), Category("General"))
-    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(4)]))
+    old = (dm.Category("Billing"), dm.Category("General"))
+    new = (dm.Category("Money", was=("Billing",)), dm.Category("General"))
+    list(world.triage().create([dm.TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(4)]))
 
-    def given(categories: tuple[Category, ...], name: str, category: str) -> None:
+    def given(categories: tuple[dm.Category, ...], name: str, category: str) -> None:
         world.categories = categories
-        [outcome] = world.triage().give_verdicts([VerdictDraft(0, name, category)])
+        [outcome] = world.triage().give_verdicts([dm.VerdictDraft(0, name, category)])
         assert outcome.error is None
 
     given(old, "0", "Billing")
     given(new, "1", "Money")
     given(old, "2", "Billing")
     given(new, "3", "General")
-    found = {t.external_id: t.category for t in world.store.find(Selection())}
+    found = {t.external_id: t.category for t in world.store.find(dm.Selection())}
     assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
-    assert [replace(r, at="") for r in world.store.categories.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
+    assert [replace(r, at="") for r in world.store.categories.renames()] == [
+        dm.Renamed("Billing", "Money", "Billing", 2)
+    ]
     world.categories = old
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
-    list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().create([dm.TicketDraft(0, 2, "s4", external_id="4", cells=())]))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     given(new, "3", "General")
-    assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
-    renamed = [json.loads(e.detail)["tickets"] for e in world.store.log.events(EventQuery(actions=("renamed",)))]
+    assert [t.suggestion for t in world.store.find(dm.Selection()) if t.external_id == "4"] == ["Money"]
+    renamed = [json.loads(e.detail)["tickets"] for e in world.store.log.events(dm.EventQuery(actions=("renamed",)))]
     assert renamed == [1, 1, 1]
 
 
@@ -366,14 +350,14 @@ def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
 
 
 def test_a_healed_rename_keeps_its_root(world: World) -> None:
-    def now(*categories: Category) -> None:
+    def now(*categories: dm.Category) -> None:
         world.categories = categories
-        list(world.triage().classify(Selection(), ClassifyPlan(force=True)))
+        list(world.triage().classify(dm.Selection(), dm.ClassifyPlan(force=True)))
 
-    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
-    now(Category("Billing"))
-    payments = Category("Payments", was=("Billing", "Money"))
-    now(Category("Money", was=("Billing",)))
+    list(world.triage().create([dm.TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    now(dm.Category("Billing"))
+    payments = dm.Category("Payments", was=("Billing", "Money"))
+    now(dm.Category("Money", was=("Billing",)))
     now(payments)
     before = list(world.store.categories.renames())
     world.store.database.write(lambda db: db.execute("update tickets set category = 'Money'"))
@@ -386,8 +370,8 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
 
 @pytest.mark.sqlite
 def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World) -> None:
-    world.categories = (Category("Money", was=("Billing",)), Category("General"))
-    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    world.categories = (dm.Category("Money", was=("Billing",)), dm.Category("General"))
+    list(world.triage().create([dm.TicketDraft(0, 2, "x", external_id="1", cells=())]))
     steps = " ".join(
         row[3] for row in world.store.database.read(f"explain query plan {BEARS_CATEGORY}", {"name": "Billing"})
     )
@@ -398,24 +382,24 @@ def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World)
 def test_a_value_of_a_question_is_renamed_in_its_answers_alone(world: World) -> None:
     """A category and a value of another question may have the same name."""
     values = {"urgency": ["now", "Billing"], "mood": ["Billing", "calm"]}
-    world.further = tuple(Question(name, tuple(map(Category, names))) for name, names in values.items())
-    drafts = [TicketDraft(n, n, "a refund", external_id=str(n)) for n in range(3)]
+    world.further = tuple(dm.Question(name, tuple(map(dm.Category, names))) for name, names in values.items())
+    drafts = [dm.TicketDraft(n, n, "a refund", external_id=str(n)) for n in range(3)]
     tickets = [outcome.value for outcome in world.triage().create(drafts)]
-    given = [VerdictDraft(n, ticket.ticket_id, "Billing", question=name) for ticket in tickets if ticket
+    given = [dm.VerdictDraft(n, ticket.ticket_id, "Billing", question=name) for ticket in tickets if ticket
              for n, name in enumerate(("category", "urgency", "mood"))]  # fmt: skip
     list(world.triage().give_verdicts(given))
     world.further = (
-        replace(world.further[0], values=(Category("now"), Category("soon", was=("Billing",)))),
+        replace(world.further[0], values=(dm.Category("now"), dm.Category("soon", was=("Billing",)))),
         world.further[1],
     )
-    list(world.triage().classify(Selection(), ClassifyPlan()))
-    for ticket in world.triage().find(Selection()):
-        assert (ticket.category, {name: each.value for name, each in given_answers(ticket).items()}) == (
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
+    for ticket in world.triage().find(dm.Selection()):
+        assert (ticket.category, {name: each.value for name, each in dm.given_answers(ticket).items()}) == (
             "Billing", {"urgency": "soon", "mood": "Billing"},
         )  # fmt: skip
         values_of = {each.question: each.category for each in world.triage().history(ticket.ticket_id).classifications}
         assert values_of == {"category": "Billing", "urgency": "soon", "mood": "Billing"}
-    (renamed,) = [json.loads(each.detail) for each in world.triage().events(EventQuery(actions=("renamed",)))]
+    (renamed,) = [json.loads(each.detail) for each in world.triage().events(dm.EventQuery(actions=("renamed",)))]
     assert (renamed["question"], renamed["from"], renamed["to"], renamed["tickets"]) == (
         "urgency",
         "Billing",

@@ -15,7 +15,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, many, until
 from tests.support.stored_tickets import sql
 from tests.support.world import World
-from triage_cli.domain import Run, Selection, TicketDraft, UnavailableError, ids, times
+from triage_cli import domain as dm
 from triage_cli.stores import VERSION, SqlApiAccess, SqliteStore
 
 
@@ -34,8 +34,8 @@ def restored(db: Path) -> None:
 FATES = pytest.mark.parametrize(("fate", "message"), [(removed, "was removed"), (restored, "was replaced by another")])
 
 
-def a_run() -> Run:
-    return Run(ids.new_id(), "create", "tester", "create", times.now())
+def a_run() -> dm.Run:
+    return dm.Run(dm.ids.new_id(), "create", "tester", "create", dm.times.now())
 
 
 @FATES
@@ -45,7 +45,7 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
     db = tmp_path / "t.db"
     store = SqliteStore(str(db))
     world = World(store)
-    list(world.triage().create([TicketDraft(0, 2, "before", cells=())]))
+    list(world.triage().create([dm.TicketDraft(0, 2, "before", cells=())]))
     store.backup(tmp_path / "copy.db")
     begun = store.runs.begin(a_run())
     fate(db)
@@ -53,14 +53,14 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
     for use in (
         lambda: store.runs.begin(a_run()),
         lambda: store.runs.end(begun),
-        lambda: list(world.triage().create([TicketDraft(0, 2, "after", cells=())])),
+        lambda: list(world.triage().create([dm.TicketDraft(0, 2, "after", cells=())])),
         SqlApiAccess(store.database).ping,
         store.stats,
     ):
-        with pytest.raises(UnavailableError, match=message):
+        with pytest.raises(dm.UnavailableError, match=message):
             use()
     assert db.exists() == there, "nothing is made in its place"
-    assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"] * there
+    assert [t.subject for t in SqliteStore(str(db)).find(dm.Selection())] == ["before"] * there
 
 
 @FATES
@@ -72,12 +72,12 @@ def test_a_thread_that_comes_late_does_not_work_on_the_other_file(
     store.runs.begin(a_run())
     store.backup(tmp_path / "copy.db")
     fate(db)
-    caught: list[UnavailableError] = []
+    caught: list[dm.UnavailableError] = []
 
     def late() -> None:
         try:
             store.runs.begin(a_run())
-        except UnavailableError as error:
+        except dm.UnavailableError as error:
             caught.append(error)
 
     thread = threading.Thread(target=late)
@@ -126,7 +126,7 @@ def test_a_server_says_503_from_then_on(tmp_path: Path, caplog: pytest.LogCaptur
             assert answer.json()["detail"] == "the database cannot be used", "no key was seen yet: no path is shown"
         assert f"{db} was replaced" in caplog.text
         assert client.get("/health").status_code == 200
-    assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"]
+    assert [t.subject for t in SqliteStore(str(db)).find(dm.Selection())] == ["before"]
 
 
 def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(
@@ -145,7 +145,7 @@ def test_a_copy_of_the_same_bytes_is_another_file_too(tmp_path: Path) -> None:
     store.runs.begin(a_run())
     store.backup(tmp_path / "copy.db")
     shutil.move(tmp_path / "t.db", tmp_path / "moved.db")
-    with pytest.raises(UnavailableError, match="was removed"):
+    with pytest.raises(dm.UnavailableError, match="was removed"):
         store.runs.begin(a_run())
     shutil.move(tmp_path / "moved.db", tmp_path / "t.db")
     assert store.runs.begin(a_run()).spent == 0, "it is back"

@@ -11,24 +11,10 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import report_page, safe
 from triage_cli.client import RemoteAnalysis
-from triage_cli.domain import (
-    ClassifyPlan,
-    Count,
-    Drift,
-    MeasuredShare,
-    Report,
-    ReportedPromise,
-    Spike,
-    StatsGroup,
-    TicketDraft,
-    VerdictDraft,
-    timestamp,
-    volume_days,
-    waiting_by_age,
-)
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 WEEK = timedelta(days=7)
@@ -77,15 +63,15 @@ class Page(HTMLParser):
         return [text for inside, text in self.texts if inside == tag]
 
 
-def group(tickets: int, needs_review: int, **keys: str | None) -> StatsGroup:
-    return StatsGroup(keys, tickets, tickets - needs_review, needs_review, 0.5)
+def group(tickets: int, needs_review: int, **keys: str | None) -> dm.StatsGroup:
+    return dm.StatsGroup(keys, tickets, tickets - needs_review, needs_review, 0.5)
 
 
-def report_of(names: list[str]) -> Report:
+def report_of(names: list[str]) -> dm.Report:
     """Return a report in which all names are given."""
-    share = MeasuredShare.of("", Count(10, 9))
+    share = dm.MeasuredShare.of("", dm.Count(10, 9))
     shares = tuple(replace(share, name=name) for name in names)
-    return Report(
+    return dm.Report(
         since="2026-11-23T08:00:00.000Z",
         until="2026-11-30T08:00:00.000Z",
         volume_key="day",
@@ -101,15 +87,15 @@ def report_of(names: list[str]) -> Report:
         destinations=tuple(group(4, 0, destination=name) for name in names),
         deliveries={name: {"pending": 1, "dead": 2} for name in names},
         spikes=tuple(
-            Spike("spike_1", "group", name, name, 9, 8, 0.5, 0.1, 1.5, "2026-11-30T07:00:00.000Z", (), ())
+            dm.Spike("spike_1", "group", name, name, 9, 8, 0.5, 0.1, 1.5, "2026-11-30T07:00:00.000Z", (), ())
             for name in names
         ),
         spike_window=86_400.0,
         spike_weeks=4,
-        drift=tuple(Drift("label", name, 10, 0.5, 10, 0.1, 0.001, moved=True) for name in names),
+        drift=tuple(dm.Drift("label", name, 10, 0.5, 10, 0.1, 0.001, moved=True) for name in names),
         questions={"urgency": (*(group(4, 0, urgency=name) for name in names), group(9, 9, urgency=None))},
         promises=tuple(
-            ReportedPromise(name, name, 0.2, 0.7, 345, 53, 0, "2026-11-28T08:00:00.000Z", replace(share, name=name))
+            dm.ReportedPromise(name, name, 0.2, 0.7, 345, 53, 0, "2026-11-28T08:00:00.000Z", replace(share, name=name))
             for name in names
         ),
     )
@@ -148,7 +134,7 @@ def test_no_name_is_markup_and_each_can_be_read() -> None:
 
 
 def test_a_report_of_nothing_says_so() -> None:
-    share = MeasuredShare.of("", Count())
+    share = dm.MeasuredShare.of("", dm.Count())
     nothing = replace(report_of([]), decided=(), waiting=(), sure=share, spike_weeks=0)
     texts = Page(report_page(nothing)).texts_of("p")
     assert {"No ticket waits.", "Nothing was sent."} <= set(texts)
@@ -156,17 +142,17 @@ def test_a_report_of_nothing_says_so() -> None:
 
 
 def test_a_report_of_a_steady_week_says_so() -> None:
-    steady = replace(report_of([]), drift=(Drift("label", "Billing", 10, 0.5, 10, 0.5, 1.0, moved=False),))
+    steady = replace(report_of([]), drift=(dm.Drift("label", "Billing", 10, 0.5, 10, 0.5, 1.0, moved=False),))
     assert "No share changed by more than chance explains." in Page(report_page(steady)).texts_of("p")
 
 
 def test_long_periods_are_counted_by_week_and_leave_none_out() -> None:
     until = datetime(2026, 11, 30, 8, tzinfo=UTC)
-    assert volume_days(until - timedelta(days=2), until) == ("day", ["2026-11-28", "2026-11-29", "2026-11-30"])
-    key, mondays = volume_days(until - timedelta(days=63), until)
+    assert dm.volume_days(until - timedelta(days=2), until) == ("day", ["2026-11-28", "2026-11-29", "2026-11-30"])
+    key, mondays = dm.volume_days(until - timedelta(days=63), until)
     assert (key, len(mondays), mondays[0], mondays[-1]) == ("week", 10, "2026-09-28", "2026-11-30")
     waiting = [group(1, 0, status="new", day=(until - timedelta(days=n)).date().isoformat()) for n in range(40)]
-    assert [counts["new"] for counts in waiting_by_age(waiting, timestamp(until)).values()] == [1, 2, 4, 21, 12]
+    assert [counts["new"] for counts in dm.waiting_by_age(waiting, dm.timestamp(until)).values()] == [1, 2, 4, 21, 12]
 
 
 @pytest.fixture
@@ -180,12 +166,12 @@ def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(
     texts = ["I was charged twice", "the app crashes", "hello"] * 3
     written = "2025-03-01T08:00:00.000Z"  # long before they are stored and judged, which is what counts
     drafts = [
-        TicketDraft(n, n, text, external_id=f"X-{n}", customer_id=f"C-{n}", created_at=written)
+        dm.TicketDraft(n, n, text, external_id=f"X-{n}", customer_id=f"C-{n}", created_at=written)
         for n, text in enumerate(texts)
     ]
-    list(triage.run(drafts, ClassifyPlan()))
-    list(triage.give_verdicts([VerdictDraft(0, "X-0", "General"), VerdictDraft(1, "X-1", "Technical")]))
-    list(triage.give_verdicts([VerdictDraft(0, "X-0", "now", question="urgency")]))
+    list(triage.run(drafts, dm.ClassifyPlan()))
+    list(triage.give_verdicts([dm.VerdictDraft(0, "X-0", "General"), dm.VerdictDraft(1, "X-1", "Technical")]))
+    list(triage.give_verdicts([dm.VerdictDraft(0, "X-0", "now", question="urgency")]))
     since = datetime.now(UTC) - WEEK
     here = LocalAnalysis(server.config, Analyst("tester", "test")).report(since)
     remote = wiring.remote(replace(server.config, remote=server.url), server.keys["reader"], insecure=False)

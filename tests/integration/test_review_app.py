@@ -12,22 +12,10 @@ from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.api import queries
 from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
 from triage_cli.client import Address, RemoteTriage
-from triage_cli.domain import (
-    AgentSuggestionDraft,
-    Category,
-    ClassifyPlan,
-    Question,
-    Rule,
-    Selection,
-    StoreError,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    given_answer,
-)
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore
 
@@ -61,20 +49,20 @@ def unsure(world: World) -> World:
     world.classifier.threshold = 0.9
     list(
         world.triage().create(
-            TicketDraft(
+            dm.TicketDraft(
                 n, n + 2, f"subject {word}", f"about {word}", "C-1", PRIORITIES[n], external_id=str(n), cells=()
             )
             for n, word in enumerate(WORDS)
         )
     )
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     return world
 
 
 def standing(world: World) -> dict[str | None, tuple[str, str | None, bool]]:
     """Return what another connection finds in the database."""
     other = SqliteStore(world.store.path)
-    return {t.external_id: (t.status, t.category, bool(t.verdict)) for t in other.find(Selection())}
+    return {t.external_id: (t.status, t.category, bool(t.verdict)) for t in other.find(dm.Selection())}
 
 
 def test_one_key_a_ticket_that_is_stored_at_once_undo_and_skip(unsure: World) -> None:
@@ -153,13 +141,13 @@ def test_a_note_is_kept_with_the_verdict(unsure: World) -> None:
         await reviewer.press("g", see="1: General")
 
     reviewing(unsure.triage(), script)
-    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    by_name = {t.external_id: t for t in unsure.store.find(dm.Selection())}
     assert (by_name["0"].reason, by_name["1"].reason) == ("they want money", None)
 
 
 def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure: World) -> None:
     consult = LocalConsultation(unsure.services(), "ada")
-    consult.suggest(AgentSuggestionDraft("0", "Technical", "claude-code", "it [b]crashes[/b]"))
+    consult.suggest(dm.AgentSuggestionDraft("0", "Technical", "claude-code", "it [b]crashes[/b]"))
     suggested = "Technical?  suggested by agent claude-code of ada: it [b]crashes[/b]"
 
     async def at_it(reviewer: Reviewer) -> None:
@@ -169,7 +157,7 @@ def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure
     reviewing(unsure.triage(), at_it, size=(160, 40))
     assert standing(unsure)["0"] == ("classified", "Billing", True)
     shown: list[str] = []
-    consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
+    consult.suggest(dm.AgentSuggestionDraft("1", "General", "claude-code"))
     review_session = ReviewSession(unsure.triage(), unsure.triage().questions())
     PlainReview(
         review_session,
@@ -237,7 +225,7 @@ def test_filters_and_orders(unsure: World) -> None:
     assert not any(verdict for *_, verdict in standing(unsure).values())
 
 
-def waiting(number: int) -> list[Ticket]:
+def waiting(number: int) -> list[dm.Ticket]:
     return [a_ticket(str(n), status="needs_review", suggestion="Billing", confidence=n / number) for n in range(number)]
 
 
@@ -277,8 +265,8 @@ def test_the_queue_counts_what_its_view_finds(world: World, store: SqliteStore) 
 
 
 def test_verdicts_of_a_category_that_is_gone_come_too(unsure: World) -> None:
-    list(unsure.triage().give_verdicts([VerdictDraft(0, "0", "General")]))
-    unsure.categories = (Category("Billing"), Category("Other"))
+    list(unsure.triage().give_verdicts([dm.VerdictDraft(0, "0", "General")]))
+    unsure.categories = (dm.Category("Billing"), dm.Category("Other"))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("review 1 of 4")
@@ -290,9 +278,9 @@ def test_verdicts_of_a_category_that_is_gone_come_too(unsure: World) -> None:
 
 
 def test_every_ticket_a_verdict_over_a_verdict_is_taken_back_and_a_ticket_is_routed_again(unsure: World) -> None:
-    unsure.rules = (Rule("all", ("team",), {}),)
+    unsure.rules = (dm.Rule("all", ("team",), {}),)
     unsure.destinations["team"] = FakeDestination("team")
-    list(unsure.triage().give_verdicts([VerdictDraft(0, "3", "General", "first word")]))
+    list(unsure.triage().give_verdicts([dm.VerdictDraft(0, "3", "General", "first word")]))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("review 1 of 4")
@@ -311,7 +299,7 @@ def test_every_ticket_a_verdict_over_a_verdict_is_taken_back_and_a_ticket_is_rou
 def test_what_another_person_has_decided_meanwhile_is_not_overruled_unseen(unsure: World) -> None:
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("subject alpha")
-        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General")]))
+        list(unsure.triage("bob").give_verdicts([dm.VerdictDraft(0, "0", "General")]))
         await reviewer.press("b", see="another person has decided: General")
         assert standing(unsure)["0"][1] == "General"
         await reviewer.press("b", see="0: Billing")
@@ -323,7 +311,7 @@ def test_what_another_person_has_decided_meanwhile_is_not_overruled_unseen(unsur
 def test_undo_leaves_what_another_person_has_decided_since(unsure: World) -> None:
     async def script(reviewer: Reviewer) -> None:
         await reviewer.press("b", "b", see="1: Billing")
-        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "1", "Technical", "it crashes")]))
+        list(unsure.triage("bob").give_verdicts([dm.VerdictDraft(0, "1", "Technical", "it crashes")]))
         await reviewer.press("u", see="1: another person has decided since: Technical; that stays")
         assert standing(unsure)["1"] == ("classified", "Technical", True)
         await reviewer.press("u", see="taken back: Billing")  # the step before it
@@ -334,11 +322,11 @@ def test_undo_leaves_what_another_person_has_decided_since(unsure: World) -> Non
 
 
 def test_undo_brings_back_no_verdict_that_another_person_has_taken_back(unsure: World) -> None:
-    list(unsure.triage("cleo").give_verdicts([VerdictDraft(0, "3", "General")]))
+    list(unsure.triage("cleo").give_verdicts([dm.VerdictDraft(0, "3", "General")]))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.press("b", see="3: Billing")
-        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "3", None)]))
+        list(unsure.triage("bob").give_verdicts([dm.VerdictDraft(0, "3", None)]))
         await reviewer.press("u", see="3: another person has taken the verdict back")
 
     reviewing(unsure.triage(), script, View(every=True, order="newest"))
@@ -350,14 +338,16 @@ def test_no_verdict_is_given_on_a_text_that_was_not_shown_and_its_note_waits(uns
         await reviewer.press("n", see="note for the next verdict")
         await reviewer.type("they want money")
         await reviewer.press("enter", see="note: they want money")
-        list(unsure.triage().create([TicketDraft(0, 2, "subject alpha", "now it crashes", external_id="0", cells=())]))
+        list(
+            unsure.triage().create([dm.TicketDraft(0, 2, "subject alpha", "now it crashes", external_id="0", cells=())])
+        )
         await reviewer.press("b", see="its text has changed; read it again, then give the category again")
         assert not standing(unsure)["0"][2]
         await reviewer.sees("now it crashes")
         await reviewer.press("2", see="0: Technical")
 
     reviewing(unsure.triage(), script)
-    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    by_name = {t.external_id: t for t in unsure.store.find(dm.Selection())}
     assert (by_name["0"].category, by_name["0"].reason) == ("Technical", "they want money")
 
 
@@ -376,21 +366,21 @@ def test_the_plain_review_shows_what_another_person_has_decided_and_overrules_it
 ) -> None:
     def lines() -> Iterator[str]:
         yield "n they want money"
-        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General", "no, a question")]))
+        list(unsure.triage("bob").give_verdicts([dm.VerdictDraft(0, "0", "General", "no, a question")]))
         yield from ("b", "b", "q")
 
     text = plainly(unsure, lines())
     refused = text.index("another person has decided: General; give it again to overrule that")
     assert "General, decided by a person" in text[refused:]
     assert "0: Billing" in text[refused:]
-    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    by_name = {t.external_id: t for t in unsure.store.find(dm.Selection())}
     assert (by_name["0"].category, by_name["0"].reason) == ("Billing", "they want money")
 
 
 def test_the_plain_review_goes_back_to_the_ticket_whose_step_is_undone(unsure: World) -> None:
     def lines() -> Iterator[str]:
         yield from ("b", "s")
-        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General")]))
+        list(unsure.triage("bob").give_verdicts([dm.VerdictDraft(0, "0", "General")]))
         yield from ("u", "u", "q")
 
     text = plainly(unsure, lines())
@@ -414,7 +404,7 @@ def test_an_error_of_the_store_is_told_and_another_ends_it_without_a_traceback(
     unsure: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
-        raise StoreError("the disk is gone", hint="look for it")
+        raise dm.StoreError("the disk is gone", hint="look for it")
 
     def wrong(*_: object) -> None:
         raise ZeroDivisionError
@@ -457,7 +447,7 @@ def test_no_text_of_a_ticket_is_markup_or_reaches_the_terminal_raw(
         status="needs_review", suggestion=nasty[:50], confidence=0.5, extra='{"plan": "[red]gold\\u001b[0m"}',
     )  # fmt: skip
     filled(store, ticket)
-    world.categories = (Category("[/b]x"), Category(nasty[:60]), Category("Plain"))
+    world.categories = (dm.Category("[/b]x"), dm.Category(nasty[:60]), dm.Category("Plain"))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("first")
@@ -502,7 +492,7 @@ def test_a_window_of_another_size_is_drawn_anew(unsure: World) -> None:
 
 
 def test_many_categories_keep_to_a_fifth_of_the_screen(unsure: World) -> None:
-    unsure.categories = tuple(Category(f"Category {n}") for n in range(200))
+    unsure.categories = tuple(dm.Category(f"Category {n}") for n in range(200))
 
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("/ finds the other")
@@ -535,10 +525,10 @@ def alarms(world: World) -> World:
     """Three tickets with the same text that wait, and one with another."""
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.5))
     drafts = [
-        TicketDraft(n, n + 2, text, "It was noticed", external_id=str(n), cells=()) for n, text in enumerate(ALARMS)
+        dm.TicketDraft(n, n + 2, text, "It was noticed", external_id=str(n), cells=()) for n, text in enumerate(ALARMS)
     ]
     list(world.triage().create(drafts))
-    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().classify(dm.Selection(), dm.ClassifyPlan()))
     return world
 
 
@@ -564,10 +554,10 @@ def test_what_waits_with_the_same_text_is_decided_together_and_taken_back_at_onc
 
 def test_what_another_person_decided_meanwhile_is_not_decided_together(alarms: World) -> None:
     review = ReviewSession(alarms.triage("ada"), alarms.triage().questions())
-    tickets = {t.external_id: t for t in alarms.store.find(Selection())}
+    tickets = {t.external_id: t for t in alarms.store.find(dm.Selection())}
     review.give(tickets["1"], "Technical")
     assert review.offer_alike == "2 waiting tickets have the same text: = decides them too"
-    list(alarms.triage("bob").give_verdicts([VerdictDraft(0, tickets["2"].ticket_id, "General")]))
+    list(alarms.triage("bob").give_verdicts([dm.VerdictDraft(0, tickets["2"].ticket_id, "General")]))
     step = review.give_alike()
     assert (step.decided.external_id, step.alike) == ("3", ())
     assert verdicts(alarms) == {"1": "Technical", "2": "General", "3": "Technical"}
@@ -583,7 +573,9 @@ def test_the_plain_review_decides_together_too(alarms: World) -> None:
 
 
 def test_a_ticket_that_was_decided_with_the_last_one_is_shown_as_it_is_now(alarms: World) -> None:
-    alarms.further = (Question("urgency", (Category("now"), Category("soon"), Category("later")), required=True),)
+    alarms.further = (
+        dm.Question("urgency", (dm.Category("now"), dm.Category("soon"), dm.Category("later")), required=True),
+    )
     review, written = ReviewSession(alarms.triage(), alarms.triage().questions(), lambda: ""), list[str]()
     queue = TicketQueue(alarms.triage(), View(order="newest"), review.category_names)
     PlainReview(review, queue, iter(["2", "1", "=", ".", "3", "q"]), written.append).work()
@@ -599,15 +591,15 @@ def test_a_ticket_that_was_decided_with_the_last_one_is_shown_as_it_is_now(alarm
 def asked(unsure: World) -> World:
     """The four tickets; a person must say how urgent each is, and may say how its writer feels."""
     unsure.further = (
-        Question("urgency", (Category("now"), Category("soon"), Category("later")), required=True),
-        Question("mood", (Category("calm"), Category("upset"))),
+        dm.Question("urgency", (dm.Category("now"), dm.Category("soon"), dm.Category("later")), required=True),
+        dm.Question("mood", (dm.Category("calm"), dm.Category("upset"))),
     )
     return unsure
 
 
 def answers(world: World, name: str) -> dict[str, str | None]:
-    ticket = next(t for t in SqliteStore(world.store.path).find(Selection()) if t.external_id == name)
-    return {question.name: given_answer(ticket, question.name).value for question in world.further}
+    ticket = next(t for t in SqliteStore(world.store.path).find(dm.Selection()) if t.external_id == name)
+    return {question.name: dm.given_answer(ticket, question.name).value for question in world.further}
 
 
 @pytest.mark.parametrize("is_remote", [False, True])
@@ -656,10 +648,12 @@ def test_no_answer_of_another_person_is_overruled_unseen(asked: World) -> None:
     async def script(reviewer: Reviewer) -> None:
         bob = asked.triage("bob")
         await reviewer.press(".", see="1 now (N)  2 soon (S)  3 later")
-        list(bob.give_verdicts([VerdictDraft(0, "0", "soon", question="urgency"), VerdictDraft(1, "0", "General")]))
+        list(
+            bob.give_verdicts([dm.VerdictDraft(0, "0", "soon", question="urgency"), dm.VerdictDraft(1, "0", "General")])
+        )
         await reviewer.press("1", see="another person has decided: soon; give it again to overrule that")
         await reviewer.press("1", see="0: urgency=now")
-        list(bob.give_verdicts([VerdictDraft(0, "0", "later", question="urgency")]))
+        list(bob.give_verdicts([dm.VerdictDraft(0, "0", "later", question="urgency")]))
         await reviewer.press("u", see="0: another person has decided since: later; that stays")
 
     reviewing(asked.triage(), script, size=(120, 24))

@@ -26,18 +26,7 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Action,
-    ClassifyPlan,
-    DeliveryError,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import StopControl
 
 
@@ -49,21 +38,21 @@ class Box:
         self.workers = 16
         self.max_attempts = max_attempts
         self.schedule: tuple[float, ...] = (10.0, 100.0)
-        self.taken: list[OutgoingDelivery] = []
-        self.tried: list[OutgoingDelivery] = []
-        self.fails: DeliveryError | None = None
+        self.taken: list[dm.OutgoingDelivery] = []
+        self.tried: list[dm.OutgoingDelivery] = []
+        self.fails: dm.DeliveryError | None = None
         self.meanwhile: Callable[[], object] = lambda: None
         world.destinations[name] = self
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         for chunk in chunks:
             self.tried += chunk
             self.meanwhile()
             if self.fails is None:
                 self.taken += chunk
-            action = Action.FAILED if self.fails else Action.DELIVERED
-            receipt = None if self.fails else Receipt(200, 0.1)
-            yield [Outcome(n, action, receipt, self.fails, outgoing) for n, outgoing in enumerate(chunk)]
+            action = dm.Action.FAILED if self.fails else dm.Action.DELIVERED
+            receipt = None if self.fails else dm.Receipt(200, 0.1)
+            yield [dm.Outcome(n, action, receipt, self.fails, outgoing) for n, outgoing in enumerate(chunk)]
 
 
 class Clock(NamedTuple):
@@ -128,7 +117,7 @@ def test_what_was_decided_below_a_threshold_that_was_raised_since_waits_for_a_pe
     }
     told = "Next: its confidence is below the threshold that holds now, so triage route leaves it to a person."
     assert [external_id for external_id, line in nexts.items() if line == told] == ["1"]
-    (preview,) = world.triage().preview_routes(Selection(ids=(doubtful.ticket_id,)), RoutePlan())
+    (preview,) = world.triage().preview_routes(dm.Selection(ids=(doubtful.ticket_id,)), dm.RoutePlan())
     assert (preview.rule, preview.new, preview.why[0].lower()) == (None, (), told.removeprefix("Next: "))
     assert {o.ticket.external_id: o.action for o in route(world)} == {"0": "routed", "1": "doubted", "2": "routed"}
     assert statuses(world) == {"0": "routed", "1": "needs_review", "2": "routed"}
@@ -144,9 +133,9 @@ def test_what_was_decided_below_a_threshold_that_was_raised_since_waits_for_a_pe
 def test_an_equal_answer_sends_nothing_again(world: World) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box")
-    world.rules = (Rule("all", ("box",)),)
+    world.rules = (dm.Rule("all", ("box",)),)
     route(world)
-    assert dids(classify(world, ticket, plan=ClassifyPlan(force=True))) == ["classified"]
+    assert dids(classify(world, ticket, plan=dm.ClassifyPlan(force=True))) == ["classified"]
     assert now(world, ticket).status == "routed"
     recategorized(world, "Billing")
     create(world, [a_draft(0, description="Another text")])
@@ -159,8 +148,8 @@ def test_another_category_makes_another_delivery_that_names_what_it_replaces(wor
     (ticket,) = ready(world)
     billing, technical = Box(world, "billing"), Box(world, "technical")
     world.rules = (
-        Rule("b", ("billing",), {"category": ("Billing",)}),
-        Rule("t", ("technical",), {"category": ("Technical",)}),
+        dm.Rule("b", ("billing",), {"category": ("Billing",)}),
+        dm.Rule("t", ("technical",), {"category": ("Technical",)}),
     )
     route(world)
     recategorized(world, "Technical")
@@ -176,8 +165,8 @@ def test_another_category_makes_another_delivery_that_names_what_it_replaces(wor
 def test_another_category_supersedes_what_is_still_pending(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     billing, technical = Box(world, "billing"), Box(world, "technical")
-    billing.fails = DeliveryError("down")
-    world.rules = (Rule("b", ("billing",), {"category": ("Billing",)}), Rule("all", ("technical",)))
+    billing.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("b", ("billing",), {"category": ("Billing",)}), dm.Rule("all", ("technical",)))
     assert dids(route(world)) == ["routing"]
     recategorized(world, "General")
     assert dids(route(world)) == ["routed"]
@@ -191,8 +180,8 @@ def test_another_category_supersedes_what_is_still_pending(world: World, clock: 
 def test_a_category_without_a_rule_supersedes_what_is_still_pending(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box")
-    box.fails = DeliveryError("down")
-    world.rules = (Rule("b", ("box",), {"category": ("Billing",)}),)
+    box.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("b", ("box",), {"category": ("Billing",)}),)
     route(world)
     recategorized(world, "General")
     assert dids(route(world)) == ["unroutable"]
@@ -207,8 +196,8 @@ def test_a_failure_that_comes_after_the_category_changed_brings_nothing_back(wor
     """The old destination is down and slow; meanwhile a person says otherwise, and another command routes that."""
     (ticket,) = ready(world)
     slow, quick = Box(world, "slow"), Box(world, "quick")
-    world.rules = (Rule("b", ("slow",), {"category": ("Billing",)}), Rule("all", ("quick",)))
-    slow.fails = DeliveryError("down")
+    world.rules = (dm.Rule("b", ("slow",), {"category": ("Billing",)}), dm.Rule("all", ("quick",)))
+    slow.fails = dm.DeliveryError("down")
 
     def meanwhile() -> None:
         slow.meanwhile = lambda: None
@@ -228,8 +217,8 @@ def test_a_failure_that_comes_after_the_category_changed_brings_nothing_back(wor
 def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box", max_attempts=3)
-    box.fails = DeliveryError("down", status=503)
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("down", status=503)
+    world.rules = (dm.Rule("all", ("box",)),)
     assert dids(route(world)) == ["routing"]
     assert last_run(world) == ("route", 0, {"routing": 1}), "what is pending is no failure"
     clock.forward(8)
@@ -251,12 +240,12 @@ def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world
     assert [e.action for e in history.events][3:] == ["delivery_failed", "delivery_failed", "dead_letter"]
 
 
-def owing_two(world: World) -> tuple[Box, Ticket, Ticket]:
+def owing_two(world: World) -> tuple[Box, dm.Ticket, dm.Ticket]:
     """Return a destination that is up again, and two tickets that it has failed once."""
     named, other = ready(world, 2)
     box = Box(world, "box")
-    box.fails = DeliveryError("down", status=503)
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("down", status=503)
+    world.rules = (dm.Rule("all", ("box",)),)
     assert dids(route(world)) == ["routing", "routing"]
     box.fails = None
     return box, named, other
@@ -284,8 +273,8 @@ def test_a_route_of_named_tickets_stays_for_what_is_due_soon(world: World) -> No
 def test_a_dead_letter_is_tried_again_under_its_id_and_every_attempt_is_kept(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box", max_attempts=2)
-    box.fails = DeliveryError("down")
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("all", ("box",)),)
     route(world)
     clock.forward(20)
     assert dids(route(world)) == ["undeliverable"]
@@ -302,8 +291,8 @@ def test_a_dead_letter_is_tried_again_under_its_id_and_every_attempt_is_kept(wor
 def test_a_final_refusal_is_dead_at_once(world: World, clock: Clock) -> None:
     ready(world)
     box = Box(world, "box")
-    box.fails = DeliveryError("no such ticket", final=True, status=404)
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("no such ticket", final=True, status=404)
+    world.rules = (dm.Rule("all", ("box",)),)
     assert dids(route(world)) == ["undeliverable"]
     clock.forward(1e6)
     assert route(world) == []
@@ -313,8 +302,8 @@ def test_a_final_refusal_is_dead_at_once(world: World, clock: Clock) -> None:
 def test_a_destination_s_own_wish_to_wait_is_honoured(world: World, clock: Clock) -> None:
     ready(world)
     box = Box(world, "box")
-    box.fails = DeliveryError("busy", status=429, retry_after=500.0)
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("busy", status=429, retry_after=500.0)
+    world.rules = (dm.Rule("all", ("box",)),)
     route(world)
     clock.forward(450)
     assert route(world) == []
@@ -327,8 +316,8 @@ def test_a_destination_s_own_wish_to_wait_is_honoured(world: World, clock: Clock
 def test_route_stays_for_attempts_that_fall_due_soon(world: World, clock: Clock) -> None:
     ready(world)
     box = Box(world, "box")
-    box.fails = DeliveryError("down")
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("all", ("box",)),)
     began = clock()
     box.meanwhile = lambda: setattr(box, "fails", None) if len(box.tried) == 2 else None
     assert dids(route(world, stay=15.0)) == ["routed"], "one outcome a ticket, however often it was tried"
@@ -340,8 +329,8 @@ def test_a_clock_that_is_set_back_does_not_keep_route_for_hours(
     world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready(world)
-    Box(world, "box").fails = DeliveryError("down")
-    world.rules = (Rule("all", ("box",)),)
+    Box(world, "box").fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("all", ("box",)),)
     waits: list[float] = []
 
     def set_back(self: StopControl, seconds: float) -> bool:
@@ -357,7 +346,7 @@ def test_a_clock_that_is_set_back_does_not_keep_route_for_hours(
 def test_again_sends_anew_under_another_id(world: World) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box")
-    world.rules = (Rule("all", ("box",)),)
+    world.rules = (dm.Rule("all", ("box",)),)
     route(world)
     assert dids(route(world, ticket, again=True)) == ["routed"]
     first, second = (p.delivery for p in box.taken)
@@ -369,8 +358,8 @@ def test_again_sends_anew_under_another_id(world: World) -> None:
 def test_again_takes_the_place_of_what_was_pending_or_dead(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box", max_attempts=2)
-    box.fails = DeliveryError("down")
-    world.rules = (Rule("all", ("box",)),)
+    box.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("all", ("box",)),)
     route(world)
     assert dids(route(world, ticket, again=True)) == ["routing"]
     clock.forward(1e6)
@@ -387,8 +376,8 @@ def test_again_takes_the_place_of_what_was_pending_or_dead(world: World, clock: 
 def test_a_ticket_of_two_destinations_is_routed_when_both_have_it(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)
     up, down = Box(world, "up"), Box(world, "down")
-    down.fails = DeliveryError("down")
-    world.rules = (Rule("both", ("up", "down")),)
+    down.fails = dm.DeliveryError("down")
+    world.rules = (dm.Rule("both", ("up", "down")),)
     assert dids(route(world)) == ["routing"]
     assert states(world, ticket) == [("down", "Billing", "pending"), ("up", "Billing", "accepted")] or states(
         world, ticket
@@ -401,17 +390,16 @@ def test_a_ticket_of_two_destinations_is_routed_when_both_have_it(world: World, 
 
 
 def test_one_destination_that_is_gone_from_the_config_does_not_stop_the_others(world: World, tmp_path: Path) -> None:
-    from triage_cli.domain import ConfigError
 
     lines = to_file(world, tmp_path)
     ready(world)
 
     class Gone(dict[str, Any]):
         def __missing__(self, name: str) -> Any:
-            raise ConfigError(f'no destination "{name}" in the config')
+            raise dm.ConfigError(f'no destination "{name}" in the config')
 
     world.destinations = Gone(world.destinations)
-    world.rules = (Rule("both", ("gone", "box")),)
+    world.rules = (dm.Rule("both", ("gone", "box")),)
     (outcome,) = route(world)
     assert outcome.action == "routing"
     assert len(lines()) == 1

@@ -21,28 +21,15 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Answer,
-    Lease,
-    Outcome,
-    Rejected,
-    RowError,
-    Rule,
-    Run,
-    Ticket,
-    TicketDraft,
-    ids,
-    in_order,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import Budget
 
 
 class Slow(FakeClassifier):
     """Keeps every answer back until it has taken several chunks, as calls in flight do."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        waiting: list[Ticket] = []
+    def classify(self, chunks: Iterable[Sequence[dm.Ticket]], _a: Budget) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
+        waiting: list[dm.Ticket] = []
         for chunk in chunks:
             waiting += chunk
             yield []
@@ -54,13 +41,13 @@ class Slow(FakeClassifier):
 @pytest.mark.parametrize("classifier", [FakeClassifier, Slow])
 def test_run_gives_a_row_for_every_row_in_order(world: World, tmp_path: Path, classifier: type[FakeClassifier]) -> None:
     lines = to_file(world, tmp_path)
-    rows: list[TicketDraft | Rejected] = [*drafts(1200)]
-    rows[7] = Rejected(7, 9, RowError("line 9: no text"))
+    rows: list[dm.TicketDraft | dm.Rejected] = [*drafts(1200)]
+    rows[7] = dm.Rejected(7, 9, dm.RowError("line 9: no text"))
     rows[1100] = a_draft(1100, verdict="General")
     rows[1150] = a_draft(1150, "3", subject="Subject 3")
     rows[4] = a_draft(4, "3", subject="Subject 3")
     world.classifier = classifier()
-    outcomes = list(in_order(run(world, rows)))
+    outcomes = list(dm.in_order(run(world, rows)))
     assert [o.row for o in outcomes] == list(range(1200))
     assert Counter(dids(outcomes)) == {"created": 1197, "rejected": 1, "unchanged": 2}
     tickets = [o.value.ticket if o.value else None for o in outcomes]
@@ -85,9 +72,9 @@ def test_run_again_does_only_what_is_left(world: World, tmp_path: Path) -> None:
 
 def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> None:
     lines = to_file(world, tmp_path)
-    dead = world.store.runs.begin(Run(ids.new_id(), "run", "tester", "", times.now()))
+    dead = world.store.runs.begin(dm.Run(dm.ids.new_id(), "run", "tester", "", dm.times.now()))
     (ticket,) = made(world)
-    world.store.runs.claim(ALL, Lease(dead.run_id), 10)
+    world.store.runs.claim(ALL, dm.Lease(dead.run_id), 10)
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
     assert outcome.value.ticket.status == "new", "while it lives, it is left to it"
@@ -101,11 +88,11 @@ def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> No
 
 
 def test_run_tells_of_what_needs_a_person_fails_or_has_no_route(world: World) -> None:
-    world.rules = (Rule("none", ("box",), {"category": ("Technical",)}),)
+    world.rules = (dm.Rule("none", ("box",), {"category": ("Technical",)}),)
     answers: dict[str | None, tuple[str | None, float]] = {"0": ("Billing", 0.9), "1": ("Billing", 0.1)}
 
     class Mixed(FailingClassifier):
-        def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+        def _one(self, n: int, ticket: dm.Ticket) -> dm.Outcome[dm.Answer]:
             self._answer = lambda t: answers[t.external_id]
             return super()._one(n, ticket)
 

@@ -15,47 +15,34 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.records import replace
 from tests.support.stored_tickets import POSTED, a_run, sql
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    Change,
-    ClassifyPlan,
-    Conflict,
-    DeliveryError,
-    EventQuery,
-    NoRouteError,
-    NotClassifiedError,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    VerdictDraft,
-)
+from triage_cli import domain as dm
 from triage_cli.service import Callers, request_id
 
 BOTH = ("classify", "route")
 
 
-def a_new_ticket(singles: Callers) -> Ticket:
+def a_new_ticket(singles: Callers) -> dm.Ticket:
     ticket = singles.create(POSTED, "ada").value
     assert ticket
     return ticket
 
 
 def events_of(world: World, ticket_id: str) -> list[tuple[str, str]]:
-    return [(e.action, e.actor) for e in world.store.log.events(EventQuery(ticket_id=ticket_id))]
+    return [(e.action, e.actor) for e in world.store.log.events(dm.EventQuery(ticket_id=ticket_id))]
 
 
 ALL_STEPS = [(action, "ada") for action in ("created", "classified", "routed", "delivered")]
 
 
 def test_one_call_records_what_three_calls_record(world: World, singles: Callers) -> None:
-    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     assert stored.value
     assert classified
     assert classified.value
     assert routed
     assert routed.value
     ticket = a_new_ticket(singles)
-    decided = singles.classify(ticket, ClassifyPlan(), "ada")
+    decided = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert decided
     assert decided.value
     sent = singles.route(decided.value.ticket, "ada")
@@ -78,7 +65,7 @@ def test_one_call_records_what_three_calls_record(world: World, singles: Callers
 def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
     world: World, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())  # begins what all share
+    singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())  # begins what all share
     calls: Counter[str] = Counter()
 
     def counted(part: object, name: str) -> Any:
@@ -102,20 +89,20 @@ def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
     threads = threading.active_count()
     ticket = a_new_ticket(singles)
     assert calls == {"save": 1}
-    classified = singles.classify(ticket, ClassifyPlan(), "ada")
+    classified = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert calls == {"save": 2}
     assert classified
     assert classified.value
     singles.route(classified.value.ticket, "ada")
     assert calls == {"save": 4}
-    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     assert calls == {"save": 8}
     assert threading.active_count() == threads
 
 
 def test_its_run_is_recorded_once_and_ended(world: World, singles: Callers) -> None:
     for _ in range(3):
-        singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+        singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     singles.close()
     (run,) = world.store.runs.latest(None)
     assert (run.kind, run.actor, run.command_line, run.exit_code) == ("serve", "serve", "POST /tickets", 0)
@@ -129,12 +116,12 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
     def steps(number: int) -> str:
         actor = f"caller-{number % 3}"
         if number % 2:
-            stored = singles.process(POSTED, actor, None, BOTH, ClassifyPlan()).stored.value
+            stored = singles.process(POSTED, actor, None, BOTH, dm.ClassifyPlan()).stored.value
             assert stored
             return stored.ticket_id
         ticket = singles.create(POSTED, actor).value
         assert ticket
-        classified = singles.classify(ticket, ClassifyPlan(), actor)
+        classified = singles.classify(ticket, dm.ClassifyPlan(), actor)
         assert classified
         assert classified.value
         singles.route(classified.value.ticket, actor)
@@ -154,14 +141,14 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
 def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: Callers) -> None:
     def serve(number: int) -> str:
         request_id.set(f"request-{number}")
-        stored = singles.process(POSTED, f"caller-{number}", None, BOTH, ClassifyPlan()).stored.value
+        stored = singles.process(POSTED, f"caller-{number}", None, BOTH, dm.ClassifyPlan()).stored.value
         assert stored
         return stored.ticket_id
 
     with ThreadPoolExecutor(8) as threads:
         ticket_ids = list(threads.map(serve, range(24)))
     for number, ticket_id in enumerate(ticket_ids):
-        events = list(world.store.log.events(EventQuery(ticket_id=ticket_id)))
+        events = list(world.store.log.events(dm.EventQuery(ticket_id=ticket_id)))
         assert {json.loads(event.detail)["request"] for event in events} == {f"request-{number}"}
         assert [(event.action, event.actor) for event in events] == [(a, f"caller-{number}") for a, _ in ALL_STEPS]
 
@@ -169,11 +156,11 @@ def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, 
 def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
     with ThreadPoolExecutor(8) as threads:
-        outcomes = list(threads.map(lambda _: singles.classify(ticket, ClassifyPlan(), "ada"), range(8)))
+        outcomes = list(threads.map(lambda _: singles.classify(ticket, dm.ClassifyPlan(), "ada"), range(8)))
     assert all(outcome and outcome.value and outcome.value.ticket.category == "Billing" for outcome in outcomes)
     history = world.store.history(ticket.ticket_id)
     assert history.ticket.revision == 2  # the others' answers came too late
-    again = singles.classify(history.ticket, ClassifyPlan(), "ada")
+    again = singles.classify(history.ticket, dm.ClassifyPlan(), "ada")
     assert again
     assert again.value
     assert (again.action, again.value.asked) == ("unchanged", False)
@@ -181,13 +168,13 @@ def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, s
 
 def test_a_verdict_stays_unless_forced(world: World, singles: Callers) -> None:
     ticket_id = a_new_ticket(singles).ticket_id
-    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket_id, "Technical")]))
-    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
-    kept = singles.classify(ticket, ClassifyPlan(), "ada")
+    list(world.triage("eve").give_verdicts([dm.VerdictDraft(0, ticket_id, "Technical")]))
+    (ticket,) = world.store.find(dm.Selection(ids=(ticket_id,)))
+    kept = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert kept
     assert kept.value
     assert (kept.action, kept.value.ticket.category, kept.value.asked) == ("held", "Technical", False)
-    forced = singles.classify(ticket, ClassifyPlan(force=True), "ada")
+    forced = singles.classify(ticket, dm.ClassifyPlan(force=True), "ada")
     assert forced
     assert forced.value
     assert (forced.action, forced.value.ticket.category) == ("classified", "Billing")
@@ -196,12 +183,12 @@ def test_a_verdict_stays_unless_forced(world: World, singles: Callers) -> None:
 def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
 
-    def overtaken(_: Ticket) -> tuple[str, float]:
-        list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
+    def overtaken(_: dm.Ticket) -> tuple[str, float]:
+        list(world.triage("eve").give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "Technical")]))
         return "Billing", 0.9
 
     world.classifier = FakeClassifier(overtaken)
-    late = singles.classify(ticket, ClassifyPlan(), "ada")
+    late = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert late
     assert late.value
     assert (late.action, late.value.ticket.category) == ("held", "Technical")
@@ -210,8 +197,8 @@ def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: Callers) ->
 
 def test_a_ticket_is_classified_as_it_is_then(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
-    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
-    held = singles.classify(ticket, ClassifyPlan(), "ada")  # the caller read it before the verdict
+    list(world.triage("eve").give_verdicts([dm.VerdictDraft(0, ticket.ticket_id, "Technical")]))
+    held = singles.classify(ticket, dm.ClassifyPlan(), "ada")  # the caller read it before the verdict
     assert held
     assert held.value
     assert (held.action, held.value.asked) == ("held", False)
@@ -222,13 +209,15 @@ def test_callers_go_on_while_the_destination_of_one_hangs(world: World) -> None:
     hanging, quick = FakeDestination("hanging"), FakeDestination("quick")
     hanging.hangs = True
     world.destinations = {"hanging": hanging, "quick": quick}
-    world.rules = (Rule("stuck", ("hanging",), {"customer_id": ("C-0",)}), Rule("all", ("quick",)))
+    world.rules = (dm.Rule("stuck", ("hanging",), {"customer_id": ("C-0",)}), dm.Rule("all", ("quick",)))
     singles = Callers(world.services())
     with ThreadPoolExecutor(1) as callers:
-        stuck = callers.submit(singles.process, replace(POSTED, customer_id="C-0"), "ada", None, BOTH, ClassifyPlan())
+        stuck = callers.submit(
+            singles.process, replace(POSTED, customer_id="C-0"), "ada", None, BOTH, dm.ClassifyPlan()
+        )
         until(lambda: len(hanging.got) == 1, "the attempt")
         for _ in range(3):
-            routed = singles.process(replace(POSTED, customer_id="C-1"), "ada", None, BOTH, ClassifyPlan()).routed
+            routed = singles.process(replace(POSTED, customer_id="C-1"), "ada", None, BOTH, dm.ClassifyPlan()).routed
             assert routed
             assert routed.action == "routed"
         assert not stuck.done()
@@ -243,7 +232,7 @@ def test_a_ticket_that_changes_while_it_is_routed_is_decided_on_as_it_is_then(
     draft = replace(POSTED, external_id="A-1")
     before = singles.create(draft, "ada").value
     assert before
-    decided = singles.classify(before, ClassifyPlan(), "ada")
+    decided = singles.classify(before, dm.ClassifyPlan(), "ada")
     assert decided
     assert decided.value
     singles.create(replace(draft, priority="urgent"), "ada")
@@ -262,13 +251,13 @@ def test_a_ticket_that_changes_at_every_try_is_left_to_others(
 ) -> None:
     save, tries = world.store.save, Counter[str]()
 
-    def overtaken(changes: Sequence[Change], *more: Any) -> Sequence[Conflict | None]:
+    def overtaken(changes: Sequence[dm.Change], *more: Any) -> Sequence[dm.Conflict | None]:
         tries.update(change.event.action for change in changes)
         if changes[0].event.action == "routed":
-            return [Conflict(changes[0].ticket)]
+            return [dm.Conflict(changes[0].ticket)]
         return save(changes, *more)
 
-    decided = singles.classify(a_new_ticket(singles), ClassifyPlan(), "ada")
+    decided = singles.classify(a_new_ticket(singles), dm.ClassifyPlan(), "ada")
     assert decided
     assert decided.value
     monkeypatch.setattr(world.store, "save", overtaken)
@@ -282,7 +271,7 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
     world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.4))
-    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     assert stored.value
     assert classified
     assert (stored.value.status, stored.value.suggestion, classified.action) == (
@@ -293,27 +282,27 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
     assert routed is None
     refused = singles.route(stored.value, "ada")
     assert refused
-    assert isinstance(refused.error, NotClassifiedError)
+    assert isinstance(refused.error, dm.NotClassifiedError)
     assert outlet.got == []
 
 
 def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestination) -> None:
-    world.rules = (Rule("technical", ("outlet",), {"category": ("Technical",)}),)
+    world.rules = (dm.Rule("technical", ("outlet",), {"category": ("Technical",)}),)
     singles = Callers(world.services())
-    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     singles.close()
     assert stored.value
     assert routed
     assert (stored.value.status, outlet.got) == ("unroutable", [])
-    assert isinstance(routed.error, NoRouteError)
+    assert isinstance(routed.error, dm.NoRouteError)
 
 
 def test_a_failed_attempt_is_due_later_and_held_by_nobody(
     world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
-    down = FakeDestination("outlet", lambda _: DeliveryError("down"))
+    down = FakeDestination("outlet", lambda _: dm.DeliveryError("down"))
     world.destinations["outlet"] = down
-    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     assert stored.value
     assert routed
     assert routed.value
@@ -329,31 +318,31 @@ def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
 ) -> None:
     del world.destinations["outlet"]
     with pytest.raises(KeyError):
-        singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+        singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     world.destinations["outlet"] = outlet
-    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
+    singles.process(POSTED, "ada", None, BOTH, dm.ClassifyPlan())
     assert len(outlet.got) == 1
     singles.close()  # ends the run that held the other one
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert len(set(outlet.got)) == 2
 
 
 def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
     lease = a_run(world.store)  # type: ignore[arg-type]
-    world.store.runs.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
-    held = singles.classify(ticket, ClassifyPlan(), "ada")
+    world.store.runs.claim(dm.Selection(ids=(ticket.ticket_id,)), lease, 1)
+    held = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert held
     assert (held.action, world.classifier.asked) == ("held", [])
     sql(world.store, "update runs set lease_until = 1 where run_id = ?", (lease.run_id,))  # its time is up
-    taken = singles.classify(ticket, ClassifyPlan(), "ada")
+    taken = singles.classify(ticket, dm.ClassifyPlan(), "ada")
     assert taken
     assert taken.action == "classified"
 
 
 def test_a_repeated_call_finds_the_ticket_of_the_first(singles: Callers) -> None:
-    first = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
-    again = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
+    first = singles.process(POSTED, "ada", "key:1", BOTH, dm.ClassifyPlan())
+    again = singles.process(POSTED, "ada", "key:1", BOTH, dm.ClassifyPlan())
     assert first.stored.value
     assert again.stored.value
     assert (again.stored.action, again.classified) == ("unchanged", None)
@@ -363,9 +352,9 @@ def test_a_repeated_call_finds_the_ticket_of_the_first(singles: Callers) -> None
 def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: Callers) -> None:
     draft = replace(POSTED, external_id="A-1")
     with ThreadPoolExecutor(8) as threads:
-        done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, ClassifyPlan()), range(8)))
+        done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, dm.ClassifyPlan()), range(8)))
     assert Counter(p.stored.action for p in done) == {"created": 1, "unchanged": 7}
-    (ticket,) = world.store.find(Selection())
+    (ticket,) = world.store.find(dm.Selection())
     assert events_of(world, ticket.ticket_id) == ALL_STEPS
 
 
@@ -374,7 +363,7 @@ def test_a_ticket_that_fails_unexpectedly_fails_no_other_caller(
 ) -> None:
     save, begun, gathered = world.store.save, threading.Event(), threading.Event()
 
-    def held_up(changes: Sequence[Change], *more: Any) -> Sequence[Conflict | None]:
+    def held_up(changes: Sequence[dm.Change], *more: Any) -> Sequence[dm.Conflict | None]:
         if not begun.is_set():
             begun.set()
             assert gathered.wait(PATIENCE)

@@ -21,7 +21,7 @@ from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.old_schemas import definitions
 from tests.support.stored_tickets import a_ticket, as_of_version_1, created, filled, sql
-from triage_cli.domain import EventQuery, Run, Selection, StoreError, UsageError, ids, times
+from triage_cli import domain as dm
 from triage_cli.stores import (
     CLAIMABLE_TICKETS,
     DUE_DELIVERIES,
@@ -92,7 +92,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     store: SqliteStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
     store.stats()
-    where, values = where_clauses.where(Selection(statuses=statuses))
+    where, values = where_clauses.where(dm.Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
     statement = CLAIMABLE_TICKETS.format(where=" and ".join([*where, UNCLAIMED_TICKET]))
@@ -119,7 +119,7 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
         row[3] for row in store.database.connection().execute(f"explain query plan {SPENT_ON_PARCEL}", ("p", "2026"))
     )
     assert "INDEX runs_of_parcel" in plan
-    where, _ = where_clauses.where(Selection(statuses=frozenset({"needs_review"})))
+    where, _ = where_clauses.where(dm.Selection(statuses=frozenset({"needs_review"})))
     statement = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(statement))
 
@@ -130,7 +130,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None
     sql(store, f"pragma user_version = {VERSION + 1}")
     sql(store, "pragma wal_checkpoint(truncate)")
     before = Path(store.path).read_bytes()
-    with pytest.raises(StoreError, match="newer triage") as raised:
+    with pytest.raises(dm.StoreError, match="newer triage") as raised:
         SqliteStore(store.path).stats()
     assert int(raised.value.exit_code) == 2
     assert Path(store.path).read_bytes() == before
@@ -140,7 +140,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None
 def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_more(store: SqliteStore) -> None:
     filled(store, a_ticket("1"))
     sql(store, f"pragma user_version = {VERSION + 1}")
-    with pytest.raises(StoreError, match="newer triage"):
+    with pytest.raises(dm.StoreError, match="newer triage"):
         filled(store, a_ticket("2"))
     assert store.stats().tickets == 1
     sql(store, f"pragma user_version = {VERSION}")
@@ -155,7 +155,7 @@ def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path,
     db.execute(f"pragma user_version = {its_version}")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="not one of triage"):
+    with pytest.raises(dm.StoreError, match="not one of triage"):
         SqliteStore(str(path)).stats()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -164,7 +164,7 @@ def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path,
 def test_what_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 200)
-    with pytest.raises(StoreError, match="no usable database"):
+    with pytest.raises(dm.StoreError, match="no usable database"):
         SqliteStore(str(path)).stats()
     assert path.read_text() == "Dear diary, " * 200
 
@@ -179,7 +179,7 @@ def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "file" / "triage.db", tmp_path / ("n" * 300), tmp_path, tmp_path / "pipe"):
-        with pytest.raises(StoreError) as raised:
+        with pytest.raises(dm.StoreError) as raised:
             SqliteStore(str(path)).stats()
         assert str(path) in raised.value.message
     assert "and no file" in raised.value.message
@@ -195,24 +195,23 @@ def test_a_folder_made_for_a_database_is_its_users_alone(tmp_path: Path) -> None
 def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "fixed"
     folder.mkdir(mode=0o500)
-    with pytest.raises(StoreError, match="cannot use"):
+    with pytest.raises(dm.StoreError, match="cannot use"):
         SqliteStore(str(folder / "triage.db")).stats()
 
 
 @pytest.mark.sqlite
 def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> None:
     """SQLite's own page limit stands in for the disk."""
-    from triage_cli.domain import UnavailableError
 
     (ticket,) = filled(store, a_ticket())
     pages = store.database.connection().execute("pragma page_count").fetchone()[0]
     store.database.connection().execute(f"pragma max_page_count = {pages}")
-    with pytest.raises(UnavailableError, match="cannot write"):
+    with pytest.raises(dm.UnavailableError, match="cannot write"):
         store.save([created(a_ticket(str(n), description="x" * 5000)) for n in range(10, 60)])
-    assert list(store.find(Selection())) == [ticket]
+    assert list(store.find(dm.Selection())) == [ticket]
     store.database.connection().execute(f"pragma max_page_count = {pages + 1000}")
     filled(store, a_ticket("2"))
-    assert first_break(store.log.events(EventQuery())) is None
+    assert first_break(store.log.events(dm.EventQuery())) is None
     assert sql(store, "pragma integrity_check") == [("ok",)]
 
 
@@ -237,7 +236,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
     copy = SqliteStore(str(tmp_path / "copy.db"))
     assert sql(copy, "pragma integrity_check") == [("ok",)]
     assert sql(copy, "pragma foreign_key_check") == []
-    events = list(copy.log.events(EventQuery()))
+    events = list(copy.log.events(dm.EventQuery()))
     assert first_break(events) is None
     assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
 
@@ -245,11 +244,11 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
 @pytest.mark.sqlite
 def test_a_backup_overwrites_nothing_and_names_what_it_cannot_write(store: SqliteStore, tmp_path: Path) -> None:
     (tmp_path / "here").write_text("mine")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(dm.UsageError, match="exists already"):
         store.backup(tmp_path / "here")
     assert (tmp_path / "here").read_text() == "mine"
     filled(store, a_ticket())
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(dm.StoreError, match="cannot write"):
         store.backup(tmp_path / "nowhere" / "copy.db")
 
 
@@ -262,7 +261,7 @@ def test_no_backup_is_made_of_a_database_with_a_damaged_page(store: SqliteStore,
     with Path(store.path).open("r+b") as file:
         file.seek((number - 1) * 4096)
         file.write(b"\xff" * 4096)
-    with pytest.raises(StoreError, match="is damaged, so no backup"):
+    with pytest.raises(dm.StoreError, match="is damaged, so no backup"):
         store.backup(tmp_path / "copy.db")
     assert list(tmp_path.glob("copy.db*")) == []
 
@@ -282,7 +281,7 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     store = SqliteStore(path)
     assert [(run.run_id, run.spent, run.reserved) for run in store.runs.latest(None)] == [("r1", 2.5, 0.5)]
     assert sql(store, "pragma user_version") == [(VERSION,)]
-    assert store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 3
+    assert store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
     statement = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
     assert sql(store, statement) == [(2.5, 1)]
@@ -309,7 +308,7 @@ def test_a_ticket_whose_correction_back_was_never_delivered_is_routed_once_more(
             db.execute(delivery.format(name, "Billing", "null", "1"))
             db.execute(delivery.format(name, "General", f"'{name}-Billing'", "2"))
         db.commit()
-    waking = SqliteStore(path).find(Selection(statuses=frozenset({"classified"})))
+    waking = SqliteStore(path).find(dm.Selection(statuses=frozenset({"classified"})))
     assert [(t.ticket_id, t.revision) for t in waking] == [("back", 2)]
 
 
@@ -361,7 +360,7 @@ def test_a_thread_that_ends_leaves_no_connection_open(tmp_path: Path) -> None:
     gc.disable()
     try:
         for _ in range(20):
-            thread = threading.Thread(target=lambda: list(store.find(Selection())))
+            thread = threading.Thread(target=lambda: list(store.find(dm.Selection())))
             thread.start()
             thread.join()
         opened = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]

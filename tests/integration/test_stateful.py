@@ -13,18 +13,7 @@ from tests.support.counted_anew import kept_and_anew
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import (
-    STATUSES,
-    ClassifyPlan,
-    EventQuery,
-    Lease,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-    routing,
-)
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 NAMES = st.sampled_from(["1", "2", "3", "4"])
@@ -42,8 +31,8 @@ class Machine(RuleBasedStateMachine):
         self.outlets = {name: Outlet(name) for name in ("a", "b", "c")}
         self.world.destinations = dict(self.outlets)
         self.world.rules = (
-            Rule("billing", ("a", "b"), {"category": ("Billing",)}),
-            Rule("t", ("c",), {"category": ("Technical",)}),
+            dm.Rule("billing", ("a", "b"), {"category": ("Billing",)}),
+            dm.Rule("t", ("c",), {"category": ("Technical",)}),
         )
         self.asked_again = False
         self.prints = 0
@@ -54,13 +43,15 @@ class Machine(RuleBasedStateMachine):
             self.world.store.database.connection().close()
             self.folder.cleanup()
 
-    def _ids(self, name: str) -> Selection:
-        return Selection(ids=tuple(t.ticket_id for t in self.world.store.find(Selection()) if t.external_id == name))
+    def _ids(self, name: str) -> dm.Selection:
+        return dm.Selection(
+            ids=tuple(t.ticket_id for t in self.world.store.find(dm.Selection()) if t.external_id == name)
+        )
 
     @rule(names=st.lists(NAMES, min_size=1, max_size=5), text=st.sampled_from("xy"), verdict=CATEGORIES | st.none())
     def imports(self, names: list[str], text: str, verdict: str | None) -> None:
         rows = [
-            TicketDraft(n, n + 2, name, text, external_id=name, cells=(), verdict=verdict)
+            dm.TicketDraft(n, n + 2, name, text, external_id=name, cells=(), verdict=verdict)
             for n, name in enumerate(names)
         ]
         outcomes = list(self.world.triage().create(rows, same_tickets=True))
@@ -70,13 +61,13 @@ class Machine(RuleBasedStateMachine):
     @rule(answer=st.tuples(CATEGORIES | st.just("Unheard of"), st.sampled_from([0.3, 0.9])), force=st.booleans())
     def classifies(self, answer: tuple[str, float], force: bool) -> None:
         self._answer(answer)
-        list(self.world.triage().classify(Selection(), ClassifyPlan(force=force)))
+        list(self.world.triage().classify(dm.Selection(), dm.ClassifyPlan(force=force)))
 
     @rule(name=NAMES, answer=st.tuples(CATEGORIES, st.sampled_from([0.3, 0.9])), force=st.booleans())
     def classifies_one(self, name: str, answer: tuple[str, float], force: bool) -> None:
         before = {t.ticket_id: (t.category, t.verdict) for t in self.world.store.find(self._ids(name))}
         self._answer(answer)
-        list(self.world.triage().classify(self._ids(name), ClassifyPlan(force=force)))
+        list(self.world.triage().classify(self._ids(name), dm.ClassifyPlan(force=force)))
         for ticket in self.world.store.find(self._ids(name)):
             category, verdict = before[ticket.ticket_id]
             if verdict and not force:
@@ -88,17 +79,17 @@ class Machine(RuleBasedStateMachine):
 
     @rule(retry_dead=st.booleans())
     def routes(self, retry_dead: bool) -> None:
-        list(self.world.triage().route(Selection(), RoutePlan(retry_dead=retry_dead)))
+        list(self.world.triage().route(dm.Selection(), dm.RoutePlan(retry_dead=retry_dead)))
 
     @rule(name=NAMES, again=st.booleans())
     def routes_one(self, name: str, again: bool) -> None:
         self.asked_again |= again
-        list(self.world.triage().route(self._ids(name), RoutePlan(again=again)))
+        list(self.world.triage().route(self._ids(name), dm.RoutePlan(again=again)))
 
     @rule(name=NAMES, text=st.sampled_from("xy"))
     def runs(self, name: str, text: str) -> None:
-        row = TicketDraft(0, 2, name, text, external_id=name, cells=())
-        outcomes = list(self.world.triage().run([row], ClassifyPlan()))
+        row = dm.TicketDraft(0, 2, name, text, external_id=name, cells=())
+        outcomes = list(self.world.triage().run([row], dm.ClassifyPlan()))
         assert [o.row for o in outcomes if o.row is not None] == [0]  # others are dead letters of earlier runs
 
     @rule(name=st.sampled_from(["a", "c"]))
@@ -107,14 +98,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(general=st.booleans())
     def the_map_changes(self, general: bool) -> None:
-        self.world.rules = self.world.rules[:2] + ((Rule("rest", ("b",)),) if general else ())
+        self.world.rules = self.world.rules[:2] + ((dm.Rule("rest", ("b",)),) if general else ())
 
     @rule()
     def a_run_is_killed(self) -> None:
         """It held all there is, and its lease is over: tickets still point to it, but anyone may take them."""
         self.prints += 1
-        run = self.world.store.runs.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
-        self.world.store.runs.claim(Selection(), Lease(run.run_id), 100)
+        run = self.world.store.runs.begin(dm.Run(f"dead-{self.prints}", "classify", "tester", "", ""))
+        self.world.store.runs.claim(dm.Selection(), dm.Lease(run.run_id), 100)
         self.world.store.database.write(
             lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
         )
@@ -122,7 +113,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_log_is_whole(self) -> None:
         if hasattr(self, "world"):
-            assert first_break(self.world.store.log.events(EventQuery())) is None
+            assert first_break(self.world.store.log.events(dm.EventQuery())) is None
 
     @invariant()
     def the_counts_are_those_of_the_rows(self) -> None:
@@ -132,8 +123,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def every_ticket_is_in_one_piece(self) -> None:
-        for ticket in self.world.store.find(Selection()) if hasattr(self, "world") else ():
-            assert ticket.status in STATUSES
+        for ticket in self.world.store.find(dm.Selection()) if hasattr(self, "world") else ():
+            assert ticket.status in dm.STATUSES
             assert (ticket.category is None) == (ticket.status in WITHOUT_CATEGORY), ticket
             assert ticket.category in {None, "Billing", "Technical", "General"}
             assert ticket.suggestion in {None, "Billing", "Technical", "General"}
@@ -141,7 +132,7 @@ class Machine(RuleBasedStateMachine):
             assert not (ticket.verdict and ticket.category is None)
             deliveries = self.world.store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
             if ticket.status in ("routing", "routed", "undeliverable"):
-                assert ticket.status == routing.status_of(deliveries, ticket.category)
+                assert ticket.status == dm.routing.status_of(deliveries, ticket.category)
                 assert not [d for d in deliveries if d.state == "pending" and d.category != ticket.category]
             if ticket.status == "unroutable":
                 assert not [d for d in deliveries if d.state == "pending"]

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.client import ticket_of
-from triage_cli.domain import Ticket, distinct_words, ticket_record
 
 TICKETS = """id,description
 d1,Ich kann mich seit heute Morgen nicht mehr anmelden
@@ -88,14 +88,14 @@ destinations: {a: {type: file, path: a.jsonl}}
 
 
 def test_a_server_of_an_earlier_release_tells_no_language() -> None:
-    record = ticket_record(replace(Ticket.of_text("x", ticket_id="t", source="s"), language="de"))
+    record = dm.ticket_record(replace(dm.Ticket.of_text("x", ticket_id="t", source="s"), language="de"))
     assert ticket_of(record).language == "de"
     del record["language"]
     assert ticket_of(record).language is None
 
 
 def test_texts_without_blanks_have_words_to_be_compared_by() -> None:
-    assert distinct_words("返品した靴の返金はいつ") == {"返品", "した", "返金", "はいつ"}
-    assert distinct_words("我的包裹在哪里") == {"我的", "的包", "包裹", "裹在", "在哪", "哪里"}
-    assert distinct_words("ใบแจ้งหนี้ผิด") & distinct_words("แก้ใบแจ้งหนี้") >= {"ใบแจ", "บแจ้", "หนี้"}
-    assert distinct_words("The café is 24 h open") == {"the", "café", "open"}
+    assert dm.distinct_words("返品した靴の返金はいつ") == {"返品", "した", "返金", "はいつ"}
+    assert dm.distinct_words("我的包裹在哪里") == {"我的", "的包", "包裹", "裹在", "在哪", "哪里"}
+    assert dm.distinct_words("ใบแจ้งหนี้ผิด") & dm.distinct_words("แก้ใบแจ้งหนี้") >= {"ใบแจ", "บแจ้", "หนี้"}
+    assert dm.distinct_words("The café is 24 h open") == {"the", "café", "open"}

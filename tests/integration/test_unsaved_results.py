@@ -13,32 +13,19 @@ from tests.support.records import replace
 from tests.support.rooms import module_of
 from tests.support.stored_tickets import POSTED, sql
 from tests.support.world import World
-from triage_cli.domain import (
-    Change,
-    ClassifyPlan,
-    Conflict,
-    Delivery,
-    ExhaustedError,
-    Lease,
-    Outcome,
-    Routed,
-    RoutePlan,
-    Run,
-    Selection,
-    UnavailableError,
-)
+from triage_cli import domain as dm
 from triage_cli.service import Callers, recorded_run
 
 
-def process(singles: Callers, subject: str = "Refund?") -> Outcome[Routed]:
+def process(singles: Callers, subject: str = "Refund?") -> dm.Outcome[dm.Routed]:
     """Take a new ticket through all steps, and return how its routing went."""
     draft = replace(POSTED, subject=subject)
-    routed = singles.process(draft, "ada", None, ("classify", "route"), ClassifyPlan()).routed
+    routed = singles.process(draft, "ada", None, ("classify", "route"), dm.ClassifyPlan()).routed
     assert routed is not None
     return routed
 
 
-def delivery_of(world: World, routed: Outcome[Routed]) -> Delivery:
+def delivery_of(world: World, routed: dm.Outcome[dm.Routed]) -> dm.Delivery:
     """Return the only delivery of a ticket as it is stored."""
     assert routed.value
     (delivery,) = world.store.deliveries.of([routed.value.ticket.ticket_id])[routed.value.ticket.ticket_id]
@@ -53,18 +40,18 @@ class ResultSaves:
         self._real = world.store.save
         monkeypatch.setattr(world.store, "save", self._save)
 
-    def refuse(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def refuse(self, changes: Sequence[dm.Change]) -> Sequence[dm.Change]:
         """Return the changes to refuse with a conflict; the first time raise instead."""
         if self.refused == 0:
             self.refused += len(changes)
-            raise UnavailableError("the disk is full")
+            raise dm.UnavailableError("the disk is full")
         return ()
 
-    def _save(self, changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+    def _save(self, changes: Sequence[dm.Change], *more: Any) -> list[dm.Conflict | None]:
         results = [change for change in changes if change.event.action == "delivered"]
         refused = self.refuse(results) if results else ()
         conflicts = iter(self._real([change for change in changes if change not in refused], *more))
-        return [Conflict(change.ticket) if change in refused else next(conflicts) for change in changes]
+        return [dm.Conflict(change.ticket) if change in refused else next(conflicts) for change in changes]
 
 
 def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived(
@@ -72,10 +59,10 @@ def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived
 ) -> None:
     ResultSaves(world, monkeypatch)
     routed = process(singles)
-    assert isinstance(routed.error, UnavailableError)
+    assert isinstance(routed.error, dm.UnavailableError)
     delivery = delivery_of(world, routed)
     assert (delivery.state, delivery.attempts) == ("pending", 0)
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     sent = delivery_of(world, routed)
     assert (sent.state, sent.doubtful) == ("accepted", 1)
     assert outlet.got == [delivery.delivery_id] * 2
@@ -85,25 +72,25 @@ def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived
 def test_a_run_that_cannot_be_ended_is_over_with_its_lease(
     world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_: Run) -> None:
-        raise UnavailableError("the database cannot be reached")
+    def failing(_: dm.Run) -> None:
+        raise dm.UnavailableError("the database cannot be reached")
 
     with monkeypatch.context() as patched:
         ResultSaves(world, patched)
         patched.setattr(world.store.runs, "end", failing)
         routed = process(singles)
-    assert isinstance(routed.error, UnavailableError)
-    list(world.triage().route(Selection(), RoutePlan()))
+    assert isinstance(routed.error, dm.UnavailableError)
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert delivery_of(world, routed).state == "pending"
     sql(world.store, "update runs set lease_until = 1 where kind = 'serve'")
-    list(world.triage().route(Selection(), RoutePlan()))
+    list(world.triage().route(dm.Selection(), dm.RoutePlan()))
     assert delivery_of(world, routed).state == "accepted"
     assert len(outlet.got) == 2
 
 
-def unsent(world: World) -> Delivery:
+def unsent(world: World) -> dm.Delivery:
     """Return the only delivery that is still to be made."""
-    ids = [ticket.ticket_id for ticket in world.store.find(Selection())]
+    ids = [ticket.ticket_id for ticket in world.store.find(dm.Selection())]
     (delivery,) = [d for several in world.store.deliveries.of(ids).values() for d in several if d.state == "pending"]
     assert delivery.attempts == 0
     return delivery
@@ -113,10 +100,10 @@ def leave_decisions_unconfirmed(world: World, monkeypatch: pytest.MonkeyPatch) -
     """Have the store save all changes, and then raise for those that route a ticket."""
     save = world.store.save
 
-    def unconfirmed(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+    def unconfirmed(changes: Sequence[dm.Change], *more: Any) -> list[dm.Conflict | None]:
         conflicts = save(changes, *more)
         if any(event.action == "routed" for change in changes for event in change.events):
-            raise UnavailableError("the connection was lost while something was being stored")
+            raise dm.UnavailableError("the connection was lost while something was being stored")
         return conflicts
 
     monkeypatch.setattr(world.store, "save", unconfirmed)
@@ -127,7 +114,7 @@ def check_that_the_next_run_sends_it(
 ) -> None:  # fmt: skip
     delivery = unsent(world)
     monkeypatch.undo()
-    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
+    list(world.triage().route(dm.Selection(ids=(delivery.ticket_id,)), dm.RoutePlan()))
     assert outlet.got == [delivery.delivery_id]
 
 
@@ -135,13 +122,13 @@ def check_that_the_next_run_sends_it(
 def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_next_run(
     at_once: bool, world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    classified = singles.process(POSTED, "ada", None, ("classify",), ClassifyPlan()).stored.value
+    classified = singles.process(POSTED, "ada", None, ("classify",), dm.ClassifyPlan()).stored.value
     assert classified
     leave_decisions_unconfirmed(world, monkeypatch)
     if at_once:
-        assert isinstance(process(singles).error, UnavailableError)  # its caller learns that the ticket is stored
+        assert isinstance(process(singles).error, dm.UnavailableError)  # its caller learns that the ticket is stored
     else:
-        with pytest.raises(UnavailableError):
+        with pytest.raises(dm.UnavailableError):
             singles.route(classified, "ada")
     check_that_the_next_run_sends_it(world, outlet, monkeypatch)
 
@@ -158,9 +145,9 @@ def test_without_a_thread_nothing_is_stored_and_later_callers_are_served(
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refused)
-        with pytest.raises(ExhaustedError):
+        with pytest.raises(dm.ExhaustedError):
             process(singles)
-    assert list(world.store.find(Selection())) == []
+    assert list(world.store.find(dm.Selection())) == []
     assert delivery_of(world, process(singles)).state == "accepted"
     assert len(outlet.got) == 1
 
@@ -169,10 +156,10 @@ def test_nothing_is_sent_whose_result_might_find_no_room(
     world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full() -> None:
-        raise UnavailableError("the disk is nearly full")
+        raise dm.UnavailableError("the disk is nearly full")
 
     monkeypatch.setattr(world.store, "check_room", full)
-    assert isinstance(process(singles).error, UnavailableError)
+    assert isinstance(process(singles).error, dm.UnavailableError)
     check_that_the_next_run_sends_it(world, outlet, monkeypatch)
 
 
@@ -180,7 +167,7 @@ def test_a_chunk_that_fails_concerns_no_delivery_in_flight(
     world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreadable() -> frozenset[str]:
-        raise UnavailableError("the database cannot be reached")
+        raise dm.UnavailableError("the database cannot be reached")
 
     outlet.hangs = True
     with ThreadPoolExecutor(1) as callers:
@@ -189,7 +176,7 @@ def test_a_chunk_that_fails_concerns_no_delivery_in_flight(
         with monkeypatch.context() as patched:
             patched.setattr(world.store.deliveries, "switched_off", unreadable)
             second = process(singles)
-        assert isinstance(second.error, UnavailableError)
+        assert isinstance(second.error, dm.UnavailableError)
         assert second.ticket.status == "classified"
         third = callers.submit(process, singles)  # of the next run
         outlet.hangs = False
@@ -200,11 +187,11 @@ def test_a_chunk_that_fails_concerns_no_delivery_in_flight(
 def test_a_lease_that_cannot_be_renewed_ends_no_attempt(
     world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries: list[Lease] = []
+    tries: list[dm.Lease] = []
 
-    def failing(lease: Lease) -> None:
+    def failing(lease: dm.Lease) -> None:
         tries.append(lease)
-        raise UnavailableError("the database cannot be reached")
+        raise dm.UnavailableError("the database cannot be reached")
 
     outlet.hangs = True
     monkeypatch.setattr(module_of(recorded_run), "RENEW", 0.0)
@@ -255,7 +242,7 @@ def test_a_request_at_the_end_is_answered_and_sends_nothing(
 ) -> None:
     save, reached, go = world.store.save, threading.Event(), threading.Event()
 
-    def held_up(*given: Any) -> list[Conflict | None]:
+    def held_up(*given: Any) -> list[dm.Conflict | None]:
         reached.set()
         assert go.wait(PATIENCE)
         return save(*given)
@@ -270,7 +257,7 @@ def test_a_request_at_the_end_is_answered_and_sends_nothing(
         closing.result(PATIENCE)
         delivery = delivery_of(world, request.result(PATIENCE))
     assert (delivery.state, delivery.run_id, delivery.doubtful, outlet.got) == ("pending", None, 0, [])
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         singles.create(POSTED, "ada")
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         process(singles)

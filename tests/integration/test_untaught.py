@@ -9,8 +9,8 @@ from tests.support.cli import Cli
 from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as labelled
+from triage_cli import domain as dm
 from triage_cli.config import STANDARD_THRESHOLD, STARTER, UNTAUGHT_THRESHOLD
-from triage_cli.domain import Calibration, Event, EventAction, now
 from triage_cli.stores import SqliteStore, SqlModelRegistry
 
 CAUTION = f"so an answer is sure from {UNTAUGHT_THRESHOLD:.2f} on, later from {STANDARD_THRESHOLD:.2f}"
@@ -50,8 +50,8 @@ def test_until_they_are_taught_they_ask_for_more_confidence(shop: Cli) -> None:
 def test_once_they_are_evaluated_their_confidence_is_worth_what_it_says(shop: Cli) -> None:
     assert threshold(shop) == UNTAUGHT_THRESHOLD
     asked = json.loads(shop("show", "X-1", "-o", "json").stdout)["classifications"][-1]["fingerprint"]
-    kept = Calibration(asked, "local", "[[0.0,0.1],[1.0,0.9]]", "sigmoid", 40, 0.2, 0.1, now())
-    event = Event(EventAction.CALIBRATED, None, None, "ann", now(), {})
+    kept = dm.Calibration(asked, "local", "[[0.0,0.1],[1.0,0.9]]", "sigmoid", 40, 0.2, 0.1, dm.now())
+    event = dm.Event(dm.EventAction.CALIBRATED, None, None, "ann", dm.now(), {})
     with closing(SqliteStore(str(shop.db))) as store:
         SqlModelRegistry(store).keep_calibration(kept, event)
     assert threshold(shop) == STANDARD_THRESHOLD

@@ -12,17 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain import (
-    Category,
-    ClassifyPlan,
-    Lease,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-)
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 NUMBER = 1000
@@ -31,9 +21,9 @@ NAMES = ("Billing", "Technical", "General")
 _prepared: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def drafts(text: str, verdict: bool) -> list[TicketDraft]:
+def drafts(text: str, verdict: bool) -> list[dm.TicketDraft]:
     return [
-        TicketDraft(
+        dm.TicketDraft(
             n, n + 2, f"case {n}", text, external_id=str(n), cells=(), verdict=NAMES[n % 3] if verdict else None
         )
         for n in range(NUMBER)
@@ -61,7 +51,7 @@ class Machine(RuleBasedStateMachine):
         self.world = World(SqliteStore(str(path)))
         outlets = {name: Outlet(name) for name in ("a", "b")}
         self.world.destinations = dict(outlets)
-        self.world.rules = (Rule("billing", ("a",), {"category": ("Billing",)}), Rule("rest", ("b",)))
+        self.world.rules = (dm.Rule("billing", ("a",), {"category": ("Billing",)}), dm.Rule("rest", ("b",)))
         self.prints = 0
 
     def teardown(self) -> None:
@@ -78,34 +68,34 @@ class Machine(RuleBasedStateMachine):
     @rule(shift=st.integers(0, 2), confidence=st.sampled_from([0.2, 0.9]), named=st.booleans())
     def classifies(self, shift: int, confidence: float, named: bool) -> None:
         self._another_opinion(shift, confidence)
-        everything = Selection(ids=tuple(t.ticket_id for t in self.world.store.find(Selection())))
-        list(self.world.triage().classify(everything if named else Selection(), ClassifyPlan()))
+        everything = dm.Selection(ids=tuple(t.ticket_id for t in self.world.store.find(dm.Selection())))
+        list(self.world.triage().classify(everything if named else dm.Selection(), dm.ClassifyPlan()))
 
     @rule(shift=st.integers(0, 2), confidence=st.sampled_from([0.2, 0.9]), apply=st.booleans(), reroute=st.booleans())
     def reclassifies(self, shift: int, confidence: float, apply: bool, reroute: bool) -> None:
         self._another_opinion(shift, confidence)
-        list(self.world.triage().reclassify(Selection(), ReclassifyPlan(apply=apply, reroute=reroute)))
+        list(self.world.triage().reclassify(dm.Selection(), dm.ReclassifyPlan(apply=apply, reroute=reroute)))
 
     @rule(again=st.booleans())
     def routes(self, again: bool) -> None:
-        everything = Selection(ids=tuple(t.ticket_id for t in self.world.store.find(Selection())))
-        list(self.world.triage().route(everything if again else Selection(), RoutePlan(again=again)))
+        everything = dm.Selection(ids=tuple(t.ticket_id for t in self.world.store.find(dm.Selection())))
+        list(self.world.triage().route(everything if again else dm.Selection(), dm.RoutePlan(again=again)))
 
     @rule(text=st.sampled_from(["as it was", "another text"]), run=st.booleans())
     def imports(self, text: str, run: bool) -> None:
         rows = drafts(text, verdict=False)[: NUMBER // 3] + drafts("as it was", verdict=False)[NUMBER // 3 :]
         triage = self.world.triage()
-        list(triage.run(rows, ClassifyPlan()) if run else triage.create(rows))
+        list(triage.run(rows, dm.ClassifyPlan()) if run else triage.create(rows))
 
     @rule(gone=st.booleans())
     def a_category_goes_or_comes_back(self, gone: bool) -> None:
-        self.world.categories = (Category("Billing"), Category("Technical")) if gone else CATEGORIES
+        self.world.categories = (dm.Category("Billing"), dm.Category("Technical")) if gone else CATEGORIES
 
     @rule()
     def a_run_is_killed(self) -> None:
         self.prints += 1
-        run = self.world.store.runs.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
-        self.world.store.runs.claim(Selection(), Lease(run.run_id), NUMBER)
+        run = self.world.store.runs.begin(dm.Run(f"dead-{self.prints}", "classify", "tester", "", ""))
+        self.world.store.runs.claim(dm.Selection(), dm.Lease(run.run_id), NUMBER)
         self.world.store.database.write(
             lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
         )
@@ -113,7 +103,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def no_verdict_has_changed(self) -> None:
         if hasattr(self, "world"):
-            found = {(t.external_id, t.category, t.verdict) for t in self.world.store.find(Selection())}
+            found = {(t.external_id, t.category, t.verdict) for t in self.world.store.find(dm.Selection())}
             assert found == {(str(n), NAMES[n % 3], 1) for n in range(NUMBER)}
 
 

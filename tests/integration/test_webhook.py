@@ -19,19 +19,8 @@ from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
+from triage_cli import domain as dm
 from triage_cli.destinations import WORKERS, WebhookDestination, webhook
-from triage_cli.domain import (
-    Action,
-    ConfigError,
-    DeliveryError,
-    NoTokenError,
-    Outcome,
-    PrivateAddressError,
-    Receipt,
-    TriageError,
-    secret_of,
-    signature,
-)
 from triage_cli.runtime import checked, host_of, is_public, reason
 from triage_cli.service import DestinationBreakers, Dispatcher, QueueResults
 
@@ -57,7 +46,7 @@ def test_any_body_verifies_with_the_reference_library_under_either_secret(text: 
 
     body = json.dumps({"text": text}).encode()
     now = int(time.time())
-    signed = signature([secret_of(SECRET), secret_of(OLDER)], "msg_1", now, body)
+    signed = dm.signature([dm.secret_of(SECRET), dm.secret_of(OLDER)], "msg_1", now, body)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signed}
     for secret in (SECRET, OLDER):
         assert Webhook(secret).verify(body.decode(), headers) == {"text": text}
@@ -65,8 +54,8 @@ def test_any_body_verifies_with_the_reference_library_under_either_secret(text: 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64"])
 def test_a_secret_with_which_anybody_could_sign_is_refused(secret: str) -> None:
-    with pytest.raises(ConfigError, match="after whsec_"):
-        secret_of(secret)
+    with pytest.raises(dm.ConfigError, match="after whsec_"):
+        dm.secret_of(secret)
 
 
 class TestRefusals:
@@ -89,7 +78,7 @@ class TestRefusals:
     ) -> None:
         receiver.answer = lambda _: (status, headers)
         (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), outgoing())
-        assert isinstance(outcome.error, DeliveryError)
+        assert isinstance(outcome.error, dm.DeliveryError)
         assert (outcome.error.status, outcome.error.final, outcome.error.retry_after) == (status, final, wait)
         assert len(receiver.got) == 1, "neither followed nor repeated"
 
@@ -98,7 +87,7 @@ class TestRefusals:
         (closed,) = sent(WebhookDestination(target(receiver.url), ONLINE), outgoing())
         (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/"), ONLINE), outgoing())
         for outcome in (closed, gone):
-            assert isinstance(outcome.error, DeliveryError)
+            assert isinstance(outcome.error, dm.DeliveryError)
             assert not outcome.error.final
 
     @pytest.mark.parametrize(
@@ -166,7 +155,7 @@ def test_what_follows_the_head_may_take_longer_than_the_timeout(monkeypatch: pyt
     assert answered(b"200 OK\r\nContent-Length: 5", timeout=2.0, hangs=True).error is None
 
 
-def answered(head: bytes, *, timeout: float, hangs: bool) -> Outcome[Receipt]:
+def answered(head: bytes, *, timeout: float, hangs: bool) -> dm.Outcome[dm.Receipt]:
     """Return what becomes of a delivery whose receiver answers with a head, and then leaves or says nothing more."""
     listening_socket, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
@@ -197,7 +186,7 @@ def test_how_a_refusal_began_is_kept() -> None:
         (outcome,) = sent(WebhookDestination(target(stub.root), ONLINE), outgoing())
     finally:
         stub.close()
-    assert isinstance(outcome.error, DeliveryError)
+    assert isinstance(outcome.error, dm.DeliveryError)
     assert outcome.error.answer == ("no such queue\ufffd" + "x" * 1000)[:500]
 
 
@@ -227,7 +216,7 @@ fe80::1%eth0 fec0::1 feff::1 192.88.99.1 3fff::1 3fff:fff::1""".split()  # noqa:
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_and_special_addresses_are_known(address: str) -> None:
     assert not is_public(address)
-    with pytest.raises(PrivateAddressError, match="private or special"):
+    with pytest.raises(dm.PrivateAddressError, match="private or special"):
         checked("some.example", 443, lambda _host, _port: ["93.184.216.34", address])
 
 
@@ -241,7 +230,7 @@ def test_public_addresses_pass() -> None:
 def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
     port = receiver.port
     (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True), ONLINE), outgoing())
-    assert isinstance(outcome.error, PrivateAddressError | DeliveryError)  # 0177.0.0.1 is no address to httpx
+    assert isinstance(outcome.error, dm.PrivateAddressError | dm.DeliveryError)  # 0177.0.0.1 is no address to httpx
     assert receiver.got == []
 
 
@@ -272,7 +261,7 @@ def test_a_destination_that_may_not_be_used_is_tried_ever_less_often() -> None:
     now = 0.0
     breakers = DestinationBreakers(lambda: now)
 
-    def pause(because: TriageError) -> float:
+    def pause(because: dm.TriageError) -> float:
         nonlocal now
         began = now
         breakers.pause("a", because)
@@ -281,11 +270,11 @@ def test_a_destination_that_may_not_be_used_is_tried_ever_less_often() -> None:
             now += 30
         return now - began
 
-    forbidden = PrivateAddressError("a is at a private address")
-    assert pause(NoTokenError("no token for now")) == 30
+    forbidden = dm.PrivateAddressError("a is at a private address")
+    assert pause(dm.NoTokenError("no token for now")) == 30
     assert [pause(forbidden) for _ in range(14)] == [*(30.0 * 2**n for n in range(12)), 86_400, 86_400]
-    assert pause(NoTokenError("no token for now")) == 30
-    breakers.judge("a", [Outcome(None, Action.DELIVERED)])
+    assert pause(dm.NoTokenError("no token for now")) == 30
+    breakers.judge("a", [dm.Outcome(None, dm.Action.DELIVERED)])
     assert pause(forbidden) == 30
 
 

@@ -16,9 +16,9 @@ from openapi_spec_validator import validate
 from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
+from triage_cli import domain as dm
 from triage_cli.api import ServerState, analysis_opener, create_app
 from triage_cli.config import load_config
-from triage_cli.domain import Head
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"
@@ -29,7 +29,7 @@ def test_the_committed_description_is_that_of_the_server(world: World) -> None:
     server_state = ServerState(
         parts,
         wiring.stores.open_api_access(parts.store),
-        lambda _heads: Head("", 0),
+        lambda _heads: dm.Head("", 0),
         analysis_opener(load_config(db=world.store.path, env={}, cwd=Path.cwd()), parts.store),
     )
     described = create_app(server_state).openapi()

@@ -65,9 +65,10 @@ def test_each_folder_is_imported_by_its_face_alone() -> None:
     for path in (p for base in ("triage_cli", "tests", "benchmarks", "tools") for p in (ROOT / base).rglob("*.py")):
         home = path.relative_to(ROOT).parts[1] if path.is_relative_to(ROOT / "triage_cli") else ""
         text = path.read_text(encoding="utf-8")
-        for whole in re.findall(r"^from triage_cli import ([^\n(]+)", text, re.MULTILINE):
-            for folder in {*whole.split(", ")} & faces.keys() - {home}:
-                imported[folder] |= set(re.findall(rf"\b{folder}\.(\w+)", text)) - {"py"}
+        for whole in re.findall(r"^\s*from triage_cli import ([^\n(]+)", text, re.MULTILINE):
+            for folder, _, name in (each.partition(" as ") for each in whole.split(", ")):
+                if folder in faces and folder != home:
+                    imported[folder] |= set(re.findall(rf"\b{name or folder}\.(\w+)", text)) - {"py"}
         for module, names in IMPORT.findall(text):
             folder, *inner = module.split(".")
             if folder in faces and folder != home:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pages import ROOT, WRITES, name_of
 from tests.support.reference import PARTS, generated_anew
-from triage_cli.domain import EVENT_KEYS, STATUSES, TICKET_KEYS, ExitCode, added_keys
+from triage_cli import domain as dm
 
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted(REFERENCE.glob("*.md"))
@@ -36,8 +36,8 @@ def test_each_part_stands_on_one_page() -> None:
 
 
 def test_every_status_key_and_exit_code_is_explained() -> None:
-    assert first_column("records.md", "## Statuses") == list(STATUSES)
-    assert first_column("records.md", "## Ticket") == list(TICKET_KEYS)
-    assert first_column("records.md", "## Row of `run`") == list(added_keys())
-    assert first_column("records.md", "## Event") == list(EVENT_KEYS)
-    assert first_column("exit-codes.md", "# Exit codes") == [str(int(code)) for code in ExitCode]
+    assert first_column("records.md", "## Statuses") == list(dm.STATUSES)
+    assert first_column("records.md", "## Ticket") == list(dm.TICKET_KEYS)
+    assert first_column("records.md", "## Row of `run`") == list(dm.added_keys())
+    assert first_column("records.md", "## Event") == list(dm.EVENT_KEYS)
+    assert first_column("exit-codes.md", "# Exit codes") == [str(int(code)) for code in dm.ExitCode]

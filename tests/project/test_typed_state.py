@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.rooms import PACKAGE, room_of
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.classifiers import OpenAIBatchApi
-from triage_cli.domain import Event, event_record, explain, hash_chain
 from triage_cli.stores import PostgresStore
 
 # Who may look into an event: what writes and reads it, what proves it, and what prints it.
-READERS = {room_of(thing) for thing in (Event, hash_chain, explain, event_record, PostgresStore)}
+READERS = {room_of(thing) for thing in (dm.Event, dm.hash_chain, dm.explain, dm.event_record, PostgresStore)}
 # Attributes of the same name that belong to others' records.
 OTHERS = {room_of(problems): "error.detail", room_of(OpenAIBatchApi): "openai_batch.errors.data"}
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.domain import api_keys
+from triage_cli import domain as dm
 from triage_cli.ports import operations
 
 Schema = Mapping[str, Any]
 Direction = Literal["sent", "received"]  # as the client sees it
-ROLES = ("", *api_keys.ROLES)
+ROLES = ("", *dm.api_keys.ROLES)
 METHODS = ("get", "put", "post", "delete", "patch", "head")
 
 

@@ -17,6 +17,7 @@ import uvicorn.server
 
 from tests.support.commands import PATIENCE
 from tests.support.sqlite_file import make_database
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.api import (
     BrowserAccess,
@@ -34,7 +35,6 @@ from triage_cli.api import (
     warn,
 )
 from triage_cli.config import Config, load_config
-from triage_cli.domain import ROLES, ApiKey, api_keys, times
 from triage_cli.ports import ApiAccessStore
 from triage_cli.service import Services
 
@@ -64,8 +64,8 @@ def _check_problem(answer: httpx.Response) -> None:
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     """Record a key and return its text."""
-    made = api_keys.new_key()
-    gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, times.now()))
+    made = dm.api_keys.new_key()
+    gate.add_key(dm.ApiKey(made.key_id, name, dm.api_keys.digest(made.text), role, dm.times.now()))
     return made.text
 
 
@@ -119,7 +119,7 @@ def running_server(
     analysis = analysis_opener(loaded, services.store)
     browsers = BrowserAccess(loaded.cors_origins, loaded.app)
     served = ServerState(services, gate, verify, analysis, limits, webhooks, others, browsers)
-    keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
+    keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in dm.ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")

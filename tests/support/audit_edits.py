@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from triage_cli.domain import TicketDraft
+from triage_cli import domain as dm
 
 
-def drafts(number: int, start: int = 0) -> Iterator[TicketDraft]:
+def drafts(number: int, start: int = 0) -> Iterator[dm.TicketDraft]:
     for n in range(start, start + number):
-        yield TicketDraft(n - start, n + 2, f"subject {n}", "a \u202e text", external_id=f"X-{n}", cells=())
+        yield dm.TicketDraft(n - start, n + 2, f"subject {n}", "a \u202e text", external_id=f"X-{n}", cells=())
 
 
 def tamper(path: Path, *statements: str) -> None:

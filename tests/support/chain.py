@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from triage_cli.domain import GENESIS, LoggedEvent, is_linked
+from triage_cli import domain as dm
 
 
-def first_break(events: Iterable[LoggedEvent]) -> int | None:
+def first_break(events: Iterable[dm.LoggedEvent]) -> int | None:
     """Return the seq of the first event that breaks the chain of a whole log without a key, or None."""
-    prev = GENESIS
+    prev = dm.GENESIS
     for seq, event in enumerate(events, 1):
-        if event.seq != seq or event.prev != prev or not is_linked(event, prev, None):
+        if event.seq != seq or event.prev != prev or not dm.is_linked(event, prev, None):
             return seq
         prev = event.hash
     return None

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from tests.support.chain import first_break
 from tests.support.forked_cli import forked
-from triage_cli.domain import EventQuery, ExitCode
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 HEADER = "Id,Subject,Body,Customer,Priority\n"
@@ -109,7 +109,7 @@ def until(holds: Callable[[], Any], what: str) -> None:
     """Wait until something holds; used on states that another process reaches, unless an unexpected error ends it."""
     tick = threading.Event()
     for _ in range(int(PATIENCE * 200)):
-        ended = [process.args for process in tuple(STARTED) if process.poll() == ExitCode.UNEXPECTED]
+        ended = [process.args for process in tuple(STARTED) if process.poll() == dm.ExitCode.UNEXPECTED]
         if holds():
             return
         if ended:
@@ -149,4 +149,4 @@ def is_whole(db: Path) -> bool:
     assert rows(db, "pragma foreign_key_check") == []
     tickets = rows(db, "select ticket_id from tickets order by 1")
     assert tickets == rows(db, "select ticket_id from events where action = 'created' order by 1")
-    return first_break(SqliteStore(str(db)).log.events(EventQuery())) is None
+    return first_break(SqliteStore(str(db)).log.events(dm.EventQuery())) is None

@@ -151,7 +151,7 @@ def _at_the_network(step: Callable[[Callable[[], None]], None], _how: str) -> No
 
 
 def _set_back() -> None:
-    from triage_cli.domain import times
+    from triage_cli import domain as dm
 
     plain, plain_ns = time.time, time.time_ns
     time.time = lambda: plain() - BACK
@@ -163,4 +163,4 @@ def _set_back() -> None:
             return super().now(tz) - timedelta(seconds=BACK)
 
     # `times.now` looks `datetime` up when it is called, so all that have imported it see the earlier time too.
-    vars(times)["datetime"] = Earlier
+    vars(dm.times)["datetime"] = Earlier

@@ -10,9 +10,9 @@ from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.online import ONLINE
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.config import Config, load_config
 from triage_cli.destinations import HttpDestination, secrets_of
-from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket
 from triage_cli.wiring import check_templates
 
 
@@ -99,8 +99,8 @@ def opened(
     return HttpDestination(spec, spec.http, secrets_of(name, spec.http, env or {}), ONLINE, guarded=guarded)
 
 
-def a_delivery(number: int = 1, *, destination: str = "sys", category: str = "Billing", **fields: Any) -> Delivery:
-    delivery = Delivery(
+def a_delivery(number: int = 1, *, destination: str = "sys", category: str = "Billing", **fields: Any) -> dm.Delivery:
+    delivery = dm.Delivery(
         f"msg_{number:032x}", f"t{number}", None, category, destination, "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
@@ -108,13 +108,13 @@ def a_delivery(number: int = 1, *, destination: str = "sys", category: str = "Bi
 
 
 def a_parcel(
-    number: int = 1, *, delivery: Delivery | None = None, earlier: tuple[Delivery, ...] = (), **fields: Any
-) -> OutgoingDelivery:
-    ticket = Ticket(
+    number: int = 1, *, delivery: dm.Delivery | None = None, earlier: tuple[dm.Delivery, ...] = (), **fields: Any
+) -> dm.OutgoingDelivery:
+    ticket = dm.Ticket(
         f"t{number}", "i", "s", f"X-{number}", "h", "hello", "text", None, None, 2, None, "now", category="Billing"
     )
-    return OutgoingDelivery(delivery or a_delivery(number), replace(ticket, **fields), earlier)
+    return dm.OutgoingDelivery(delivery or a_delivery(number), replace(ticket, **fields), earlier)
 
 
-def sent(destination: HttpDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+def sent(destination: HttpDestination, *outgoing_deliveries: dm.OutgoingDelivery) -> list[dm.Outcome[dm.Receipt]]:
     return outcomes(destination.deliver([list(outgoing_deliveries)]))

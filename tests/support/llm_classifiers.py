@@ -9,12 +9,16 @@ from tests.support.llm_server import (
 )
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
+from triage_cli import domain as dm
 from triage_cli.classifiers import LLMClassifier, build
 from triage_cli.config import ClassifierSpec, Price
-from triage_cli.domain import Answer, AnswerError, Category, Classification, Outcome, Ticket, TriageError
 from triage_cli.runtime import Budget, TimeSource
 
-CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
+CATEGORIES = (
+    dm.Category("Billing", "Money", ("I was charged twice",)),
+    dm.Category("Technical"),
+    dm.Category("General"),
+)
 
 
 KEY = "sk-canary-0123456789abcdef"
@@ -44,9 +48,9 @@ class Clock:
         return TimeSource(lambda: self.now, self.sleep, lambda: 1.0)
 
 
-def tickets(count: int, words: str = WORDS) -> list[Ticket]:
+def tickets(count: int, words: str = WORDS) -> list[dm.Ticket]:
     return [
-        Ticket(f"t{n}", f"i{n}", "s", None, "h", f"Subject {n}", words, None, None, 2, None, "now")
+        dm.Ticket(f"t{n}", f"i{n}", "s", None, "h", f"Subject {n}", words, None, None, 2, None, "now")
         for n in range(count)
     ]
 
@@ -71,22 +75,22 @@ def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> LLMCla
     )  # fmt: skip
 
 
-Ended = tuple[list[Outcome[Answer]], TriageError | None]
+Ended = tuple[list[dm.Outcome[dm.Answer]], dm.TriageError | None]
 
 
 def asked(classifier: LLMClassifier, count: int = 1, budget: Budget | None = None) -> Ended:
     """Return the outcomes and what ended the run."""
-    outcomes: list[Outcome[Answer]] = []
+    outcomes: list[dm.Outcome[dm.Answer]] = []
     try:
         for chunk in classifier.classify([tickets(count)], budget or a_budget()):
             assert [o.row for o in chunk] == list(range(len(chunk)))
             outcomes += chunk
-    except TriageError as error:
+    except dm.TriageError as error:
         return outcomes, error
     return outcomes, None
 
 
-def steps(outcomes: Sequence[Outcome[Answer]]) -> list[Classification]:
+def steps(outcomes: Sequence[dm.Outcome[dm.Answer]]) -> list[dm.Classification]:
     """Return each outcome's one step, having checked what always holds."""
     found = []
     for outcome in outcomes:
@@ -95,7 +99,7 @@ def steps(outcomes: Sequence[Outcome[Answer]]) -> list[Classification]:
         (step,) = outcome.value.steps
         assert step.category in {None, "Billing", "Technical", "General"}
         assert (step.error is None) == (outcome.error is None)
-        assert outcome.error is None or isinstance(outcome.error, AnswerError)
+        assert outcome.error is None or isinstance(outcome.error, dm.AnswerError)
         assert not outcome.value.sure or step.category
         found.append(step)
     return found

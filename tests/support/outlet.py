@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
+from triage_cli import domain as dm
 
 
 class Outlet:
@@ -17,10 +17,10 @@ class Outlet:
         self.up = True
         self.taken: list[str] = []
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         for chunk in chunks:
             for n, outgoing in enumerate(chunk):
                 if self.up:
                     self.taken.append(outgoing.delivery.delivery_id)
-                error = None if self.up else DeliveryError("down")
-                yield [Outcome(n, Action.DELIVERED, Receipt() if self.up else None, error, outgoing)]
+                error = None if self.up else dm.DeliveryError("down")
+                yield [dm.Outcome(n, dm.Action.DELIVERED, dm.Receipt() if self.up else None, error, outgoing)]

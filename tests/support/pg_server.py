@@ -13,7 +13,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed
 
 from tests.support.online import ONLINE
-from triage_cli.domain import GENESIS
+from triage_cli import domain as dm
 from triage_cli.runtime import Network
 from triage_cli.stores import PostgresStore, tables, translated
 
@@ -170,8 +170,8 @@ class PgServer:
                    "and pid <> pg_backend_pid() and backend_type = 'client backend' "
                    f"and (application_name <> '{KEPT.NAME}' or state <> 'idle')".encode())  # fmt: skip
         delete_all = "; ".join(f"delete from {table}" for table in tables())
-        start = f"insert into chain values (1, 0, '{GENESIS}')"
-        kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
+        start = f"insert into chain values (1, 0, '{dm.GENESIS}')"
+        kept = f"delete from last_head; insert into last_head values (1, 0, '{dm.GENESIS}')"
         db.execute(f"begin; {delete_all}; {start}; {kept}; commit".encode())
 
     def of_version_2(self, url: str) -> str:

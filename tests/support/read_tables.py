@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from triage_cli.domain import Rejected, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.readers import ReadOptions, Table, open_table
 
 MB = 1 << 20
@@ -14,16 +14,16 @@ def opened(data: bytes | str, name: str = "tickets.csv", **options: Any) -> Tabl
     return open_table(io.BytesIO(raw), name, ReadOptions(**options))
 
 
-def read(data: bytes | str, name: str = "tickets.csv", **options: Any) -> list[TicketDraft | Rejected]:
+def read(data: bytes | str, name: str = "tickets.csv", **options: Any) -> list[dm.TicketDraft | dm.Rejected]:
     return list(opened(data, name, **options).rows)
 
 
-def texts(rows: list[TicketDraft | Rejected]) -> list[tuple[str | None, str | None]]:
-    return [(row.subject, row.description) for row in rows if isinstance(row, TicketDraft)]
+def texts(rows: list[dm.TicketDraft | dm.Rejected]) -> list[tuple[str | None, str | None]]:
+    return [(row.subject, row.description) for row in rows if isinstance(row, dm.TicketDraft)]
 
 
-def reasons(rows: list[TicketDraft | Rejected]) -> list[str]:
-    return [row.error.message for row in rows if isinstance(row, Rejected)]
+def reasons(rows: list[dm.TicketDraft | dm.Rejected]) -> list[str]:
+    return [row.error.message for row in rows if isinstance(row, dm.Rejected)]
 
 
 class Pipe(io.RawIOBase):

@@ -8,8 +8,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from tests.support.pages import ROOT
+from triage_cli import domain as dm
 from triage_cli.cli import HEADINGS, app
-from triage_cli.domain import PRECEDENCE, RUN_KEYS, EventAction, ExitCode, TriageError
 from triage_cli.ports import operations
 
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -47,7 +47,7 @@ def _help(*words: str) -> str:
 
 def precedence() -> str:
     """Return which exit code wins where several apply."""
-    codes = ", ".join(str(int(code)) for code in PRECEDENCE if code is not ExitCode.OK)
+    codes = ", ".join(str(int(code)) for code in dm.PRECEDENCE if code is not dm.ExitCode.OK)
     return f"Where several apply, the first of these is the exit code: {codes}."
 
 
@@ -55,13 +55,13 @@ def errors() -> str:
     """Return the table of errors, from the one error tree."""
     rows = [
         f"| `{error.code}` | {int(error.exit_code)} | {error.http_status} | {(error.__doc__ or '').splitlines()[0]} |"
-        for error in _tree(TriageError)
-        if "code" in vars(error) and error.__module__ == TriageError.__module__
+        for error in _tree(dm.TriageError)
+        if "code" in vars(error) and error.__module__ == dm.TriageError.__module__
     ]
     return "\n".join(["| code | exit code | HTTP status | when |", "|---|---|---|---|", *rows])
 
 
-def _tree(error: type[TriageError]) -> Iterator[type[TriageError]]:
+def _tree(error: type[dm.TriageError]) -> Iterator[type[dm.TriageError]]:
     yield error
     for each in error.__subclasses__():
         yield from _tree(each)
@@ -85,12 +85,12 @@ def _first_sentence(text: str) -> str:
 
 def actions() -> str:
     """Return the actions that an event may have."""
-    return "Actions: " + ", ".join(f"`{action}`" for action in EventAction) + "."
+    return "Actions: " + ", ".join(f"`{action}`" for action in dm.EventAction) + "."
 
 
 def run() -> str:
     """Return the keys of the record of a bulk command."""
-    return "Keys: " + ", ".join(f"`{key}`" for key in RUN_KEYS) + "."
+    return "Keys: " + ", ".join(f"`{key}`" for key in dm.RUN_KEYS) + "."
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

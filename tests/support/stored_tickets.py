@@ -9,67 +9,58 @@ from sqlite_utils import Database, Migrations
 from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
 from tests.support.records import replace
-from triage_cli.domain import (
-    URGENCY,
-    Change,
-    Event,
-    EventQuery,
-    Lease,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore, SqlStore
 
 # A ticket as a caller posts it.
-POSTED = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
+POSTED = dm.TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
 
 
-def a_ticket(name: str = "1", **fields: Any) -> Ticket:
-    ticket = Ticket(
-        ids.new_id(), f"{name}\timport", "import", name, f"hash-{name}", f"Subject {name}", "Text", None, None, 2, None,
-        times.now(),
+def a_ticket(name: str = "1", **fields: Any) -> dm.Ticket:
+    ticket = dm.Ticket(
+        dm.ids.new_id(), f"{name}\timport", "import", name, f"hash-{name}",
+        f"Subject {name}", "Text", None, None, 2, None,
+        dm.times.now(),
     )  # fmt: skip
     if "priority" in fields:
-        fields["urgency"] = URGENCY[fields["priority"]]
+        fields["urgency"] = dm.URGENCY[fields["priority"]]
     return replace(ticket, **fields)
 
 
-def an_event(ticket: Ticket | None, action: str = "created", **data: Any) -> Event:
-    return Event(action, ticket.ticket_id if ticket else None, None, "tester", times.now(), data)
+def an_event(ticket: dm.Ticket | None, action: str = "created", **data: Any) -> dm.Event:
+    return dm.Event(action, ticket.ticket_id if ticket else None, None, "tester", dm.times.now(), data)
 
 
-def created(ticket: Ticket) -> Change:
-    return Change(an_event(ticket), ticket)
+def created(ticket: dm.Ticket) -> dm.Change:
+    return dm.Change(an_event(ticket), ticket)
 
 
-def changed(before: Ticket, **fields: Any) -> Change:
-    return Change(an_event(before, "updated"), replace(before, revision=before.revision + 1, **fields), before.revision)
+def changed(before: dm.Ticket, **fields: Any) -> dm.Change:
+    return dm.Change(
+        an_event(before, "updated"), replace(before, revision=before.revision + 1, **fields), before.revision
+    )
 
 
-def a_run(store: SqliteStore) -> Lease:
-    return Lease(store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).run_id)
+def a_run(store: SqliteStore) -> dm.Lease:
+    return dm.Lease(store.runs.begin(dm.Run(dm.ids.new_id(), "classify", "tester", "classify", dm.times.now())).run_id)
 
 
-def ended(store: SqliteStore, lease: Lease) -> None:
-    store.runs.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), exit_code=0))
+def ended(store: SqliteStore, lease: dm.Lease) -> None:
+    store.runs.end(dm.Run(lease.run_id, "classify", "tester", "classify", "", ended_at=dm.times.now(), exit_code=0))
 
 
-def filled(store: SqliteStore, *tickets: Ticket) -> list[Ticket]:
+def filled(store: SqliteStore, *tickets: dm.Ticket) -> list[dm.Ticket]:
     assert store.save([created(t) for t in tickets]) == [None] * len(tickets)
     return list(tickets)
 
 
-def stored(store: SqliteStore, ticket: Ticket) -> Ticket:
-    (found,) = store.find(Selection(ids=(ticket.ticket_id,)))
+def stored(store: SqliteStore, ticket: dm.Ticket) -> dm.Ticket:
+    (found,) = store.find(dm.Selection(ids=(ticket.ticket_id,)))
     return found
 
 
 def actions(store: SqliteStore) -> list[str]:
-    return [e.action for e in store.log.events(EventQuery())]
+    return [e.action for e in store.log.events(dm.EventQuery())]
 
 
 def sql(store: SqlStore, statement: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -100,7 +91,7 @@ def as_of_version_1(path: str) -> None:
     db.close()
 
 
-OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{times.ago(3600)}', 'here', 1,
+OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{dm.times.ago(3600)}', 'here', 1,
     null, 2.5, 0.5, null, '{{}}', null, null, 1)"""
 
 # What only the wording of a run and of a refusal said before version 11.

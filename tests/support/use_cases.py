@@ -7,70 +7,55 @@ from typing import Any
 
 from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
+from triage_cli import domain as dm
 from triage_cli.destinations import FileDestination
-from triage_cli.domain import (
-    Action,
-    Answer,
-    AnswerError,
-    ClassifyPlan,
-    Decided,
-    EventQuery,
-    Outcome,
-    Rejected,
-    Routed,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
 from triage_cli.runtime import Budget
 
-PLAN = ClassifyPlan()
-ALL = Selection()
+PLAN = dm.ClassifyPlan()
+ALL = dm.Selection()
 
 
-def a_draft(row: int, external_id: str | None = "", **fields: Any) -> TicketDraft:
+def a_draft(row: int, external_id: str | None = "", **fields: Any) -> dm.TicketDraft:
     """Return row number `row` of a table; its id is that number unless another, or None, is given."""
     values: dict[str, Any] = {"subject": f"Subject {row}", "description": "Text"} | fields
     named = str(row) if external_id == "" else external_id
-    return TicketDraft(row=row, line=row + 2, external_id=named, cells=(str(row),), **values)
+    return dm.TicketDraft(row=row, line=row + 2, external_id=named, cells=(str(row),), **values)
 
 
-def drafts(number: int, **fields: Any) -> list[TicketDraft]:
+def drafts(number: int, **fields: Any) -> list[dm.TicketDraft]:
     return [a_draft(row, **fields) for row in range(number)]
 
 
-def dids(outcomes: Iterable[Outcome[Any]]) -> list[str]:
+def dids(outcomes: Iterable[dm.Outcome[Any]]) -> list[str]:
     return [o.action for o in outcomes]
 
 
-def create(world: World, rows: Iterable[TicketDraft | Rejected]) -> list[Outcome[Ticket]]:
+def create(world: World, rows: Iterable[dm.TicketDraft | dm.Rejected]) -> list[dm.Outcome[dm.Ticket]]:
     return list(world.triage().create(rows))
 
 
-def made(world: World, number: int = 1, **fields: Any) -> list[Ticket]:
+def made(world: World, number: int = 1, **fields: Any) -> list[dm.Ticket]:
     outcomes = create(world, drafts(number, **fields))
     assert dids(outcomes) == ["created"] * number
     return [o.value for o in outcomes if o.value]
 
 
-def classify(world: World, *tickets: Ticket, plan: ClassifyPlan = PLAN) -> list[Outcome[Decided]]:
-    selection = Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
+def classify(world: World, *tickets: dm.Ticket, plan: dm.ClassifyPlan = PLAN) -> list[dm.Outcome[dm.Decided]]:
+    selection = dm.Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
     return list(world.triage().classify(selection, plan))
 
 
-def route(world: World, *tickets: Ticket, **plan: Any) -> list[Outcome[Routed]]:
-    selection = Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
-    return list(world.triage().route(selection, RoutePlan(**plan)))
+def route(world: World, *tickets: dm.Ticket, **plan: Any) -> list[dm.Outcome[dm.Routed]]:
+    selection = dm.Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
+    return list(world.triage().route(selection, dm.RoutePlan(**plan)))
 
 
-def run(world: World, rows: Iterable[TicketDraft | Rejected]) -> list[Outcome[Routed]]:
+def run(world: World, rows: Iterable[dm.TicketDraft | dm.Rejected]) -> list[dm.Outcome[dm.Routed]]:
     return list(world.triage().run(rows, PLAN))
 
 
-def now(world: World, ticket: Ticket) -> Ticket:
-    (found,) = world.store.find(Selection(ids=(ticket.ticket_id,)))
+def now(world: World, ticket: dm.Ticket) -> dm.Ticket:
+    (found,) = world.store.find(dm.Selection(ids=(ticket.ticket_id,)))
     return found
 
 
@@ -79,11 +64,11 @@ def statuses(world: World) -> dict[str | None, str]:
 
 
 def actions(world: World) -> list[str]:
-    return [e.action for e in world.store.log.events(EventQuery())]
+    return [e.action for e in world.store.log.events(dm.EventQuery())]
 
 
 def log_is_whole(world: World) -> bool:
-    return first_break(world.store.log.events(EventQuery())) is None
+    return first_break(world.store.log.events(dm.EventQuery())) is None
 
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:
@@ -97,7 +82,9 @@ def held(world: World) -> int:
     return number
 
 
-def answering(world: World, answer: Callable[[Ticket], tuple[str | None, float]], fingerprint: str = "fake-1") -> None:
+def answering(
+    world: World, answer: Callable[[dm.Ticket], tuple[str | None, float]], fingerprint: str = "fake-1"
+) -> None:
     world.classifier = FakeClassifier(answer, fingerprint)
 
 
@@ -108,10 +95,10 @@ class FailingClassifier(FakeClassifier):
         super().__init__()
         self.names = names
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[dm.Ticket]], _a: Budget) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for chunk in chunks:
             yield [
-                Outcome(n, Action.FAILED, None, AnswerError("it timed out"), t)
+                dm.Outcome(n, dm.Action.FAILED, None, dm.AnswerError("it timed out"), t)
                 if t.external_id in self.names
                 else self._one(n, t)
                 for n, t in enumerate(chunk)
@@ -122,16 +109,16 @@ def to_file(world: World, folder: Path, name: str = "box") -> Callable[[], list[
     """Route everything to a file, and return what reads its lines."""
     path = folder / f"{name}.jsonl"
     world.destinations[name] = FileDestination(name, path, 7, (5.0,))
-    world.rules = (*world.rules, Rule(f"to {name}", (name,)))
+    world.rules = (*world.rules, dm.Rule(f"to {name}", (name,)))
     return lambda: [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def ready(world: World, number: int = 1) -> list[Ticket]:
+def ready(world: World, number: int = 1) -> list[dm.Ticket]:
     """Return classified tickets; by default they are Billing."""
     tickets = made(world, number)
     classify(world)
     return tickets
 
 
-def states(world: World, ticket: Ticket) -> list[tuple[str, str, str]]:
+def states(world: World, ticket: dm.Ticket) -> list[tuple[str, str, str]]:
     return [(d.destination, d.category, d.state) for d in world.store.history(ticket.ticket_id).deliveries]

@@ -8,8 +8,8 @@ from typing import Any
 from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.destinations import WebhookDestination, WebhookTarget
-from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket, secret_of
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -55,18 +55,18 @@ class _Posts(Handler):
         self.end_headers()
 
 
-def outgoing(number: int = 1, text: str = "hello") -> OutgoingDelivery:
-    ticket = Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
-    delivery = Delivery(
+def outgoing(number: int = 1, text: str = "hello") -> dm.OutgoingDelivery:
+    ticket = dm.Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
+    delivery = dm.Delivery(
         f"msg_{number:032x}", f"t{number}", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return OutgoingDelivery(delivery, ticket)
+    return dm.OutgoingDelivery(delivery, ticket)
 
 
 def target(url: str, **changes: Any) -> WebhookTarget:
-    return replace(WebhookTarget("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0)), **changes)
+    return replace(WebhookTarget("hook", url, (dm.secret_of(SECRET),), 30.0, 7, (5.0, 300.0)), **changes)
 
 
-def sent(destination: WebhookDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+def sent(destination: WebhookDestination, *outgoing_deliveries: dm.OutgoingDelivery) -> list[dm.Outcome[dm.Receipt]]:
     return outcomes(destination.deliver([list(outgoing_deliveries)]))

@@ -2,31 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain import (
-    Action,
-    AdditionRule,
-    Answer,
-    Asking,
-    Category,
-    Classification,
-    Levels,
-    Outcome,
-    Question,
-    Rule,
-    Ticket,
-    compact,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Destination
 from triage_cli.runtime import Budget, BudgetLimits, Grant, StopControl
 from triage_cli.service import LocalTriage, RoutingMap, Services, never_promised
 from triage_cli.stores import PostgresStore, SqliteStore, SqlModelRegistry
 
-CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
+CATEGORIES = (dm.Category("Billing"), dm.Category("Technical"), dm.Category("General"))
 
 
-NAMES = compact([[category.name, ""] for category in CATEGORIES])
+NAMES = dm.compact([[category.name, ""] for category in CATEGORIES])
 
 
 def a_budget(
@@ -44,7 +29,7 @@ class FakeClassifier:
     """Answers by a function of the ticket: (category, confidence), or an exception; keeps what it was asked."""
 
     def __init__(
-        self, answer: Callable[[Ticket], tuple[str | None, float]] | None = None, fingerprint: str = "fake-1"
+        self, answer: Callable[[dm.Ticket], tuple[str | None, float]] | None = None, fingerprint: str = "fake-1"
     ) -> None:
         self.name = "fake"
         self.fingerprint = fingerprint
@@ -53,27 +38,29 @@ class FakeClassifier:
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))
 
-    def askings(self) -> tuple[Asking, ...]:
-        return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
+    def askings(self) -> tuple[dm.Asking, ...]:
+        return (dm.Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", dm.times.now()),)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         return (self.fingerprint,) if question == "category" else ()
 
-    def rejudged(self, answer: Classification, _text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, _text: str) -> dm.Classification:
         return answer.at_threshold(self.threshold)
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], _budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         for chunk in chunks:
             yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]
 
-    def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+    def _one(self, n: int, ticket: dm.Ticket) -> dm.Outcome[dm.Answer]:
         self.asked.append(ticket.ticket_id)
         category, confidence = self._answer(ticket)
-        step = Classification(
-            ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
-            self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), times.now(),
+        step = dm.Classification(
+            dm.ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
+            self.fingerprint, self.threshold, None, dm.ids.answer_key(self.fingerprint, ticket.text), dm.times.now(),
         )  # fmt: skip
-        return Outcome(n, Action.ANSWERED, Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
+        return dm.Outcome(n, dm.Action.ANSWERED, dm.Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
 
 
 class World:
@@ -83,13 +70,13 @@ class World:
         self.store = store
         self.classifier = FakeClassifier()
         self.destinations: dict[str, Destination] = {}
-        self.rules: tuple[Rule, ...] = ()
-        self.categories: tuple[Category, ...] = CATEGORIES
-        self.further: tuple[Question, ...] = ()  # questions beside that for the category
+        self.rules: tuple[dm.Rule, ...] = ()
+        self.categories: tuple[dm.Category, ...] = CATEGORIES
+        self.further: tuple[dm.Question, ...] = ()  # questions beside that for the category
         self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
-        self.promised: Callable[[Classification, str, Rule, str], float] = never_promised
-        self.additions: tuple[AdditionRule, ...] = ()
+        self.promised: Callable[[dm.Classification, str, dm.Rule, str], float] = never_promised
+        self.additions: tuple[dm.AdditionRule, ...] = ()
         self.tell: Callable[[str], None] = lambda _: None  # gets notes about additions
         self.least: dict[str, float] = {}  # the configured min_confidence by classifier
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
@@ -99,7 +86,7 @@ class World:
 
         routing_map = RoutingMap(
             self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised,
-            additions=self.additions, tell=self.tell, levels=Levels.of(self.categories), least=self.least,
+            additions=self.additions, tell=self.tell, levels=dm.Levels.of(self.categories), least=self.least,
         )  # fmt: skip
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.rooms import module_of
+from triage_cli import domain as dm
 from triage_cli.cli import Printer, output
-from triage_cli.domain import TICKET_KEYS, TicketDraft, UsageError
 from triage_cli.readers import ReadOptions, open_table
 
 KNOWN = ("ticket_id", "subject", "extra")
@@ -46,7 +46,7 @@ def test_columns_come_in_the_order_typed() -> None:
     assert output.parsed_columns('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
     assert output.parsed_columns(None) == ()
     for typed in ("", " ", "a,,b", "a,"):
-        with pytest.raises(UsageError, match="names no column"):
+        with pytest.raises(dm.UsageError, match="names no column"):
             output.parsed_columns(typed)
 
 
@@ -71,7 +71,7 @@ def test_unknown_column_is_refused_before_the_first_item_is_taken(typed: str, hi
         pytest.fail("work was done")
         yield
 
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(dm.UsageError) as refused:
         Printer("csv", typed).many(items(), lambda record: record, KNOWN, lambda _: "")
     assert refused.value.message == f'no column "{typed}"'
     assert refused.value.hint == hint
@@ -87,7 +87,7 @@ def test_each_format_prints_the_columns_chosen() -> None:
     }
     for printed_as, text in expected.items():
         assert printed([RECORD], "subject,extra.plan", printed_as) == text
-    with pytest.raises(UsageError, match="does not go with -o id"):
+    with pytest.raises(dm.UsageError, match="does not go with -o id"):
         Printer("id", "subject")
 
 
@@ -138,11 +138,11 @@ def test_no_separator_of_a_spreadsheet_finds_a_formula(output: str, texts: list[
 def test_an_export_comes_back_in_as_the_same_texts(output: str, *, excel: bool, texts: list[str]) -> None:
     """Words around the texts, because blanks at their ends and texts that mean nothing are not kept."""
     start, inside, alone = (f"{text} w" for text in texts)
-    plain = dict.fromkeys(TICKET_KEYS)
+    plain = dict.fromkeys(dm.TICKET_KEYS)
     record = plain | {"ticket_id": start, "subject": alone, "description": f"w {inside}", "extra": {"a": texts[0]}}
-    written = printed([record], None, output, excel=excel, columns=TICKET_KEYS)
+    written = printed([record], None, output, excel=excel, columns=dm.TICKET_KEYS)
     (row,) = open_table(io.BytesIO(written.encode()), "export", ReadOptions()).rows
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.external_id, row.subject, row.description) == (start.strip(), alone.strip(), f"w {inside}")
     assert row.extra == {"a": texts[0]}
 
@@ -150,10 +150,10 @@ def test_an_export_comes_back_in_as_the_same_texts(output: str, *, excel: bool, 
 @pytest.mark.parametrize("output", ["csv", "tsv", "json", "jsonl"])
 @pytest.mark.parametrize("text", ["-", "?", "N/A", "null", "\\N"])
 def test_a_text_that_means_nothing_elsewhere_is_a_text_in_an_export(output: str, text: str) -> None:
-    record = dict.fromkeys(TICKET_KEYS) | {"ticket_id": "1", "subject": text, "customer_id": text}
-    written = printed([record], None, output, columns=TICKET_KEYS)
+    record = dict.fromkeys(dm.TICKET_KEYS) | {"ticket_id": "1", "subject": text, "customer_id": text}
+    written = printed([record], None, output, columns=dm.TICKET_KEYS)
     (row,) = open_table(io.BytesIO(written.encode()), "export", ReadOptions()).rows
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.subject, row.description, row.customer_id) == (text, None, text)
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from triage_cli.domain import FlushNow
+from triage_cli import domain as dm
 from triage_cli.runtime import async_bridge, bridge
 
 
@@ -55,7 +55,7 @@ def test_a_caller_that_polls_gets_answers_together_unless_it_wants_each_at_once(
         yield [1, 2]
         while True:
             bridge().run(asyncio.sleep(0.001))
-            yield FlushNow() if at_once else []
+            yield dm.FlushNow() if at_once else []
 
     arriving = bridge().map(source(), call, workers=2, stopping=lambda: False, tick=0.0)
     try:

@@ -17,6 +17,7 @@ from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
 from tests.support.examples import examples
 from tests.support.records import replace
 from tests.support.rule_mistakes import RULE_MISTAKES
+from triage_cli import domain as dm
 from triage_cli.config import (
     BUDGET,
     CATEGORY,
@@ -45,7 +46,6 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.domain import ConfigError, MaxError, Rule
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
     "top": TOP_KEYS,
@@ -82,7 +82,7 @@ def load(home: Path, text: str | bytes | None = None, *, env: Mapping[str, str] 
 
 
 def problems(home: Path, text: str | bytes, **flags: Any) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, text, **flags)
     return caught.value.problems
 
@@ -117,8 +117,8 @@ def with_routes(home: Path, routing_map: str, text: str = f"{BOXES}routes: route
 def test_a_file_of_its_own_has_the_same_routes(home: Path, routes: str) -> None:
     config = with_routes(home, routes)
     assert config.routes == (
-        Rule("routes.Billing", ("a",), {"category": ("Billing",)}),
-        Rule("routes.General", ("b", "https://x.example"), {"category": ("General",)}),
+        dm.Rule("routes.Billing", ("a",), {"category": ("Billing",)}),
+        dm.Rule("routes.General", ("b", "https://x.example"), {"category": ("General",)}),
     )
     assert config.routes_path == home.parent / "cwd" / "routes.yaml"
     assert {key: origin for key, _, origin in shown(config)}["routes.Billing.to"] == "routes.yaml:1"
@@ -129,7 +129,7 @@ def test_a_file_of_its_own_has_the_same_routes(home: Path, routes: str) -> None:
 def test_routes_of_a_flag_replace_those_of_the_configuration(home: Path) -> None:
     config = with_routes(home, "Billing: b", f"{BOXES}routes: {{Billing: nobody}}", routes="routes.yaml")
     assert [rule.to for rule in config.routes] == [("b",)]
-    with pytest.raises(ConfigError, match=r"^flag --routes: cannot read .*no.yaml: No such file or directory$"):
+    with pytest.raises(dm.ConfigError, match=r"^flag --routes: cannot read .*no.yaml: No such file or directory$"):
         load(home, BOXES, routes="no.yaml")
 
 
@@ -148,21 +148,21 @@ def test_routes_of_a_flag_replace_those_of_the_configuration(home: Path) -> None
     ],
 )
 def test_mistakes_in_a_routing_map_name_its_own_file_and_line(home: Path, routes: str, expected: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         with_routes(home, routes)
     assert [problem[: len(expected)] for problem in caught.value.problems] == [expected]
     assert caught.value.message == "routes.yaml has 1 mistake"
 
 
 def test_mistakes_in_both_files_are_told_together(home: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         with_routes(home, "Biling: a", f"{BOXES}routes: routes.yaml\noffline: x")
     assert [problem.split(": ")[0] for problem in caught.value.problems] == ["config.yaml:3", "routes.yaml:1"]
     assert caught.value.message == "the configuration has 2 mistakes"
 
 
 def test_no_destination_is_the_routing_map(home: Path) -> None:
-    with pytest.raises(ConfigError, match="1 mistake") as caught:
+    with pytest.raises(dm.ConfigError, match="1 mistake") as caught:
         with_routes(home, "Billing: a", "destinations: {a: {type: file, path: routes.yaml}}\nroutes: routes.yaml")
     assert "routes.yaml is the database, a file beside it, or the configuration" in caught.value.problems[0]
 
@@ -232,7 +232,7 @@ def test_offline_in_the_environment(home: Path, value: str, meant: bool) -> None
 
 def test_mistakes_outside_of_the_file_are_told_with_those_inside(home: Path) -> None:
     env = {"TRIAGE_OFFLINE": "maybe", "TRIAGE_REMOTE": "example.com"}
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, "offline: 1", env=env, db="mysql://host/db")
     assert caught.value.message == "config.yaml has 4 mistakes"
     assert caught.value.problems == (
@@ -244,7 +244,7 @@ def test_mistakes_outside_of_the_file_are_told_with_those_inside(home: Path) -> 
 
 
 def test_a_mistake_in_a_flag_is_not_said_to_be_in_the_file(home: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, "offline: true", remote="example.com")
     assert caught.value.message == "flag --remote: must be a URL that begins with https:// or http://"
     assert caught.value.problems == ()
@@ -301,14 +301,14 @@ def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: s
 @pytest.mark.parametrize("mistyped", ["categoris: [A, B]", "Categories: [A, B]", "clasifiers: {}\nnote: x"])
 def test_a_mistyped_key_makes_no_file_of_another_program(home: Path, mistyped: str) -> None:
     (home.parent / "cwd/config.yaml").write_text(mistyped)
-    with pytest.raises(ConfigError, match=r"config\.yaml has [12] mistakes?"):
+    with pytest.raises(dm.ConfigError, match=r"config\.yaml has [12] mistakes?"):
         load(home)
 
 
 def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: Path) -> None:
     file = home.parent / "cwd/config.yaml"
     file.touch()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home)
     assert "./config.yaml is an empty file" in caught.value.message
     assert "write it again" in caught.value.hint
@@ -317,14 +317,14 @@ def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: 
 
 def test_a_broken_file_with_our_keys_is_not_passed_over(home: Path) -> None:
     (home.parent / "cwd/config.yaml").write_text("categories: [a, b\nroutes: {}\n")
-    with pytest.raises(ConfigError, match=r"config\.yaml has 1 mistake"):
+    with pytest.raises(dm.ConfigError, match=r"config\.yaml has 1 mistake"):
         load(home)
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", ".", "gone/config.yaml"])
 def test_a_named_file_must_be_readable(home: Path, name: str) -> None:
     for flags in ({"config": name}, {"env": {"TRIAGE_CONFIG": name}}):
-        with pytest.raises(ConfigError, match=f"cannot read {re.escape(name)} "):
+        with pytest.raises(dm.ConfigError, match=f"cannot read {re.escape(name)} "):
             load(home, **flags)
 
 
@@ -407,8 +407,8 @@ routes:
 """,
     )
     vip, rest = config.routes
-    assert vip == Rule("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
-    assert rest == Rule("routes[1]", ("https://x.example",))
+    assert vip == dm.Rule("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
+    assert rest == dm.Rule("routes[1]", ("https://x.example",))
 
 
 def test_a_promised_error_is_a_share_or_a_percentage(home: Path) -> None:
@@ -420,8 +420,8 @@ destinations: {a: {type: file, path: a.jsonl}}
 routes: [{when: {max_error: 0.5 %}, to: a}, {to: a}]
 """,
     )
-    assert [spec.max_error for spec in config.classifiers.values()] == [MaxError(0.02), MaxError(0.05)]
-    assert [rule.max_error for rule in config.routes] == [MaxError(0.005), None]
+    assert [spec.max_error for spec in config.classifiers.values()] == [dm.MaxError(0.02), dm.MaxError(0.05)]
+    assert [rule.max_error for rule in config.routes] == [dm.MaxError(0.005), None]
 
 
 def test_a_promise_for_each_category_is_shown_as_it_is_written(home: Path) -> None:
@@ -433,7 +433,7 @@ destinations: {a: {type: file, path: a.jsonl}}
 routes: [{when: {max_error: {each: 1%}}, to: a}, {to: a}]
 """,
     )
-    assert config.classifiers["local"].max_error == MaxError(0.02, each=True)
+    assert config.classifiers["local"].max_error == dm.MaxError(0.02, each=True)
     values = {key: value for key, value, _ in shown(config)}
     assert values["classifiers.local.max_error"] == {"each": 0.02}
     assert values["routes[0].when.max_error"] == {"each": 0.01}
@@ -441,7 +441,7 @@ routes: [{when: {max_error: {each: 1%}}, to: a}, {to: a}]
 
 @pytest.mark.parametrize("given", ["{}", "{all: 2%}", "{each: 2%, all: 2%}", "{each: 60%}"])
 def test_a_promise_for_each_category_that_is_none_is_told(home: Path, given: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(dm.ConfigError):
         load(home, f"classifiers: {{local: {{type: local, max_error: {given}}}}}")
 
 
@@ -453,13 +453,13 @@ def test_a_classifier_without_a_threshold_has_the_standard_one_but_for_the_embed
 
 @pytest.mark.parametrize("given", ["0", "0%", "60%", "-1%", "two", "true", "[1]"])
 def test_a_promised_error_that_is_none_is_told(home: Path, given: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, f"classifiers: {{local: {{type: local, max_error: {given}}}}}")
     assert "must be a share above 0% and up to 50%, such as 2%" in caught.value.problems[0]
 
 
 def test_a_promised_error_and_a_threshold_exclude_each_other(home: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, "classifiers: {local: {type: local, max_error: 2%, min_confidence: 0.7}}")
     assert "max_error stands in place of min_confidence" in caught.value.problems[0]
 
@@ -569,7 +569,7 @@ def test_one_mistake_is_not_told_again_by_what_refers_to_it(home: Path) -> None:
 
 
 def test_a_file_that_seems_foreign_says_how_to_name_another(home: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, "database: x\nhost: a\nport: 1\n")
     assert caught.value.hint == "if the file is not triage's, name another with --config"
 
@@ -591,7 +591,7 @@ def test_commands_run_only_from_a_file_that_others_cannot_write(home: Path) -> N
     file = home.parent / "cwd/my config.yaml"
     file.write_text("destinations: {a: {type: command, run: [x]}}")
     file.chmod(0o666)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, config="my config.yaml")
     (problem,) = caught.value.problems
     assert problem == (
@@ -695,7 +695,7 @@ def _loads_or_says_why(home: Path, data: bytes) -> None:
     mistakes: tuple[str, ...] = ("nothing",)
     try:
         load(home, data)
-    except ConfigError as error:
+    except dm.ConfigError as error:
         mistakes = error.problems
     assert mistakes
 
@@ -722,7 +722,7 @@ def test_no_destination_is_the_database_or_the_configuration(home: Path, path: s
         here = home.parent / "cwd"
         (here / "t.db.head").touch()
         (here / path).hardlink_to(here / "t.db.head")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(home, f"destinations:\n  x: {{type: file, path: {path}}}\nroutes: [{{to: x}}]\ndatabase: t.db\n")
     [problem] = caught.value.problems
     assert problem.startswith("config.yaml:2: destinations.x.path: ")
@@ -754,5 +754,5 @@ def test_a_configuration_of_no_bytes_is_noted_since_a_full_disk_leaves_such_file
 
 
 def test_an_empty_name_of_the_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^flag --config: is empty$"):
+    with pytest.raises(dm.ConfigError, match=r"^flag --config: is empty$"):
         load(tmp_path, config="")

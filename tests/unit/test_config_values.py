@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from tests.support.config_files import EXAMPLE
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import configuration_warnings
 from triage_cli.config import load_config, shown
-from triage_cli.domain import ConfigError, routing_rules
 
 SCALARS: tuple[Any, ...] = (None, True, 7, "text", "", ">100")
 VALUES: tuple[Any, ...] = (*SCALARS, [], [200], [{}], {}, {"x": 1})
@@ -83,7 +83,7 @@ def check(folder: Path, document: Any) -> None:
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
     for category in config.categories:
-        routing_rules.reach(config.routes, category.name)
+        dm.routing_rules.reach(config.routes, category.name)
     assert list(shown(config))
     list(configuration_warnings(config))
 
@@ -98,7 +98,7 @@ def test_each_key_takes_a_value_of_each_kind_or_says_what_is_wrong(tmp_path: Pat
             for value in VALUES:
                 try:
                     check(tmp_path, replaced(document, (*top, *place), value))
-                except ConfigError as error:
+                except dm.ConfigError as error:
                     refused += 1
                     unplaced = [problem for problem in error.problems if not PLACE.match(problem)]
                     assert not unplaced, ((*top, *place), value)

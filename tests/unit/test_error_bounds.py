@@ -11,22 +11,7 @@ from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
 from tests.support.records import replace
-from triage_cli.domain import (
-    FLAT,
-    OVERALL,
-    RISK,
-    GradedAnswer,
-    GradedLevel,
-    Levels,
-    MaxError,
-    bound,
-    bounds,
-    confidence_intervals,
-    graded_levels,
-    needed,
-    overall_bound,
-    thresholds_of,
-)
+from triage_cli import domain as dm
 
 quick = settings(examples(50, 200), derandomize=True)
 trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -38,8 +23,8 @@ trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), 
 @example((100_000, 200_000), 0.5)
 def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> None:
     k, n = trial
-    assert confidence_intervals.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
-    assert confidence_intervals.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
+    assert dm.confidence_intervals.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
+    assert dm.confidence_intervals.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
 
 
 @quick
@@ -47,51 +32,51 @@ def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> 
 def test_the_upper_bound_is_that_of_scipy(trial: tuple[int, int], risk: float) -> None:
     k, n = trial
     expected = 1.0 if k == n else betaincinv(k + 1, n - k, 1 - risk)
-    assert confidence_intervals.upper_bound(k, n, risk) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert dm.confidence_intervals.upper_bound(k, n, risk) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_a_bound_of_nothing_is_one() -> None:
-    assert confidence_intervals.upper_bound(0, 0, 0.05) == 1.0
+    assert dm.confidence_intervals.upper_bound(0, 0, 0.05) == 1.0
 
 
 @pytest.mark.parametrize(("max_error", "least"), [(0.05, 59), (0.02, 149), (0.1, 29)])
 def test_so_many_right_answers_are_needed(max_error: float, least: int) -> None:
-    assert needed(max_error) == least
+    assert dm.needed(max_error) == least
     right = [(0.9, True)] * least
-    assert bound("Billing", right, max_error).threshold == 0.9
-    found = bound("Billing", right[1:], max_error)
+    assert dm.bound("Billing", right, max_error).threshold == 0.9
+    found = dm.bound("Billing", right[1:], max_error)
     assert (found.threshold, found.labelled, found.missing) == (None, least - 1, 1)
-    assert bound("Billing", [], max_error).missing == least
+    assert dm.bound("Billing", [], max_error).missing == least
 
 
-def graded(answers: Iterable[GradedAnswer]) -> list[Sequence[GradedLevel]]:
-    return [graded_levels(answer, FLAT, None, None) for answer in answers]
+def graded(answers: Iterable[dm.GradedAnswer]) -> list[Sequence[dm.GradedLevel]]:
+    return [dm.graded_levels(answer, dm.FLAT, None, None) for answer in answers]
 
 
-def flat(pairs: Iterable[tuple[float, bool]]) -> list[Sequence[GradedLevel]]:
-    return [(GradedLevel("Billing", confidence, right),) for confidence, right in pairs]
+def flat(pairs: Iterable[tuple[float, bool]]) -> list[Sequence[dm.GradedLevel]]:
+    return [(dm.GradedLevel("Billing", confidence, right),) for confidence, right in pairs]
 
 
 def test_the_lowest_threshold_that_keeps_the_promise_is_taken() -> None:
     answers = [(0.9, True)] * 300 + [(0.5, False)] * 100
-    found = bound("Billing", answers, 0.05)
+    found = dm.bound("Billing", answers, 0.05)
     assert (found.threshold, found.labelled, found.wrong, found.missing) == (0.9, 300, 0, 0)
     assert found.upper <= 0.05
 
 
 def test_wrong_answers_at_the_top_promise_nothing_and_say_how_many_are_missing() -> None:
     answers = [(0.9, n % 5 > 0) for n in range(500)]
-    found = bound("Billing", answers, 0.05)
+    found = dm.bound("Billing", answers, 0.05)
     assert found.threshold is None
     assert found.wrong == 100
-    assert bound("Billing", answers + [(0.9, True)] * found.missing, 0.05).threshold == 0.9
-    assert bound("Billing", answers + [(0.9, True)] * (found.missing - 1), 0.05).threshold is None
+    assert dm.bound("Billing", answers + [(0.9, True)] * found.missing, 0.05).threshold == 0.9
+    assert dm.bound("Billing", answers + [(0.9, True)] * (found.missing - 1), 0.05).threshold is None
 
 
 def test_answers_count_for_the_category_that_they_name() -> None:
-    answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.9, "Billing")] * 60
-    found = bounds(graded(answers), ["Billing", "Technical", "General"], MaxError(0.05, each=True))
-    assert OVERALL not in found
+    answers = [dm.GradedAnswer("Billing", 0.9, "Billing")] * 60 + [dm.GradedAnswer("Technical", 0.9, "Billing")] * 60
+    found = dm.bounds(graded(answers), ["Billing", "Technical", "General"], dm.MaxError(0.05, each=True))
+    assert dm.OVERALL not in found
     assert found["Billing"].threshold == 0.9
     assert (found["Technical"].threshold, found["Technical"].wrong) == (None, 60)
     assert found["General"].labelled == 0
@@ -99,42 +84,42 @@ def test_answers_count_for_the_category_that_they_name() -> None:
 
 def test_one_promise_over_all_stands_alone_once_it_is_proven() -> None:
     names = ["Billing", "Technical", "General"]
-    few_of_each = [GradedAnswer(name, 0.9, name) for name in names for _ in range(25)]
-    found = bounds(graded(few_of_each), names, MaxError(0.05))
-    assert list(found) == [OVERALL]
-    assert thresholds_of(found, names) == dict.fromkeys(names, 0.9)
-    assert thresholds_of(bounds(graded(few_of_each), names, MaxError(0.05, each=True)), names) == {}
+    few_of_each = [dm.GradedAnswer(name, 0.9, name) for name in names for _ in range(25)]
+    found = dm.bounds(graded(few_of_each), names, dm.MaxError(0.05))
+    assert list(found) == [dm.OVERALL]
+    assert dm.thresholds_of(found, names) == dict.fromkeys(names, 0.9)
+    assert dm.thresholds_of(dm.bounds(graded(few_of_each), names, dm.MaxError(0.05, each=True)), names) == {}
 
 
 def test_until_one_promise_is_proven_each_category_has_its_own() -> None:
     names = ["Billing", "Technical"]
-    answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.95, "Billing")] * 60
-    found = bounds(graded(answers), names, MaxError(0.05))
-    assert (found[OVERALL].threshold, found["Billing"].threshold) == (None, 0.9)
-    assert thresholds_of(found, names) == {"Billing": 0.9}
+    answers = [dm.GradedAnswer("Billing", 0.9, "Billing")] * 60 + [dm.GradedAnswer("Technical", 0.95, "Billing")] * 60
+    found = dm.bounds(graded(answers), names, dm.MaxError(0.05))
+    assert (found[dm.OVERALL].threshold, found["Billing"].threshold) == (None, 0.9)
+    assert dm.thresholds_of(found, names) == {"Billing": 0.9}
 
 
 def test_the_loosest_threshold_before_the_first_failure_is_taken() -> None:
     right, wrong = [(0.99, True)] * 200, [(0.5, False)] * 100
-    assert overall_bound(flat(right + [(0.7, True)] * 200 + wrong), 0.05).threshold == 0.7
+    assert dm.overall_bound(flat(right + [(0.7, True)] * 200 + wrong), 0.05).threshold == 0.7
     # Right answers below the wrong ones do not count: the sequence has ended before.
     answers = [(0.99, True)] * 400 + [(0.5, False)] * 40 + [(0.4, True)] * 880
-    assert confidence_intervals.at_most(40, len(answers), 0.05) < RISK
-    assert overall_bound(flat(answers), 0.05).threshold == 0.99
+    assert dm.confidence_intervals.at_most(40, len(answers), 0.05) < dm.RISK
+    assert dm.overall_bound(flat(answers), 0.05).threshold == 0.99
 
 
 def test_a_wrong_answer_among_the_surest_does_not_end_the_sequence() -> None:
     answers = [(1.0, False)] + [(1 - n / 1_000, True) for n in range(1, 400)]
-    found = overall_bound(flat(answers), 0.05)
+    found = dm.overall_bound(flat(answers), 0.05)
     assert (found.threshold, found.labelled, found.wrong) == (answers[-1][0], 400, 1)
 
 
 @pytest.mark.parametrize("max_error", [0.05, 0.1])
 def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_how_many(max_error: float) -> None:
-    least = needed(max_error)
-    assert overall_bound([], max_error).missing == least
-    assert overall_bound(flat([(0.9, True)] * least), max_error).threshold == 0.9
-    found = overall_bound(flat([(0.9, True)] * (least - 1)), max_error)
+    least = dm.needed(max_error)
+    assert dm.overall_bound([], max_error).missing == least
+    assert dm.overall_bound(flat([(0.9, True)] * least), max_error).threshold == 0.9
+    found = dm.overall_bound(flat([(0.9, True)] * (least - 1)), max_error)
     assert (found.threshold, found.missing) == (None, 1)
 
 
@@ -151,7 +136,7 @@ def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     broken = promised = 0
     for _ in range(400):
         confidences = [random.random() ** 0.3 for _ in range(400)]
-        found = overall_bound(flat([(c, random.random() < c) for c in confidences]), 0.1)
+        found = dm.overall_bound(flat([(c, random.random() < c) for c in confidences]), 0.1)
         if found.threshold is None:
             continue
         promised += 1
@@ -167,7 +152,7 @@ def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     broken = promised = 0
     for _ in range(400):
         confidences = [random.random() ** 0.3 for _ in range(400)]
-        found = bound("Billing", [(c, random.random() < c) for c in confidences], 0.1)
+        found = dm.bound("Billing", [(c, random.random() < c) for c in confidences], 0.1)
         if found.threshold is None:
             continue
         promised += 1
@@ -181,10 +166,10 @@ def test_a_promise_of_levels_is_broken_in_at_most_one_draw_of_twenty() -> None:
     """The error at a confidence c of a guess is 1 - c, and half of that at the level above it."""
     random = Random(7)
 
-    def drawn() -> Sequence[GradedLevel]:
+    def drawn() -> Sequence[dm.GradedLevel]:
         confidence, draw = random.random() ** 0.5, random.random()
         above = (1 + confidence) / 2
-        return GradedLevel("A/x", confidence, draw < confidence), GradedLevel("A", above, draw < above)
+        return dm.GradedLevel("A/x", confidence, draw < confidence), dm.GradedLevel("A", above, draw < above)
 
     def mean_error(threshold: float) -> float:
         """Return the mean of 1 - c from the threshold on, and of half of that where only the level above reaches it."""
@@ -197,7 +182,7 @@ def test_a_promise_of_levels_is_broken_in_at_most_one_draw_of_twenty() -> None:
 
     broken = promised = 0
     for _ in range(300):
-        found = overall_bound([drawn() for _ in range(400)], 0.2)
+        found = dm.overall_bound([drawn() for _ in range(400)], 0.2)
         if found.threshold is None:
             continue
         promised += 1
@@ -207,18 +192,18 @@ def test_a_promise_of_levels_is_broken_in_at_most_one_draw_of_twenty() -> None:
 
 
 def test_a_promise_is_about_the_level_that_is_sure_or_that_a_rule_names() -> None:
-    levels = Levels(("A", "A/x", "B"), {"A/x": "A"})
-    answer = GradedAnswer("A/x", 0.4, "A", probabilities='{"A/x":0.4,"A":0.9,"B":0.1}')
-    guess, above = GradedLevel("A/x", 0.4, False), GradedLevel("A", 0.9, True)
-    assert graded_levels(answer, levels, None, None) == [guess, above]
-    assert graded_levels(answer, levels, None, ("A", "A/x")) == [above]
-    assert graded_levels(answer, levels, None, ("A/x",)) == [guess]
-    assert graded_levels(answer, levels, None, ("B",)) == []
-    assert graded_levels(replace(answer, category="A", confidence=0.9), levels, None, ()) == [above]
-    assert [level.confidence for level in graded_levels(answer, levels, lambda c, up: c / 2 + up / 10, None)] == [
+    levels = dm.Levels(("A", "A/x", "B"), {"A/x": "A"})
+    answer = dm.GradedAnswer("A/x", 0.4, "A", probabilities='{"A/x":0.4,"A":0.9,"B":0.1}')
+    guess, above = dm.GradedLevel("A/x", 0.4, False), dm.GradedLevel("A", 0.9, True)
+    assert dm.graded_levels(answer, levels, None, None) == [guess, above]
+    assert dm.graded_levels(answer, levels, None, ("A", "A/x")) == [above]
+    assert dm.graded_levels(answer, levels, None, ("A/x",)) == [guess]
+    assert dm.graded_levels(answer, levels, None, ("B",)) == []
+    assert dm.graded_levels(replace(answer, category="A", confidence=0.9), levels, None, ()) == [above]
+    assert [level.confidence for level in dm.graded_levels(answer, levels, lambda c, up: c / 2 + up / 10, None)] == [
         0.2, 0.55,
     ]  # fmt: skip
-    bound_of = bounds([graded_levels(answer, levels, None, None)] * 60, levels, MaxError(0.05))
-    assert thresholds_of(bound_of, levels) == dict.fromkeys(levels, 0.9)
-    each = bounds([graded_levels(answer, levels, None, None)] * 60, levels, MaxError(0.05, each=True))
-    assert thresholds_of(each, levels) == {"A": 0.9}
+    bound_of = dm.bounds([dm.graded_levels(answer, levels, None, None)] * 60, levels, dm.MaxError(0.05))
+    assert dm.thresholds_of(bound_of, levels) == dict.fromkeys(levels, 0.9)
+    each = dm.bounds([dm.graded_levels(answer, levels, None, None)] * 60, levels, dm.MaxError(0.05, each=True))
+    assert dm.thresholds_of(each, levels) == {"A": 0.9}

@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.commands import PATIENCE
 from tests.support.webhook_receiver import outgoing
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.destinations import FileDestination
-from triage_cli.domain import StoreError
 from triage_cli.runtime import open_text, write_obstacle
 from triage_cli.stores import connection
 from triage_cli.wiring import unwritable
@@ -88,12 +88,12 @@ def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monke
     named = load_config(db=str(tmp_path / "triage.db"), env=env, cwd=tmp_path)
     wiring.stores.check_database_place(named)
     wiring.stores.check_database_place(load_config(env=env, cwd=tmp_path))  # whose folder is made with it
-    with pytest.raises(StoreError, match="there is no folder"):
+    with pytest.raises(dm.StoreError, match="there is no folder"):
         wiring.stores.check_database_place(load_config(db=str(tmp_path / "no" / "triage.db"), env=env, cwd=tmp_path))
     access = os.access
     # As for a user without rights; root has all.
     monkeypatch.setattr(os, "access", lambda place, mode: mode == os.F_OK and access(place, mode))
-    with pytest.raises(StoreError, match=f"triage.db: {tmp_path} is no folder that this user may write in"):
+    with pytest.raises(dm.StoreError, match=f"triage.db: {tmp_path} is no folder that this user may write in"):
         wiring.stores.check_database_place(named)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,19 +12,23 @@ from hypothesis import strategies as st
 from tests.support.chain import first_break
 from tests.support.examples import examples
 from tests.support.records import replace
-from triage_cli.domain import Event, LoggedEvent, canonical, hash_chain, serialization
+from triage_cli import domain as dm
 
 
-def chain_of(number: int) -> list[LoggedEvent]:
-    events: list[LoggedEvent] = []
-    prev = hash_chain.GENESIS
+def chain_of(number: int) -> list[dm.LoggedEvent]:
+    events: list[dm.LoggedEvent] = []
+    prev = dm.hash_chain.GENESIS
     for seq in range(1, number + 1):
         data = {"z": seq, "ä": ['quote " and \\', None, 0.1], "a": {"deep": True}}
         ticket = None if seq % 3 == 0 else f"ticket-{seq % 2}"
-        event = Event("created", ticket, None if seq % 4 == 0 else "run-1", 'Ann "Ä" O\\Neil', f"2024-01-0{seq}", data)
-        detail = canonical(data)
-        link = hash_chain.link(prev, seq, event, detail)
-        events.append(LoggedEvent(seq, event.at, event.action, ticket, event.actor, event.run_id, detail, prev, link))
+        event = dm.Event(
+            "created", ticket, None if seq % 4 == 0 else "run-1", 'Ann "Ä" O\\Neil', f"2024-01-0{seq}", data
+        )
+        detail = dm.canonical(data)
+        link = dm.hash_chain.link(prev, seq, event, detail)
+        events.append(
+            dm.LoggedEvent(seq, event.at, event.action, ticket, event.actor, event.run_id, detail, prev, link)
+        )
         prev = link
     return events
 
@@ -42,8 +46,8 @@ def independent_break(records: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def verdicts(events: list[LoggedEvent]) -> tuple[int | None, int | None]:
-    return first_break(events), independent_break([serialization.event_record(e) for e in events])
+def verdicts(events: list[dm.LoggedEvent]) -> tuple[int | None, int | None]:
+    return first_break(events), independent_break([dm.serialization.event_record(e) for e in events])
 
 
 def test_a_whole_chain_has_no_break() -> None:
@@ -102,8 +106,8 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     """Whoever takes an event out and mends the numbers, or the chain, but not both, is found."""
     one, two, three = chain_of(3)
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
-    event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
-    forged = replace(three, seq=seq, prev=prev, hash=hash_chain.link(prev, seq, event, three.detail))
-    assert hash_chain.is_linked(forged, prev, None)
+    event = dm.Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
+    forged = replace(three, seq=seq, prev=prev, hash=dm.hash_chain.link(prev, seq, event, three.detail))
+    assert dm.hash_chain.is_linked(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from triage_cli.domain import hide_secrets
+from triage_cli import domain as dm
 
 SECRETS = [
     "ab+cdEF/ghIJ+klMNop==",
@@ -49,7 +49,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 def test_a_secret_is_hidden_in_each_spelling_and_in_one_within_another(secret: str) -> None:
     for (outer, encode), (inner, encode_first) in product(SPELLINGS.items(), SPELLINGS.items()):
         spelt = encode(encode_first(secret))
-        assert hide_secrets(f"no: {spelt}, sorry", [secret]) == "no: ***, sorry", (outer, inner)
+        assert dm.hide_secrets(f"no: {spelt}, sorry", [secret]) == "no: ***, sorry", (outer, inner)
 
 
 def test_each_character_may_be_spelt_otherwise() -> None:
@@ -58,21 +58,21 @@ def test_each_character_may_be_spelt_otherwise() -> None:
     for secret in SECRETS[::3]:
         for _ in range(200):
             spelt = "".join(chance.choice(single)(character) for character in secret)
-            assert hide_secrets(f'{{"said": "{spelt}"}}', [secret]) == '{"said": "***"}', spelt
+            assert dm.hide_secrets(f'{{"said": "{spelt}"}}', [secret]) == '{"said": "***"}', spelt
 
 
 def test_what_is_no_secret_stays_as_it_is_spelt() -> None:
     text = 'a \\u002B "b\\n" %2B &amp; &#43; %zz &nosuch; \\ud83d % \\'
-    assert hide_secrets(text, SECRETS) == text
-    assert hide_secrets(f"{text} {SECRETS[0]} {text}", SECRETS) == f"{text} *** {text}"
+    assert dm.hide_secrets(text, SECRETS) == text
+    assert dm.hide_secrets(f"{text} {SECRETS[0]} {text}", SECRETS) == f"{text} *** {text}"
 
 
 def test_a_short_secret_is_hidden_as_a_word_of_its_own() -> None:
-    assert hide_secrets("unexpected response", ["e"]) == "unexpected response"
-    assert hide_secrets('LOGIN ann "e" e. \\u0065', ["e"]) == 'LOGIN ann "***" ***. ***'
-    assert hide_secrets("rehearsal, hear", ["hear"]) == "rehearsal, ***"
-    assert hide_secrets("xlong-onex", ["long-one"]) == "x***x"
-    assert hide_secrets("nothing", ["", "n"]) == "nothing"
+    assert dm.hide_secrets("unexpected response", ["e"]) == "unexpected response"
+    assert dm.hide_secrets('LOGIN ann "e" e. \\u0065', ["e"]) == 'LOGIN ann "***" ***. ***'
+    assert dm.hide_secrets("rehearsal, hear", ["hear"]) == "rehearsal, ***"
+    assert dm.hide_secrets("xlong-onex", ["long-one"]) == "x***x"
+    assert dm.hide_secrets("nothing", ["", "n"]) == "nothing"
 
 
 @pytest.mark.slow
@@ -80,4 +80,4 @@ def test_long_texts_of_escapes_take_no_long_time() -> None:
     """With any square of the length these would take hours."""
     for unit in ("%25", "\\", "&amp;", "\\u005c", "%2525", SECRETS[0][:-1], "e", "\\\\u"):
         text = unit * (300_000 // len(unit))
-        assert hide_secrets(text, SECRETS) == text
+        assert dm.hide_secrets(text, SECRETS) == text

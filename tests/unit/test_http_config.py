@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from triage_cli import domain as dm
 from triage_cli.config import AnswerTest, AuthSpec, Config, HttpSpec, load_config, no_address, presets, shown
 from triage_cli.destinations import secrets_of
-from triage_cli.domain import ConfigError
 from triage_cli.wiring import check_templates
 
 URL = "url: 'https://example.com/x'"
@@ -80,7 +80,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("lines", "message"), MISTAKES)
 def test_each_mistake_is_told_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(tmp_path, *lines)
     assert [problem for problem in caught.value.problems if message in problem], caught.value.problems
     for secret in ("pw@", "sk-123456", "hooks.example.com", "abc"):
@@ -143,7 +143,7 @@ def test_a_form_in_place_of_a_presets_body(folder: Path) -> None:
 
 
 def test_a_preset_without_what_it_needs_names_each_key(folder: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(dm.ConfigError) as caught:
         load(folder, "preset: vendor")
     assert [problem.partition(": ")[2] for problem in caught.value.problems] == [
         f"destinations.d: preset vendor needs {key}" for key in ("url", "project", "auth")
@@ -174,6 +174,6 @@ def test_a_variable_that_is_missing_or_wrong_is_named_and_not_shown(
     tmp_path: Path, env: dict[str, str], message: str
 ) -> None:
     spec = http(tmp_path, "url_env: HOOK", "auth: {bearer: TOKEN}")
-    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+    with pytest.raises(dm.ConfigError, match=re.escape(message)) as caught:
         secrets_of("d", spec, env)
     assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"

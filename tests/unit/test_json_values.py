@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from triage_cli.domain import compact, has_place, lookup, without_lone_surrogates, writable_text
+from triage_cli import domain as dm
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from triage_cli.domain import compact, has_place, lookup, without_lone_surrogate
     ],
 )
 def test_a_path_picks_by_key_by_index_and_else_by_id(path: str, value: object) -> None:
-    assert lookup({"a": [{"id": 360012, "value": "x"}, {"id": "7", "value": "y"}], "b": ["key"]}, path) == value
+    assert dm.lookup({"a": [{"id": 360012, "value": "x"}, {"id": "7", "value": "y"}], "b": ["key"]}, path) == value
 
 
 DOTTED = {"fields": {"System.Title": "t", "Team": {"Rev": 3}, "Custom.Area": [{"id": "7", "v.w": "x"}]}, "a.b": None}
@@ -44,7 +44,7 @@ DOTTED = {"fields": {"System.Title": "t", "Team": {"Rev": 3}, "Custom.Area": [{"
 )
 def test_a_key_of_a_path_may_hold_dots(path: str, value: object, has: bool) -> None:
     """As `System.Title` of Azure DevOps, and `caller_id.email` of ServiceNow."""
-    assert (lookup(DOTTED, path), has_place(DOTTED, path)) == (value, has)
+    assert (dm.lookup(DOTTED, path), dm.has_place(DOTTED, path)) == (value, has)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_a_key_of_a_path_may_hold_dots(path: str, value: object, has: bool) -> N
     ],
 )
 def test_half_a_character_is_replaced_in_a_document(document: str, mended: str) -> None:
-    assert without_lone_surrogates(document) == mended
+    assert dm.without_lone_surrogates(document) == mended
     json.dumps(json.loads(mended), ensure_ascii=False).encode()
 
 
 def test_any_text_can_be_written_as_json_that_means_the_same() -> None:
     for value in ("\ud83d", "\udc80", "\U0001f600 \udfff\ud800", "é"):
-        document = writable_text(compact([value]))
+        document = dm.writable_text(dm.compact([value]))
         assert document.encode()
         assert json.loads(document) == [value]

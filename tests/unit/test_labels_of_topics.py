@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from tests.support.three_subjects import three_subjects
+from triage_cli import domain as dm
 from triage_cli.classifiers import LocalTrainer, Model, TrainingSet, fit_model, labelled_texts_of, likeliest_labels
-from triage_cli.domain import Category, Labelled, Unlabelled, is_typical
 from triage_cli.service import CategoryNames, gather_training_data, has_proof, splits
 
-CATEGORIES = [Category(name) for name in ("parcel", "password", "invoice")]
+CATEGORIES = [dm.Category(name) for name in ("parcel", "password", "invoice")]
 NAMES = CategoryNames(CATEGORIES)
-TYPICAL = [Labelled(text, label, is_typical=True) for text, label in three_subjects(60)]
-OTHERS = [Labelled(text, label) for text, label in three_subjects(30, seed=1)]
+TYPICAL = [dm.Labelled(text, label, is_typical=True) for text, label in three_subjects(60)]
+OTHERS = [dm.Labelled(text, label) for text, label in three_subjects(30, seed=1)]
 
 
 def test_any_other_label_of_a_text_overrules_that_of_its_topic() -> None:
     text, label = TYPICAL[0].text, TYPICAL[0].category
     other = next(each.name for each in CATEGORIES if each.name != label)
-    by_file, by_verdict = Labelled(text, other), Labelled(text.upper().replace(" MY", " my,"), other, "V-1")
+    by_file, by_verdict = dm.Labelled(text, other), dm.Labelled(text.upper().replace(" MY", " my,"), other, "V-1")
     for rows, stored in (((by_file, *TYPICAL), ()), (TYPICAL, (by_verdict,))):
         data = gather_training_data(rows, stored, NAMES)
         assert [row for row in data.rows if row.text.casefold()[:9] == text[:9] and row.category == other]
@@ -83,7 +83,7 @@ def test_a_text_is_not_answered_by_the_name_of_its_own_topic() -> None:
 @pytest.mark.slow
 def test_a_text_that_was_guessed_is_answered_as_a_new_one() -> None:
     trainer = LocalTrainer(CATEGORIES, lambda: b"")
-    guessed = Unlabelled(tuple(f"{word} {word}s {word}ly" for word in ("lantern", "violin", "cloud", "pepper")), 1.0)
+    guessed = dm.Unlabelled(tuple(f"{word} {word}s {word}ly" for word in ("lantern", "violin", "cloud", "pepper")), 1.0)
     believed, new = (
         [sure or 0 for _, sure in trainer.answers(trainer.fit(OTHERS, guessed, to_use=to_use), guessed.texts)]
         for to_use in (False, True)
@@ -93,4 +93,4 @@ def test_a_text_that_was_guessed_is_answered_as_a_new_one() -> None:
 
 @pytest.mark.parametrize(("cell", "typical"), [("topic", True), (" Topic ", True), ("verdict", False), (None, False)])
 def test_a_label_of_a_topic_is_known_as_people_leave_it_in_spreadsheets(cell: str | None, typical: bool) -> None:
-    assert is_typical({"label_source": cell}) is typical
+    assert dm.is_typical({"label_source": cell}) is typical

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from triage_cli.domain import NOTHING, Graded, Labelled, Unlabelled, paired_interval
+from triage_cli import domain as dm
 from triage_cli.ports import Settings
 from triage_cli.service import FEW_LABELLED, Comparison, HeldOutAnswer, InUse, compared, shared_settings
 
 SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0))]
-ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
+ROWS = [dm.Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
 
 
 class Memory:
@@ -20,14 +20,14 @@ class Memory:
         self.set: list[Settings] = []
         self.chosen_on: list[set[str]] = []
 
-    def settings(self, labelled: Sequence[Labelled], _more: Unlabelled = NOTHING) -> Settings:
+    def settings(self, labelled: Sequence[dm.Labelled], _more: dm.Unlabelled = dm.NOTHING) -> Settings:
         self.chosen_on.append({row.text for row in labelled})
         return [(float(len(labelled)), 1.0, SETTINGS[0][-1])]
 
     def fit(
         self,
-        labelled: Sequence[Labelled],
-        more: Unlabelled = NOTHING,
+        labelled: Sequence[dm.Labelled],
+        more: dm.Unlabelled = dm.NOTHING,
         settings: Settings = (),
         *,
         to_use: bool = False,
@@ -41,11 +41,11 @@ class Memory:
         known = self.trained[int(weights)]
         return [("a" if text in known else "b", 0.5 + len(known) / 100) for text in texts]
 
-    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+    def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         return [1 / (1 + len(self.trained[int(weights)])) for _ in labelled]
 
-    def weighed(self, _labelled: Sequence[Labelled], _texts: Sequence[str]) -> Unlabelled:
-        return NOTHING
+    def weighed(self, _labelled: Sequence[dm.Labelled], _texts: Sequence[str]) -> dm.Unlabelled:
+        return dm.NOTHING
 
     def built_in(self) -> bytes:
         return self.fit([])
@@ -64,15 +64,15 @@ class Memory:
         return False
 
 
-def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
-    weights = trainer.fit([*rows, *(Labelled(text, "a") for text in others)])
+def in_use(trainer: Memory, rows: Sequence[dm.Labelled], *others: str) -> InUse:
+    weights = trainer.fit([*rows, *(dm.Labelled(text, "a") for text in others)])
     known = trainer.seen(weights, [row.text for row in ROWS])
     return InUse(weights, known, whole=sum(known) == trainer.number_learned(weights))
 
 
 def test_no_answer_is_about_a_text_that_its_model_was_trained_on() -> None:
     trainer = Memory()
-    found = compared(trainer, ROWS, NOTHING, (), in_use(trainer, ROWS[:10]), lambda _: None)
+    found = compared(trainer, ROWS, dm.NOTHING, (), in_use(trainer, ROWS[:10]), lambda _: None)
     assert (len(found.before), len(found.after)) == (20, 20)
     assert all(row.graded.guess == "b" for row in (*found.before, *found.after))
     assert found.gain[0] > 0, "the new one is trained on more"
@@ -84,7 +84,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
     """Trained again without the rows of a file, it would be worse than it is: only what is new to it compares."""
     trainer = Memory()
     used = in_use(trainer, ROWS[:10], *(f"row {n}" for n in range(100)))
-    found = compared(trainer, ROWS, NOTHING, (), used, lambda _: None)
+    found = compared(trainer, ROWS, dm.NOTHING, (), used, lambda _: None)
     assert len(found.before) == 10
     assert found.gain[0] < 0
     assert not found.continued
@@ -94,7 +94,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
 def test_texts_without_a_label_are_given_to_all_trainings() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
-    compared(trainer, ROWS, Unlabelled(("more",), 0.1), SETTINGS, used, lambda _: None)
+    compared(trainer, ROWS, dm.Unlabelled(("more",), 0.1), SETTINGS, used, lambda _: None)
     assert all("more" in texts for texts in trainer.trained[1:])
 
 
@@ -103,34 +103,34 @@ def test_of_few_labels_no_held_out_row_chooses_the_settings_of_its_model(known: 
     trainer = Memory()
     used = in_use(trainer, ROWS[:known])
     number = len(trainer.chosen_on)
-    compared(trainer, ROWS, NOTHING, shared_settings(trainer, ROWS, NOTHING), used, lambda _: None)
+    compared(trainer, ROWS, dm.NOTHING, shared_settings(trainer, ROWS, dm.NOTHING), used, lambda _: None)
     assert trainer.chosen_on[number:] == trainer.trained[number:]
     assert all(len(texts) < 20 for texts in trainer.chosen_on[number:])
 
 
 def test_many_labels_have_one_choice_of_settings() -> None:
     trainer = Memory()
-    rows = [Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW_LABELLED + 1)]
-    assert shared_settings(trainer, rows[:FEW_LABELLED], NOTHING) == ()
-    assert shared_settings(trainer, rows, NOTHING) == [(FEW_LABELLED + 1, 1.0, SETTINGS[0][-1])]
+    rows = [dm.Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW_LABELLED + 1)]
+    assert shared_settings(trainer, rows[:FEW_LABELLED], dm.NOTHING) == ()
+    assert shared_settings(trainer, rows, dm.NOTHING) == [(FEW_LABELLED + 1, 1.0, SETTINGS[0][-1])]
 
 
 def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
-    compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda _: None)
+    compared(trainer, ROWS, dm.NOTHING, SETTINGS, used, lambda _: None)
     assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, SETTINGS[0][-1]),)}
 
 
 def test_texts_that_say_the_same_cannot_be_held_out() -> None:
     trainer = Memory()
-    rows = [Labelled(f"Refund {n}", "ab"[n % 2]) for n in range(20)]
+    rows = [dm.Labelled(f"Refund {n}", "ab"[n % 2]) for n in range(20)]
     used = InUse(trainer.built_in(), [False] * 20, whole=False)
-    assert compared(trainer, rows, NOTHING, (), used, lambda _: None) == Comparison([], [])
+    assert compared(trainer, rows, dm.NOTHING, (), used, lambda _: None) == Comparison([], [])
 
 
 def answered(right: Sequence[bool], loss: float) -> list[HeldOutAnswer]:
-    return [HeldOutAnswer(Graded("a", "a" if each else "b", 0.9, sure=True), loss) for each in right]
+    return [HeldOutAnswer(dm.Graded("a", "a" if each else "b", 0.9, sure=True), loss) for each in right]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_is_refused(before: list[HeldOutAnswer], after: list[HeldOutAnswer]
 
 
 def losing(*losses: float) -> list[HeldOutAnswer]:
-    return [HeldOutAnswer(Graded("a", "a", 0.9, sure=True), loss) for loss in losses]
+    return [HeldOutAnswer(dm.Graded("a", "a", 0.9, sure=True), loss) for loss in losses]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_version_that_goes_on_is_taken_unless_it_is_worse_beyond_chance(
 
 
 def test_a_paired_interval() -> None:
-    mean, (low, high) = paired_interval([1.0, 2.0, 3.0])
+    mean, (low, high) = dm.paired_interval([1.0, 2.0, 3.0])
     assert mean == 2.0
     assert (low, high) == pytest.approx((2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5))
-    assert paired_interval([0.5]) == (0.5, (0.5, 0.5))
+    assert dm.paired_interval([0.5]) == (0.5, (0.5, 0.5))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.support.embedded import classifier, one
 from tests.support.examples import examples
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.classifiers import LabelTree, ScoreCalibration, fit_model
 from triage_cli.config import Config, load_config
-from triage_cli.domain import Category, Levels, Ticket, compact, parents_of, routing_rules
 from triage_cli.service import CategoryNames
 
 PARTS = st.sampled_from(["Billing", "Refund", "Bug", "Error", "Ärger"])
@@ -22,7 +22,7 @@ NAMES = st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), min_size
 
 def test_a_slash_is_a_level_only_below_a_name_of_the_list() -> None:
     names = ["Billing", "Billing/Refund", "Billing / Invoice", "Bug/Error", "Billing/Refund/Late", "Billing/x/y"]
-    assert parents_of(names) == {
+    assert dm.parents_of(names) == {
         "Billing/Refund": "Billing",
         "Billing / Invoice": "Billing",
         "Billing/Refund/Late": "Billing/Refund",
@@ -33,7 +33,7 @@ def test_a_slash_is_a_level_only_below_a_name_of_the_list() -> None:
 @given(NAMES)
 @examples(50, 2000)
 def test_each_name_has_one_path_and_each_level_of_it_one_name(names: list[str]) -> None:
-    levels = Levels(names, parents_of(names))
+    levels = dm.Levels(names, dm.parents_of(names))
     for name in names:
         path = [*levels.path(name)]
         assert path[0] == name
@@ -49,7 +49,7 @@ def test_each_name_has_one_path_and_each_level_of_it_one_name(names: list[str]) 
 def test_a_probability_is_its_own_and_that_of_all_below(names: list[str], data: st.DataObject) -> None:
     shares = data.draw(st.lists(st.integers(0, 100), min_size=len(names), max_size=len(names)))
     own = {name: share / (sum(shares) or 1) for name, share in zip(names, shares, strict=True)}
-    levels = Levels(names, parents_of(names))
+    levels = dm.Levels(names, dm.parents_of(names))
     sums = levels.sums(own)
     roots = [name for name in names if name not in levels.parents]
     assert sum(sums[name] for name in roots) <= 1 + 1e-9
@@ -90,11 +90,16 @@ def test_a_former_name_of_a_parent_moves_its_children(tmp_path: Path) -> None:
 
 
 def test_a_label_may_be_the_lowest_level_alone_where_only_one_name_has_it() -> None:
-    listed = [Category("Shop"), Category("Shop / Refund", parent="Shop"), Category("Bug"), Category("Bug/Other")]
+    listed = [
+        dm.Category("Shop"),
+        dm.Category("Shop / Refund", parent="Shop"),
+        dm.Category("Bug"),
+        dm.Category("Bug/Other"),
+    ]
     others = [
-        Category("Shop/Other", parent="Shop"),
-        Category("Bug/Other", parent="Bug"),
-        Category("Shop/Bug", parent="Shop"),
+        dm.Category("Shop/Other", parent="Shop"),
+        dm.Category("Bug/Other", parent="Bug"),
+        dm.Category("Shop/Bug", parent="Shop"),
     ]
     names = CategoryNames([*listed[:3], *others])
     assert [names.match(label) for label in ("refund", " Refund ", "Bug", "Shop/Bug")] == [
@@ -105,7 +110,7 @@ def test_a_label_may_be_the_lowest_level_alone_where_only_one_name_has_it() -> N
     hint = names.unknown("other").hint
     assert hint.startswith('did you mean "Shop/Other" or "Bug/Other"? the categories are Shop, ')
     assert CategoryNames(listed).match("other") is None, "a slash that is no level"
-    deep = CategoryNames([Category("Shop"), Category("Shop / Delivery / Late", parent="Shop")])
+    deep = CategoryNames([dm.Category("Shop"), dm.Category("Shop / Delivery / Late", parent="Shop")])
     assert (deep.match("late"), deep.match("Delivery / Late")) == ("Shop / Delivery / Late", None)
 
 
@@ -113,8 +118,8 @@ def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) ->
     rules = load(tmp_path, CONFIG).routes
 
     def taken_to(category: str) -> tuple[str, ...]:
-        ticket = replace(Ticket.of_text("", ticket_id="1", source=""), category=category)
-        rule = routing_rules.match(rules, ticket)
+        ticket = replace(dm.Ticket.of_text("", ticket_id="1", source=""), category=category)
+        rule = dm.routing_rules.match(rules, ticket)
         return () if rule is None else rule.to
 
     assert [taken_to(name) for name in ("Payments", "Payments/Refund", "Payments/Refund/Late", "Bug/Error")] == [
@@ -122,14 +127,14 @@ def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) ->
     ]  # fmt: skip
     long_form = load(tmp_path, "categories: [A, A/x, B]\nroutes: [{when: {category: A}, to: https://a.example}]").routes
     assert long_form[0].when == {"category": ("A", "A/x")}
-    assert compact(long_form[0].when) == '{"category":["A","A/x"]}'
+    assert dm.compact(long_form[0].when) == '{"category":["A","A/x"]}'
 
 
 SHOP = [
-    Category("Billing"),
-    Category("Billing/Refund", "Money back for a payment, refunds, chargebacks"),
-    Category("Billing/Invoice", "Invoices, receipts, tax numbers on a bill"),
-    Category("Machines", "Lawn mowers and chain saws: engines that do not start, spare parts, repair"),
+    dm.Category("Billing"),
+    dm.Category("Billing/Refund", "Money back for a payment, refunds, chargebacks"),
+    dm.Category("Billing/Invoice", "Invoices, receipts, tax numbers on a bill"),
+    dm.Category("Machines", "Lawn mowers and chain saws: engines that do not start, spare parts, repair"),
 ]
 NESTED = [replace(category, parent="Billing" if "/" in category.name else "") for category in SHOP]
 
@@ -164,7 +169,7 @@ def test_a_stored_answer_is_judged_at_the_level_of_the_present_threshold(asked_a
 @given(NAMES, st.integers(0, 2**32 - 1))
 @examples(25, 1000)
 def test_a_model_sums_what_is_below_and_goes_down_to_its_guess(names: list[str], seed: int) -> None:
-    levels, model = Levels(names, parents_of(names)), fit_model([Category(name, name) for name in names[:2]])
+    levels, model = dm.Levels(names, dm.parents_of(names)), fit_model([dm.Category(name, name) for name in names[:2]])
     tree = LabelTree(replace(model, labels=tuple(names), calibration=ScoreCalibration(1.0)), levels)
     own = np.random.default_rng(seed).dirichlet(np.ones(len(names)), 5).astype(np.float32)
     chances, guesses = tree.read(own)

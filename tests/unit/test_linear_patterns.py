@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from triage_cli.domain import linear_patterns
+from triage_cli import domain as dm
 
 LENGTH = 1_000_000
 SECONDS = 0.5  # of processor time; a backtracking engine takes hours
@@ -37,16 +37,16 @@ def longest(patterns: list[str]) -> float:
     worst = 0.0
     for text in texts():
         for pattern in patterns:
-            linear_patterns._readable.cache_clear()
+            dm.linear_patterns._readable.cache_clear()
             begun = time.thread_time()
-            linear_patterns.found(pattern, text)
+            dm.linear_patterns.found(pattern, text)
             worst = max(worst, time.thread_time() - begun)
     return worst
 
 
 @pytest.mark.slow
 def test_what_cannot_backtrack_is_quick_over_the_worst_texts() -> None:
-    taken = [pattern for pattern in HOSTILE if not linear_patterns.no_pattern(pattern)]
+    taken = [pattern for pattern in HOSTILE if not dm.linear_patterns.no_pattern(pattern)]
     assert len(HOSTILE) // 2 < len(taken) < len(HOSTILE)
     assert longest(taken[::6]) < SECONDS
 
@@ -54,13 +54,13 @@ def test_what_cannot_backtrack_is_quick_over_the_worst_texts() -> None:
 @pytest.mark.long
 def test_a_hundred_hostile_patterns_are_quick_or_refused() -> None:
     patterns = [*HOSTILE, *(f"(?:{pattern})|(?:q{pattern})z" for pattern in HOSTILE)]
-    assert longest([pattern for pattern in patterns if not linear_patterns.no_pattern(pattern)]) < SECONDS / 5
+    assert longest([pattern for pattern in patterns if not dm.linear_patterns.no_pattern(pattern)]) < SECONDS / 5
 
 
 def test_a_thousand_words_are_looked_for_at_once() -> None:
     words = tuple("a" * n for n in range(1, 200)) + tuple(f"w{n}" for n in range(800))
     begun = time.thread_time()
-    assert not linear_patterns.has_words(words, "ab" * (LENGTH // 2))
+    assert not dm.linear_patterns.has_words(words, "ab" * (LENGTH // 2))
     assert time.thread_time() - begun < SECONDS
 
 
@@ -78,4 +78,4 @@ def test_a_thousand_words_are_looked_for_at_once() -> None:
 def test_a_field_is_the_first_group_of_the_first_match(
     pattern: str, texts: tuple[str | None, ...], expected: str | None
 ) -> None:
-    assert linear_patterns.first_match(pattern, texts) == expected
+    assert dm.linear_patterns.first_match(pattern, texts) == expected

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.support.mails import REPLY
-from triage_cli.domain import Mail, compact, left_out, mail_of, quotes_and_signatures, without
+from triage_cli import domain as dm
 
 ASK = "My invoice is wrong, please look into it."
 BEHIND = {
@@ -35,7 +35,7 @@ BEHIND = {
 
 
 def cut(text: str, *, reply: bool = False, subject: str | None = None) -> str | None:
-    return without(text, quotes_and_signatures.unwritten_parts(text, subject=subject, reply=reply))
+    return dm.without(text, dm.quotes_and_signatures.unwritten_parts(text, subject=subject, reply=reply))
 
 
 @pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
@@ -123,10 +123,10 @@ def test_nothing_is_cut_down_to_nothing() -> None:
 
 
 def test_the_parts_are_those_of_the_text_as_it_is_stored() -> None:
-    spans = quotes_and_signatures.unwritten_parts(REPLY, subject=None, reply=True)
+    spans = dm.quotes_and_signatures.unwritten_parts(REPLY, subject=None, reply=True)
     assert [REPLY[begin:end] for begin, end in spans] == [REPLY[REPLY.index("\nOn Mon") :]]
-    stored = compact({"mail": Mail("1@x", spans).record()})
-    assert left_out(stored) == tuple(spans)
+    stored = dm.compact({"mail": dm.Mail("1@x", spans).record()})
+    assert dm.left_out(stored) == tuple(spans)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_the_parts_are_those_of_the_text_as_it_is_stored() -> None:
      {"message_id": "1", "left_out": [["a", "b"]]}, {"message_id": "1", "left_out": [[5, 9], [1, 2]]}],
 )  # fmt: skip
 def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
-    found = mail_of({"mail": record})
+    found = dm.mail_of({"mail": record})
     assert found is None or found.left_out == ()
-    assert left_out(compact({"mail": record})) == ()
+    assert dm.left_out(dm.compact({"mail": record})) == ()
 
 
 @pytest.mark.slow
@@ -158,5 +158,5 @@ def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
 )
 def test_a_hostile_text_costs_little(text: str) -> None:
     began = time.process_time()
-    quotes_and_signatures.unwritten_parts(text, subject="Re: x", reply=True)
+    dm.quotes_and_signatures.unwritten_parts(text, subject="Re: x", reply=True)
     assert time.process_time() - began < 4

@@ -12,21 +12,21 @@ import pytest
 from tests.support.mails import mail, mbox, multipart
 from tests.support.read_tables import opened, read, reasons, texts
 from tests.support.records import replace
-from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError, mail_of
+from triage_cli import domain as dm
 from triage_cli.readers import MailFolder, ReadOptions, mail_files, open_table
 
 MB = 1 << 20
 
 
-def one(data: bytes) -> TicketDraft:
+def one(data: bytes) -> dm.TicketDraft:
     (row,) = read(data, "one.eml")
-    assert isinstance(row, TicketDraft), row
+    assert isinstance(row, dm.TicketDraft), row
     return row
 
 
 def refused(data: bytes, **options: Any) -> str:
     rows = read(data, "one.eml", **options)
-    assert isinstance(rows[0], Rejected)
+    assert isinstance(rows[0], dm.Rejected)
     return rows[0].error.message
 
 
@@ -198,15 +198,15 @@ def test_what_cannot_be_a_ticket_is_one_sentence_and_the_rest_goes_on(data: byte
     assert refused(data).startswith(f"line 1: {why}")
     rows = read(mbox(data, mail("after it", name="2@x")), "box.mbox")
     assert texts(rows) == [("A matter", "after it")]
-    assert isinstance(rows[0], Rejected)
+    assert isinstance(rows[0], dm.Rejected)
     assert data.rstrip(b"\n") in rows[0].raw.encode("utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"\n\n"])
 def test_what_an_editor_puts_before_a_mail_is_no_part_of_it(before: bytes) -> None:
     (row,), (same,) = read(before + mail(), "one.eml"), read(mail(), "one.eml")
-    assert isinstance(row, TicketDraft)
-    assert isinstance(same, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
+    assert isinstance(same, dm.TicketDraft)
     assert replace(row, size=0) == replace(same, size=0)
 
 
@@ -236,7 +236,7 @@ def test_a_deep_tree_is_refused() -> None:
 def test_a_hostile_header_costs_little(header: str) -> None:
     began = time.process_time()
     (row,) = read(f"{header}\n".encode() + mail(), "one.eml", format="eml")
-    assert isinstance(row, TicketDraft) or "is broken" in row.error.message
+    assert isinstance(row, dm.TicketDraft) or "is broken" in row.error.message
     assert time.process_time() - began < 4
 
 
@@ -264,7 +264,7 @@ def test_mail_is_known_by_its_beginning_whatever_its_name() -> None:
 
 @pytest.mark.parametrize("options", [{"mapping": {"subject": "x"}}, {"encoding": "cp1252"}, {"header": False}])
 def test_what_is_said_of_tables_is_refused_of_mail(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="is for tables, and box is mail"):
+    with pytest.raises(dm.UsageError, match="is for tables, and box is mail"):
         opened(mbox(mail()), "box", **options)
 
 
@@ -278,14 +278,14 @@ def test_a_mail_that_is_too_long_is_kept_whole_for_the_rejects(monkeypatch: pyte
     rows = read(mbox(long, mail("after it", name="2@x")), "box")
     assert reasons(rows) == ["line 1: over 50 MB"]
     assert texts(rows) == [("A matter", "after it")]
-    assert isinstance(rows[0], Rejected)
+    assert isinstance(rows[0], dm.Rejected)
     whole = rows[0].raw + "".join(rows[0].rest)
     assert long.decode() in whole
 
 
 def test_what_was_rejected_can_be_read_again() -> None:
     (row,) = read(mail("a\0b"), "one.eml")
-    assert isinstance(row, Rejected)
+    assert isinstance(row, dm.Rejected)
     (again,) = read(row.raw.replace("\0", " ").encode(), "rejects")
     assert texts([again]) == [("A matter", "a b")]
 
@@ -317,7 +317,7 @@ def test_a_large_mailbox_takes_the_memory_of_one_mail() -> None:
     table = open_table(stream, "box")
     tracemalloc.start()
     try:
-        assert sum(isinstance(row, TicketDraft) for row in table.rows) > 70
+        assert sum(isinstance(row, dm.TicketDraft) for row in table.rows) > 70
         assert tracemalloc.get_traced_memory()[1] < MB
     finally:
         tracemalloc.stop()
@@ -345,14 +345,14 @@ def test_folders_of_mails_are_read_file_by_file(tmp_path: Path) -> None:
     assert texts(list(open_table(plain, "plain").rows)) == [("A matter", "c")]
     plain.close()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="is a folder without mails") as caught:
+    with pytest.raises(dm.InputError, match="is a folder without mails") as caught:
         MailFolder(tmp_path / "empty")
     assert f"name its files, as in {tmp_path}/empty/*.csv" in caught.value.hint
 
 
 def test_a_mail_says_which_parts_nobody_is_asked_about() -> None:
     row = one(mail("Please cancel my order.\n-- \nAnn"))
-    found = mail_of(row.extra)
+    found = dm.mail_of(row.extra)
     assert found is not None
     assert [(row.description or "")[begin:end] for begin, end in found.left_out] == ["-- \nAnn".replace("-- ", "--")]
     assert row.text == "A matter\nPlease cancel my order."

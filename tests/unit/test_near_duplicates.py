@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from triage_cli.domain import SKETCHES, copy_key, copy_keys, keys_of_originals
+from triage_cli import domain as dm
 
 SYLLABLES = [consonant + vowel for consonant in "bcdfgklmnprstvz" for vowel in "aeiou"]
 SIGNATURE = "\n\nBest regards\nAnna Smith"
@@ -42,7 +42,7 @@ def test_another_spelling_has_the_same_key(spelling: Callable[[str], str]) -> No
     for length in (1, 8, 60):
         for text in texts(20, length):
             assert spelling(text) != text
-            assert copy_key(spelling(text)) == copy_key(text)
+            assert dm.copy_key(spelling(text)) == dm.copy_key(text)
 
 
 @pytest.mark.parametrize("length", [4, 8, 60])
@@ -50,17 +50,17 @@ def test_another_spelling_has_the_same_key(spelling: Callable[[str], str]) -> No
 def test_a_word_more_or_less_makes_no_other_text(added: str, length: int) -> None:
     for text in texts(100, length):
         for copy, original in ((added.format(text), text), (text, added.format(text))):
-            assert keys_of_originals(copy) & copy_keys(original)
+            assert dm.keys_of_originals(copy) & dm.copy_keys(original)
 
 
 def test_a_long_text_may_have_a_signature() -> None:
-    copies = [bool(keys_of_originals(text + SIGNATURE) & copy_keys(text)) for text in texts(100, 40)]
+    copies = [bool(dm.keys_of_originals(text + SIGNATURE) & dm.copy_keys(text)) for text in texts(100, 40)]
     assert sum(copies) >= 90
-    assert max(len(copy_keys(text)) for text in texts(10, 200)) <= 1 + 8 + SKETCHES
+    assert max(len(dm.copy_keys(text)) for text in texts(10, 200)) <= 1 + 8 + dm.SKETCHES
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 60])
 def test_other_texts_are_no_copies(length: int) -> None:
-    learned = set().union(*map(copy_keys, texts(200, length, seed=1))) if length else copy_keys("!!!")
+    learned = set().union(*map(dm.copy_keys, texts(200, length, seed=1))) if length else dm.copy_keys("!!!")
     others = texts(200, length, seed=2) if length else ["???"]
-    assert sum(bool(keys_of_originals(text) & learned) for text in others) == 0
+    assert sum(bool(dm.keys_of_originals(text) & learned) for text in others) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.foreign_tickets import TICKETS as FOREIGN
 from tests.support.short_tickets import EDITS, TEXTS, Text
-from triage_cli.domain import InputError, OtherTicketsGuard, TicketDraft, dedup, ids, is_edit
+from triage_cli import domain as dm
 
 FILES = 200
 POOL = (*TEXTS, *(("", text) for texts in FOREIGN.values() for text in texts))
@@ -39,8 +39,8 @@ POOL = (*TEXTS, *(("", text) for texts in FOREIGN.values() for text in texts))
 def test_an_edited_ticket_keeps_most_of_its_words(
     before: tuple[str | None, str | None], after: tuple[str | None, str | None], *, expected: bool
 ) -> None:
-    assert is_edit(before, after) is expected
-    assert is_edit(after, before) is expected, "in either direction"
+    assert dm.is_edit(before, after) is expected
+    assert dm.is_edit(after, before) is expected, "in either direction"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_an_edited_ticket_keeps_most_of_its_words(
     [(0, 0, False), (1, 1, False), (2, 1, False), (2, 2, True), (9, 9, True), (10, 5, False), (1000, 501, True)],
 )
 def test_when_an_import_is_doubted(met: int, others: int, *, stops: bool) -> None:
-    guard = OtherTicketsGuard(met, others)
+    guard = dm.OtherTicketsGuard(met, others)
     if not stops:
         guard.judge("import")
         return
-    with pytest.raises(InputError, match=f'{others} of {met:,} known ids of source "import"'):
+    with pytest.raises(dm.InputError, match=f'{others} of {met:,} known ids of source "import"'):
         guard.judge("import")
 
 
@@ -78,15 +78,15 @@ def test_of_200_files_of_other_tickets_at_least_198_are_refused() -> None:
 
 
 def _is_refused(pairs: list[tuple[Text, Text]]) -> bool:
-    guard = OtherTicketsGuard()
+    guard = dm.OtherTicketsGuard()
     for number, (before, after) in enumerate(pairs):
         known, new = (
-            dedup.identify(TicketDraft(subject=subject or None, description=description, external_id=f"{number}"))
+            dm.dedup.identify(dm.TicketDraft(subject=subject or None, description=description, external_id=f"{number}"))
             for subject, description in (before, after)
         )
-        guard.meet(dedup.new_ticket(known, ids.new_id(), "now", None), new)
+        guard.meet(dm.dedup.new_ticket(known, dm.ids.new_id(), "now", None), new)
     try:
         guard.judge("import")
-    except InputError:
+    except dm.InputError:
         return True
     return False

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.config import CursorSpec, NextSpec, SourceSpec
-from triage_cli.domain import UsageError
 from triage_cli.sources import ItemReader, Page, Walk, begin_walk
 from triage_cli.sources import items as source_items
 
@@ -80,7 +80,7 @@ def test_a_circle_of_more_items_than_are_known_at_a_time_is_found_by_its_pages(m
     spec = replace(SPEC, fields={"external_id": ("id",), "subject": ("id",)})
     items = source_items.ReadItems(spec, ItemReader(spec))
     asked = 0
-    with pytest.raises(UsageError, match="100 pages in a row held nothing new"):  # noqa: PT012 - as a pull goes on
+    with pytest.raises(dm.UsageError, match="100 pages in a row held nothing new"):  # noqa: PT012 - as a pull goes on
         for number in range(1000):
             items.unread([{"id": f"{number % 30}-{n}"} for n in range(5)])
             items.check_goes_on(number, number + 1)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.classifiers import (
     CUT_MARK,
     PROMPT_VERSION,
@@ -24,13 +25,12 @@ from triage_cli.classifiers import (
     question,
 )
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Category
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
 SHOP = (
-    Category("Billing", "Invoices, charges, refunds", ("I was charged twice", 'It says "declined"')),
-    Category("Technical", "", ("The app crashes",)),
-    Category("Übriges & Fragen"),
+    dm.Category("Billing", "Invoices, charges, refunds", ("I was charged twice", 'It says "declined"')),
+    dm.Category("Technical", "", ("The app crashes",)),
+    dm.Category("Übriges & Fragen"),
 )
 LABELS = ("Billing", "Technical", "General", "none of these")
 
@@ -83,7 +83,7 @@ def test_any_ticket_stays_data(subject: str, description: str) -> None:
 
 
 def test_a_category_may_have_the_name_of_no_category() -> None:
-    labels = labels_of((Category("None of these"), Category("x")))
+    labels = labels_of((dm.Category("None of these"), dm.Category("x")))
     assert labels[-1] == "none of the categories"
 
 
@@ -257,7 +257,7 @@ def test_no_likelihood_where_there_is_no_label_or_option(steps: tuple[tuple[str,
 
 
 def test_names_below_others_are_explained() -> None:
-    nested = (Category("Billing"), Category("Billing/Refund", parent="Billing"))
+    nested = (dm.Category("Billing"), dm.Category("Billing/Refund", parent="Billing"))
     flat = tuple(replace(category, parent="") for category in nested)
     system = question(nested, None, "x").system
     assert system.replace(prompt.LEVELS_LINE, "") == question(flat, None, "x").system != system

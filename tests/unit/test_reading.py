@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
 from tests.support.records import replace
-from triage_cli.domain import TICKET_KEYS, InputError, Rejected, TicketDraft, UsageError, dedup
+from triage_cli import domain as dm
 from triage_cli.readers import HEAD_SIZE, open_table
 
 
@@ -19,8 +19,8 @@ def test_a_plain_table_gives_whole_drafts() -> None:
         "id,subject,description,customer_id,priority,created_at,channel\n"
         "#001, Refund ,Where is it?,c1,High,2024-12-15T02:22:38-08:00,web\n"
     )
-    assert [replace(row, size=0) for row in table.rows if isinstance(row, TicketDraft)] == [
-        TicketDraft(
+    assert [replace(row, size=0) for row in table.rows if isinstance(row, dm.TicketDraft)] == [
+        dm.TicketDraft(
             0,
             2,
             "Refund",
@@ -83,9 +83,9 @@ def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
 
 
 def test_an_encoding_that_most_of_an_input_is_not_in_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"the input is not in utf-8$") as caught:
+    with pytest.raises(dm.UsageError, match=r"the input is not in utf-8$") as caught:
         opened("id,subject\n1,R\xfcckzahlung\n2,M\xf6bel\n".encode("cp1252"), encoding="utf-8")
-    assert not isinstance(caught.value, InputError)
+    assert not isinstance(caught.value, dm.InputError)
     one_odd_line = "id,subject\n1,Rückzahlung\n2,Möbel\n".encode() + b"3,K\xf6ln\n"
     assert texts(read(one_odd_line, encoding="utf-8"))[2] == ("Köln", None)
 
@@ -95,7 +95,7 @@ def test_options_overrule_what_would_be_found() -> None:
     data = f"Betreff;x\n{hello};1\nnext;2\n".encode("koi8-r")
     rows = read(data, encoding="koi8-r", delimiter=";", source="shop", limit=1)
     assert texts(rows) == [(hello, None)]
-    assert [row.source for row in rows if isinstance(row, TicketDraft)] == ["shop"]
+    assert [row.source for row in rows if isinstance(row, dm.TicketDraft)] == ["shop"]
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) 
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(dm.UsageError) as caught:
         opened("id,subject\n1,a\n", **options)
     assert message in caught.value.sentence()
-    assert not isinstance(caught.value, InputError)
+    assert not isinstance(caught.value, dm.InputError)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,14 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], messa
     ],
 )
 def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(dm.InputError) as caught:
         opened(data)
     assert message in caught.value.sentence()
     assert caught.value.hint
 
 
 def test_json_without_a_text_has_no_hint_about_a_delimiter() -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(dm.InputError) as caught:
         opened('[{"a": 1}]')
     assert caught.value.hint == 'name one with --map description="COLUMN"'
 
@@ -201,7 +201,7 @@ def test_rows_that_are_no_tickets_are_rejected_and_the_rest_goes_on() -> None:
         "line 10: holds NUL bytes",
         "line 11: the header once more",
     ]
-    bad = [row for row in rows if isinstance(row, Rejected)]
+    bad = [row for row in rows if isinstance(row, dm.Rejected)]
     assert bad[1].raw == "3,text,more,and more\n"
     assert bad[1].cells == ["3", "text", "more", "and more"]
     assert [subject for subject, _ in texts(rows)] == ["good", "text", "short", "last"]
@@ -231,7 +231,7 @@ def test_a_stray_quote_that_may_have_merged_two_rows_is_not_guessed_at(data: str
 def test_a_file_cut_off_in_the_middle_of_a_text_loses_that_row_only() -> None:
     rows = read('subject,body\na,"one\ntwo"\nb,"Dear team,\n\nI hope, as ever, that\nyou')
     assert texts(rows) == [("a", "one\ntwo")]
-    assert [(row.line, row.raw) for row in rows if isinstance(row, Rejected)] == [
+    assert [(row.line, row.raw) for row in rows if isinstance(row, dm.Rejected)] == [
         (4, 'b,"Dear team,\n\nI hope, as ever, that\nyou'),
     ]
     assert reasons(rows) == ["line 4: a quote is opened and never closed before the end of the file (4 lines)"]
@@ -261,7 +261,7 @@ def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> No
     data = "\n".join(lines) + "\n"
     assert len(data) > 2 * HEAD_SIZE
     for row in read(data):
-        assert isinstance(row, TicketDraft)
+        assert isinstance(row, dm.TicketDraft)
         assert lines[row.line - 1].startswith(f"{row.subject},")
 
 
@@ -308,7 +308,7 @@ def test_a_file_without_a_header_is_read_by_its_content_and_says_so() -> None:
     rows = list(table.rows)
     assert len(rows) == 5
     first = rows[0]
-    assert isinstance(first, TicketDraft)
+    assert isinstance(first, dm.TicketDraft)
     assert (first.external_id, first.line, first.created_at) == ("SUMO-1000", 1, "2024-12-01T10:22:38Z")
     assert first.extra == {"4": "u_0"}
 
@@ -388,13 +388,13 @@ def test_duplicate_and_nameless_columns_are_all_kept() -> None:
     table = opened("Subject,Comment,Comment,,\nhelp,one,two,three,\n")
     assert table.columns == ("Subject", "Comment", "Comment", "", "")
     (row,) = table.rows
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.description, row.extra) == ("one", {"Comment (2)": "two", "column 4": "three"})
 
 
 def test_texts_of_ours_that_mean_nothing_known_are_kept_in_extra() -> None:
     (row,) = read("subject,Priority,Created,customer_id\nhelp,2,yesterday,NULL\n")
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.priority, row.created_at, row.customer_id) == (None, None, None)
     assert row.extra == {"Priority": "2", "Created": "yesterday"}
 
@@ -402,7 +402,7 @@ def test_texts_of_ours_that_mean_nothing_known_are_kept_in_extra() -> None:
 def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
     def created(*values: str) -> list[str | None]:
         rows = read("subject,created\n" + "".join(f"x,{value}\n" for value in values))
-        return [row.created_at for row in rows if isinstance(row, TicketDraft)]
+        return [row.created_at for row in rows if isinstance(row, dm.TicketDraft)]
 
     assert created("03/04/2024", "25/04/2024") == ["2024-04-03T00:00:00Z", "2024-04-25T00:00:00Z"]
     assert created("03/04/2024", "04/25/2024") == ["2024-03-04T00:00:00Z", "2024-04-25T00:00:00Z"]
@@ -411,7 +411,7 @@ def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
 
 @pytest.mark.parametrize("data", [b'"subject,description\n1,2\n', b'subject,"\n', b'"', b"\r", b'sep=,\n"a'])
 def test_a_quote_that_opens_in_the_header_ends_in_no_error_but_ours(data: bytes) -> None:
-    with suppress(InputError):
+    with suppress(dm.InputError):
         assert read(data) == []
 
 
@@ -425,7 +425,7 @@ SOON = 4.0  # seconds of this process; by the square of its length each of these
 )
 def test_a_long_cell_of_a_first_row_costs_no_more_than_its_length(cell: str) -> None:
     began = time.process_time()
-    with suppress(InputError):
+    with suppress(dm.InputError):
         read(f"{cell},hello\n2,world\n")
     assert time.process_time() - began < SOON
 
@@ -449,7 +449,7 @@ def test_columns_of_one_name_are_numbered_in_one_go() -> None:
 
 @pytest.mark.parametrize("start", ["subject", "2024-01-01"])
 def test_a_table_of_absurd_width_is_none(start: str) -> None:
-    with pytest.raises(InputError, match=r"columns, more than any table|no column for"):
+    with pytest.raises(dm.InputError, match=r"columns, more than any table|no column for"):
         read(start + ",a" * 5000 + "\n" + "x,y\n" * 1000)
 
 
@@ -462,9 +462,9 @@ def test_a_table_of_absurd_width_is_none(start: str) -> None:
     ],
 )
 def test_a_forged_extra_of_an_own_export_can_be_written_again(cell: str, extra: dict[str, Any]) -> None:
-    header = ",".join(TICKET_KEYS)
+    header = ",".join(dm.TICKET_KEYS)
     (row,) = read(f'{header}\n,x,import,help,{"," * 15}"{cell}"\n')
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert row.extra == extra
 
 
@@ -472,7 +472,7 @@ def test_files_that_were_joined_have_byte_order_marks_and_headers_inside() -> No
     one = "\ufeffid,subject\n1,first\n"
     for joined in (one + one.replace("1,first", "2,second"), one + one.replace("id", '"id"').replace("1,f", "2,f")):
         rows = read(joined)
-        assert [row.external_id for row in rows if isinstance(row, TicketDraft)] == ["1", "2"]
+        assert [row.external_id for row in rows if isinstance(row, dm.TicketDraft)] == ["1", "2"]
         assert reasons(rows) == ["line 3: the header once more"]
 
 
@@ -494,7 +494,7 @@ def test_the_header_is_found_under_another_line(above: str, header: str) -> None
 
 
 def test_a_row_of_data_is_no_header_under_an_unknown_one() -> None:
-    with pytest.raises(InputError, match="its columns are Numer, Temat, Rodzaj, Typ"):
+    with pytest.raises(dm.InputError, match="its columns are Numer, Temat, Rodzaj, Typ"):
         read("Numer;Temat;Rodzaj;Typ\n1;Logowanie;Question;Request\n2;Faktura;Problem;Issue\n")
 
 
@@ -510,16 +510,16 @@ def test_a_header_that_is_named_is_the_header_whatever_a_ticket_holds() -> None:
 def test_a_wrong_file_does_not_fill_a_screen(data: str) -> None:
     mappings: tuple[dict[str, str], ...] = ({}, {"subject": "zz"})
     for mapping in mappings:
-        with pytest.raises((InputError, UsageError)) as refused:
+        with pytest.raises((dm.InputError, dm.UsageError)) as refused:
             read(data, mapping=mapping)
         assert len(refused.value.sentence()) < 2000
     *_, again = read(f"id,subject\n{'x' * 9000},a\n")
-    assert isinstance(again, TicketDraft)
-    assert len(dedup.repeated(dedup.identify(again)).message) < 200
+    assert isinstance(again, dm.TicketDraft)
+    assert len(dm.dedup.repeated(dm.dedup.identify(again)).message) < 200
 
 
 def test_a_key_that_is_no_word_is_in_no_command_that_is_proposed() -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(dm.InputError) as refused:
         read('{"x; rm -rf ~;": [{"a": 1}], "other things": [{"a": 1}]}', "t.json")
     assert refused.value.hint == "take one of them: jq .NAME FILE | triage create -"
 
@@ -527,7 +527,7 @@ def test_a_key_that_is_no_word_is_in_no_command_that_is_proposed() -> None:
 @pytest.mark.parametrize("cell", ['="00042"', '"=""00042"""'])
 def test_an_id_that_a_spreadsheet_keeps_as_text_is_the_id(cell: str) -> None:
     (row,) = read(f'id,subject,customer_id\n{cell},="1",{cell}\n')
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.external_id, row.subject, row.customer_id) == ("00042", '="1"', "00042")
 
 
@@ -539,6 +539,6 @@ def test_an_id_that_a_spreadsheet_keeps_as_text_is_the_id(cell: str) -> None:
     ],
 )
 def test_the_hint_fits_what_was_found(data: str, name: str, message: str) -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(dm.InputError) as refused:
         read(data, name)
     assert message in refused.value.hint

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from triage_cli.domain import InputError, Rejected, TicketDraft
+from triage_cli import domain as dm
 from triage_cli.readers import LONGEST_CELL as LONGEST
 from triage_cli.readers import ReadOptions, Table, open_table
 
@@ -20,7 +20,7 @@ def opened(data: str | bytes, name: str = "t.json", **options: Any) -> Table:
     return open_table(io.BytesIO(raw), name, ReadOptions(**options))
 
 
-def read(data: str | bytes, name: str = "t.json", **options: Any) -> list[TicketDraft | Rejected]:
+def read(data: str | bytes, name: str = "t.json", **options: Any) -> list[dm.TicketDraft | dm.Rejected]:
     return list(opened(data, name, **options).rows)
 
 
@@ -41,8 +41,8 @@ def test_every_layout_gives_the_same_tickets(layout: str, encoding: str) -> None
     table = opened(LAYOUTS[layout].encode(encoding))
     first, second = table.rows
     assert table.columns == ("id", "subject", "description", "tags", "vip", "note")
-    assert isinstance(first, TicketDraft)
-    assert isinstance(second, TicketDraft)
+    assert isinstance(first, dm.TicketDraft)
+    assert isinstance(second, dm.TicketDraft)
     assert (first.row, first.external_id, first.subject, first.description) == (0, "7", "help", "it broke")
     assert (second.row, second.external_id, second.subject) == (1, "8", "Grüße")
     assert second.extra == {"tags": ["a", "b"], "vip": True}
@@ -55,8 +55,8 @@ def test_an_object_under_extra_is_the_tickets_extra_as_the_api_has_it() -> None:
         '[{"subject": "x", "plan": "silver", "extra": {"plan": "gold", "seats": 3, "extra": 1}},'
         ' {"subject": "y", "extra": "a word"}]'
     )
-    assert isinstance(nested, TicketDraft)
-    assert isinstance(text, TicketDraft)
+    assert isinstance(nested, dm.TicketDraft)
+    assert isinstance(text, dm.TicketDraft)
     assert nested.extra == {"plan": "silver", "seats": 3, "extra": 1}, "a column of its own wins"
     assert text.extra == {"extra": "a word"}
 
@@ -69,7 +69,7 @@ def test_the_line_is_that_of_the_items_beginning() -> None:
 
 def test_one_object_is_one_ticket_even_with_a_list_inside() -> None:
     (row,) = read('{"subject": "help", "comments": [{"body": "x"}]}')
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert row.extra == {"comments": [{"body": "x"}]}
 
 
@@ -84,7 +84,7 @@ def test_a_bad_line_is_rejected_and_the_rest_goes_on() -> None:
         (4, 5, "Rejected"),
         (5, 6, "TicketDraft"),
     ]
-    bad = [row for row in rows if isinstance(row, Rejected)]
+    bad = [row for row in rows if isinstance(row, dm.Rejected)]
     assert [row.error.message.partition(" (")[0] for row in bad] == [
         "line 2: not JSON",
         "line 3: not a JSON object",
@@ -99,7 +99,7 @@ def test_a_bad_line_is_rejected_and_the_rest_goes_on() -> None:
 )
 def test_the_reason_why_a_piece_is_not_json_names_no_second_place(data: str) -> None:
     _, bad, *_ = read(data, "t.jsonl")
-    assert isinstance(bad, Rejected)
+    assert isinstance(bad, dm.Rejected)
     assert bad.error.message.startswith("line 2")
     assert bad.error.message.partition("not JSON")[2] in (" (Unterminated string)", " (Invalid control character)")
 
@@ -121,7 +121,7 @@ def test_a_bad_item_of_an_array_is_rejected_and_the_rest_goes_on() -> None:
         (5, "b"),
         (5, None),
     ]
-    assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
+    assert [row.error.message for row in rows if isinstance(row, dm.Rejected)] == [
         "line 2, record 2: not JSON (Expecting value)",
         "line 3, record 3: not a JSON object",
         "line 4, record 4: not a JSON object",
@@ -131,19 +131,19 @@ def test_a_bad_item_of_an_array_is_rejected_and_the_rest_goes_on() -> None:
 
 def test_a_rejected_element_of_an_array_on_one_line_names_its_number() -> None:
     rows = read('[{"id": 1, "subject": "a"}, 5, {"id": 2, "subject": ""}, null, {"id": 3, "subject": "b"}]')
-    assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
+    assert [row.error.message for row in rows if isinstance(row, dm.Rejected)] == [
         "line 1, record 2: not a JSON object",
         "line 1, record 3: neither subject nor description",
         "line 1, record 4: not a JSON object",
     ]
     last = rows[-1]
-    assert isinstance(last, TicketDraft)
+    assert isinstance(last, dm.TicketDraft)
     assert last.place == "line 1, record 5"
 
 
 def test_a_line_of_json_lines_needs_no_number() -> None:
     (row,) = read('{"id": 1, "subject": "a"}\n{"id": 2, "subject": ""}\n', "t.jsonl")[1:]
-    assert isinstance(row, Rejected)
+    assert isinstance(row, dm.Rejected)
     assert row.error.message == "line 2: neither subject nor description"
 
 
@@ -154,7 +154,7 @@ def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
 
     items = [json.dumps(ONE), big(LONGEST), json.dumps(ONE), big(3 * LONGEST), json.dumps(ONE), big(LONGEST // 2)]
     rows = read("[" + ",\n".join(items) + "]" if layout == "array" else "\n".join(items))
-    assert [row.error.message if isinstance(row, Rejected) else row.subject for row in rows] == [
+    assert [row.error.message if isinstance(row, dm.Rejected) else row.subject for row in rows] == [
         "help",
         "line 2, record 2: over 1 MB",
         "help",
@@ -168,39 +168,39 @@ def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 def test_a_first_item_that_is_longer_than_what_is_examined_is_read(layout: str) -> None:
     first, second = read(LAYOUTS[layout].replace("it broke", "it broke " * 100_000))
-    assert isinstance(first, TicketDraft)
-    assert isinstance(second, TicketDraft)
+    assert isinstance(first, dm.TicketDraft)
+    assert isinstance(second, dm.TicketDraft)
     assert (first.subject, len(first.description or ""), second.subject) == ("help", 900_000 - 1, "Grüße")
 
 
 @pytest.mark.slow
 def test_a_first_item_over_sixteen_megabytes_is_told() -> None:
     for layout, reason in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
-        with pytest.raises(InputError, match=reason) as refused:
+        with pytest.raises(dm.InputError, match=reason) as refused:
             read(LAYOUTS[layout].replace("it broke", "it broke " * 2_000_000))
         assert "at most 1 MB" in refused.value.hint
 
 
 def test_what_no_store_can_keep_is_told_or_mended() -> None:
     half, zero = read('[{"subject": "half \\ud83d smile \\ud83d\\ude00"}, {"subject": "a\\u0000b"}]')
-    assert isinstance(half, TicketDraft)
+    assert isinstance(half, dm.TicketDraft)
     assert half.subject is not None
     assert half.subject.startswith("half \ufffd")
     assert half.subject.endswith("smile 😀")
-    assert isinstance(zero, Rejected)
+    assert isinstance(zero, dm.Rejected)
     assert zero.error.message == "line 1, record 2: holds NUL characters"
 
 
 def test_values_of_other_types_are_read() -> None:
     (row,) = read('[{"subject": "x", "created_at": 1734258158, "priority": "P1", "score": NaN, "late": "", "n": 0}]')
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert (row.created_at, row.priority, row.extra) == ("2024-12-15T10:22:38Z", "urgent", {"n": 0})
 
 
 def test_a_key_that_comes_late_is_kept() -> None:
     rows = read("\n".join([json.dumps(ONE)] * 300 + [json.dumps({**ONE, "late": 1})]))
     last = rows[-1]
-    assert isinstance(last, TicketDraft)
+    assert isinstance(last, dm.TicketDraft)
     assert last.extra == {"late": 1}
 
 
@@ -210,8 +210,8 @@ def test_a_list_that_is_never_closed_is_told_after_its_rows(begins: str) -> None
     text = begins + ",\n".join(['{"subject": "a"}'] * 16_000)  # more than is looked at first
     for ending in ("", ",", "\n"):
         *rows, cut = read(text + ending)
-        assert [type(row) for row in rows] == [TicketDraft] * 16_000
-        assert isinstance(cut, Rejected)
+        assert [type(row) for row in rows] == [dm.TicketDraft] * 16_000
+        assert isinstance(cut, dm.Rejected)
         assert cut.error.message.endswith(": the input ends before its list does, so there may have been more")
     assert len(read(text + ("]}" if begins[0] == "{" else "]"))) == 16_000
 
@@ -224,9 +224,9 @@ def test_one_nested_value_is_its_row_s_own_matter(at: int) -> None:
     items[at + 1]["id"] = {"number": 7}
     rows = read(json.dumps(items))
     bad = rows.pop(at + 1)
-    assert isinstance(bad, Rejected)
+    assert isinstance(bad, dm.Rejected)
     assert bad.error.message == f"line 1, record {at + 2}: the id under id is a list or an object"
-    drafts = [row for row in rows if isinstance(row, TicketDraft)]
+    drafts = [row for row in rows if isinstance(row, dm.TicketDraft)]
     assert [row.external_id for row in drafts] == [str(n) for n in range(300) if n != at + 1]
     assert drafts[at].description == '{"html":"it broke"}'
     assert drafts[at - 1].description == f"d{at - 1}"
@@ -242,18 +242,18 @@ def test_what_is_nested_too_deeply_to_be_written_again_is_its_row_s_own_matter(l
     items = [f'{{"id": {n}, "subject": "caf\\u00e9", "x": {nested(n)}}}' for n in (1, 99, 100, 600, 5000)]
     separator = "," if layout == "[{}]" else "\n"
     rows = read(layout.format(separator.join(items)))
-    assert [type(row) for row in rows] == [TicketDraft] * 2 + [Rejected] * 3
+    assert [type(row) for row in rows] == [dm.TicketDraft] * 2 + [dm.Rejected] * 3
     for row in rows[2:]:
-        assert isinstance(row, Rejected)
+        assert isinstance(row, dm.Rejected)
         assert "nested too deeply" in row.error.message
 
 
 def test_a_column_of_nested_values_is_no_field_unless_it_is_named() -> None:
     items = [{"_id": {"$oid": f"x{n}"}, "subject": "s", "comments": [{"body": "b"}] if n % 3 else None} for n in (1, 2)]
-    taken = [row for row in read(json.dumps(items)) if isinstance(row, TicketDraft)]
+    taken = [row for row in read(json.dumps(items)) if isinstance(row, dm.TicketDraft)]
     assert [(row.external_id, row.description) for row in taken] == [(None, None)] * 2
     named = read(json.dumps(items), mapping={"external_id": "_id"})
-    assert [row.external_id for row in named if isinstance(row, TicketDraft)] == ['{"$oid":"x1"}', '{"$oid":"x2"}']
+    assert [row.external_id for row in named if isinstance(row, dm.TicketDraft)] == ['{"$oid":"x1"}', '{"$oid":"x2"}']
 
 
 def test_an_empty_array_is_a_table_without_rows() -> None:
@@ -274,7 +274,7 @@ def test_an_empty_array_is_a_table_without_rows() -> None:
     ],
 )
 def test_json_that_holds_no_tickets_is_one_sentence(data: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(dm.InputError) as caught:
         opened(data)
     assert message in caught.value.sentence()
 
@@ -292,12 +292,12 @@ def test_items_that_are_none_cost_no_more_than_their_length(item: str) -> None:
     began = time.process_time()
     rows = read('[{"subject": "x"},' + item * (256 * 1024 // len(item)) + '{"subject": "y"}]')
     assert time.process_time() - began < 4.0
-    assert all(isinstance(row, Rejected) for row in rows[1:-2])
+    assert all(isinstance(row, dm.Rejected) for row in rows[1:-2])
 
 
 def test_what_follows_an_item_that_is_none_is_read_as_ever() -> None:
     rows = read('[{"subject": "a"}, {x}, "one, two", [1, 2], {"subject": "b, {c}"}, 12, {"subject": "d"}]')
-    assert [row.subject if isinstance(row, TicketDraft) else None for row in rows] == [
+    assert [row.subject if isinstance(row, dm.TicketDraft) else None for row in rows] == [
         "a", None, None, None, "b, {c}", None, "d",
     ]  # fmt: skip
 
@@ -308,7 +308,7 @@ def test_numbers_that_json_has_no_word_for_are_null_or_text() -> None:
         '[{"subject":"a","x":1e999,"z":[null,"-1e999"]}]',
     ):
         (row,) = read(text)
-        assert isinstance(row, TicketDraft)
+        assert isinstance(row, dm.TicketDraft)
         assert row.extra == {"x": "1e999", "z": [None, "-1e999"]}
 
 
@@ -316,6 +316,6 @@ def test_numbers_that_json_has_no_word_for_are_null_or_text() -> None:
 def test_a_first_object_with_an_attachment_is_rejected_like_any_other(*, listed: bool) -> None:
     items = [json.dumps({"id": n, "subject": "x" * size}) for n, size in enumerate((9 * LONGEST, 5))]
     rows = read(f"[{','.join(items)}]" if listed else "\n".join(items))
-    assert [type(row) for row in rows] == [Rejected, TicketDraft]
-    assert isinstance(rows[0], Rejected)
+    assert [type(row) for row in rows] == [dm.Rejected, dm.TicketDraft]
+    assert isinstance(rows[0], dm.Rejected)
     assert rows[0].error.message.endswith("over 1 MB")

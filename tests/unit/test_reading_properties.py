@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.table_strategies import ALPHABET, SLOW
-from triage_cli.domain import Rejected, TicketDraft, TriageError
+from triage_cli import domain as dm
 from triage_cli.readers import (
     CsvRecords,
     JsonRecords,
@@ -48,7 +48,7 @@ def test_texts_survive_every_dialect(
     writer.writerows([number, *row] for number, row in enumerate(cells))
     options = ReadOptions(encoding=encoding if encoding == "cp1252" else None)
     rows = list(open_table(io.BytesIO(out.getvalue().encode(encoding)), "t.csv", options).rows)
-    assert [(row.subject, row.description) for row in rows if isinstance(row, TicketDraft)] == cells
+    assert [(row.subject, row.description) for row in rows if isinstance(row, dm.TicketDraft)] == cells
     assert [row.row for row in rows] == list(range(len(cells)))
 
 
@@ -88,14 +88,14 @@ def test_json_items_do_not_depend_on_where_blocks_end(
     rest=st.binary(max_size=200) | ALPHABET,
 )
 def test_no_bytes_raise_anything_but_our_errors_and_every_row_is_accounted_for(start: bytes, rest: bytes) -> None:
-    rows: list[TicketDraft | Rejected] = []
-    with suppress(TriageError):
+    rows: list[dm.TicketDraft | dm.Rejected] = []
+    with suppress(dm.TriageError):
         rows = list(open_table(io.BytesIO(start + rest), "t", ReadOptions()).rows)
     assert [row.row for row in rows] == list(range(len(rows)))
     lines = [row.line for row in rows]
     assert lines == sorted(lines)
     for row in rows:
-        if isinstance(row, Rejected):
+        if isinstance(row, dm.Rejected):
             assert row.error.message.startswith((f"line {row.line}: ", f"line {row.line}, record {row.row + 1}: "))
         else:
             assert row.subject or row.description

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.support.read_tables import opened, read, texts
-from triage_cli.domain import TICKET_KEYS, TicketDraft, ids
+from triage_cli import domain as dm
 from triage_cli.readers import (
     ReadOptions,
     mail_html,
@@ -351,7 +351,7 @@ def test_a_bare_number_has_the_meaning_of_its_helpdesk(desk: str, meanings: dict
     rest = [",".join(n if column.lower() == "priority" else "x" for column in columns) for n in meanings]
     lines = [DESKS[desk], *rest]
     table = open_table(io.BytesIO("\n".join(lines).encode()), "t.csv", ReadOptions())
-    rows = [row for row in table.rows if isinstance(row, TicketDraft)]
+    rows = [row for row in table.rows if isinstance(row, dm.TicketDraft)]
     assert table.source == desk
     assert f"{desk} export" in table.taken
     assert [row.priority for row in rows] == list(meanings.values())
@@ -384,7 +384,7 @@ def test_html_is_read_as_text_where_a_column_is_mostly_html_or_that_is_asked_for
         assert texts(list(table.rows)) == taken
         assert (HTML_REMARK in table.taken) == (taken == as_text)
     (kept,) = [row for row in read(a_third, "export") if row.row == 0]
-    assert isinstance(kept, TicketDraft)
+    assert isinstance(kept, dm.TicketDraft)
     assert kept.description == MARKUP
 
 
@@ -420,15 +420,15 @@ def test_text_is_html_if_its_tags_make_its_lines(text: str, is_html: bool) -> No
 def test_hostile_html_in_a_table_costs_little(html: str) -> None:
     began = time.process_time()
     rows = read(json.dumps([{"subject": "x", "description": html}] * 2), "t.json")
-    assert [row for row in rows if isinstance(row, TicketDraft)] == rows
+    assert [row for row in rows if isinstance(row, dm.TicketDraft)] == rows
     assert mail_html.is_same_text(html, "x" + html) is False
     assert time.process_time() - began < 4
 
 
 def test_an_export_of_ours_is_read_as_it_was_stored() -> None:
-    record = dict.fromkeys(TICKET_KEYS) | {"ticket_id": ids.new_id(), "description": "<p>kept</p>"}
+    record = dict.fromkeys(dm.TICKET_KEYS) | {"ticket_id": dm.ids.new_id(), "description": "<p>kept</p>"}
     (row,) = read(json.dumps([record]), "t.json")
-    assert isinstance(row, TicketDraft)
+    assert isinstance(row, dm.TicketDraft)
     assert row.description == "<p>kept</p>"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.support.examples import examples
-from triage_cli.domain import AnswerError, TemporaryError, UnavailableError
+from triage_cli import domain as dm
 from triage_cli.runtime import (
     COOLDOWN,
     FOREVER,
@@ -65,8 +65,8 @@ class Server:
         return "answer"
 
 
-def broken(retry: float | None = None, *, limited: bool = False, reached: bool = True) -> TemporaryError:
-    return TemporaryError("down", retry_after=retry, limited=limited, reached=reached)
+def broken(retry: float | None = None, *, limited: bool = False, reached: bool = True) -> dm.TemporaryError:
+    return dm.TemporaryError("down", retry_after=retry, limited=limited, reached=reached)
 
 
 async def asked(server: Callable[[], Awaitable[str]], endpoint: CircuitBreaker, retries: int = 5, **kwargs: Any) -> str:
@@ -77,7 +77,7 @@ async def asked(server: Callable[[], Awaitable[str]], endpoint: CircuitBreaker, 
 def test_as_many_calls_as_retries_and_one(retries: int) -> None:
     clock = Clock()
     server = Server(clock, *[broken()] * 99)
-    with pytest.raises(TemporaryError, match="down"):
+    with pytest.raises(dm.TemporaryError, match="down"):
         run(asked(server, CircuitBreaker("e", time_source=clock.time_source), retries))
     assert len(server.calls) == retries + 1
 
@@ -99,22 +99,22 @@ def test_delays_are_drawn_from_nothing_to_the_whole() -> None:
 
 def test_only_what_may_pass_is_tried_again() -> None:
     clock = Clock()
-    server = Server(clock, AnswerError("refused"))
-    with pytest.raises(AnswerError):
+    server = Server(clock, dm.AnswerError("refused"))
+    with pytest.raises(dm.AnswerError):
         run(asked(server, CircuitBreaker("e", time_source=clock.time_source)))
     assert len(server.calls) == 1
 
 
 def test_a_call_that_never_ends_is_ended() -> None:
     endpoint = CircuitBreaker("e", time_source=Clock().time_source)
-    with pytest.raises(TemporaryError, match=r"within 0\.01 s"):
+    with pytest.raises(dm.TemporaryError, match=r"within 0\.01 s"):
         run(asked(lambda: asyncio.sleep(30, "late"), endpoint, 0, timeout=0.01))
 
 
 def test_an_endpoint_that_nobody_ever_reached_ends_the_run() -> None:
     clock = Clock()
     server = Server(clock, *[broken(reached=False)] * 9)
-    with pytest.raises(UnavailableError, match="down"):
+    with pytest.raises(dm.UnavailableError, match="down"):
         run(asked(server, CircuitBreaker("e", time_source=clock.time_source), 2))
     assert len(server.calls) == 3
 
@@ -157,7 +157,7 @@ def test_the_latest_end_of_a_pause_holds() -> None:
 def test_a_pause_longer_than_patience_ends_the_run_at_once(asked_for: float, max_wait: float) -> None:
     clock = Clock()
     server = Server(clock, *[broken(asked_for, limited=True)] * 9)
-    with pytest.raises(UnavailableError, match="max-wait"):
+    with pytest.raises(dm.UnavailableError, match="max-wait"):
         run(asked(server, CircuitBreaker("e", max_wait=max_wait, time_source=clock.time_source)))
     assert len(server.calls) == 1
     assert clock.now == 1000
@@ -167,18 +167,18 @@ def test_a_pause_longer_than_patience_ends_the_run_at_once(asked_for: float, max
     ("failure", "why"),
     [
         (
-            TemporaryError("x", brief="a answered 503", retry_after=3600.0),
+            dm.TemporaryError("x", brief="a answered 503", retry_after=3600.0),
             "a answered 503 and asks to wait for 3,600 s",
         ),
-        (TemporaryError("x", brief="a answered 429", limited=True), "a answered 429"),
-        (TemporaryError("no complete answer within 5 s"), "no complete answer within 5 s"),
+        (dm.TemporaryError("x", brief="a answered 429", limited=True), "a answered 429"),
+        (dm.TemporaryError("no complete answer within 5 s"), "no complete answer within 5 s"),
     ],
 )
 def test_who_gives_up_says_what_failed_last_and_not_in_the_words_of_the_other_side(
-    failure: TemporaryError, why: str
+    failure: dm.TemporaryError, why: str
 ) -> None:
     clock = Clock()
-    with pytest.raises(UnavailableError) as raised:
+    with pytest.raises(dm.UnavailableError) as raised:
         run(asked(Server(clock, *[failure] * 99), CircuitBreaker("e", max_wait=2, time_source=clock.time_source), 50))
     assert raised.value.message == f"e is not available ({why}): the next try would be later than --max-wait of 2 s"
 
@@ -187,7 +187,7 @@ def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
     clock = Clock(chance=0.0)
     endpoint = CircuitBreaker("e", time_source=clock.time_source)
     server = Server(clock, *[broken()] * 999)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         run(asked(server, endpoint, 100))
     burst = [at for at in server.calls if at == 1000]
     assert len(burst) == 10
@@ -325,7 +325,7 @@ def test_a_burst_of_too_many_counts_once_over_all_runs_that_share_a_pace() -> No
 def test_too_many_requests_without_end_end_the_run() -> None:
     clock = Clock(chance=0.0)
     server = Server(clock, *[broken(limited=True)] * 999)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(dm.UnavailableError):
         run(asked(server, CircuitBreaker("e", time_source=clock.time_source), 999))
     assert 1120 <= clock.now <= 1135
     assert len(server.calls) < 40
@@ -402,7 +402,7 @@ class Circuit(RuleBasedStateMachine):
         began = self.clock.now - (50 if stale else 0)
         try:
             self.endpoint.failed(broken(retry, limited=limited), began)
-        except UnavailableError:
+        except dm.UnavailableError:
             self.over = True
         if retry:
             assert self.endpoint.paused_until >= self.clock.now + retry

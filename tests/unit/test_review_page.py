@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.cli import beginning_with, cut, entry_of, filters, keys_of, safe_text, screen_lines, wrapped
-from triage_cli.domain import AgentSuggestion, Ticket, UsageError, Why, short
 
-TICKET = Ticket("t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing")
+TICKET = dm.Ticket(
+    "t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing"
+)
 NAMES = ("Billing", "Technical", "Bug report")
 HOSTILE = st.text(max_size=1000) | st.text("\x1b[]31m\x07\u202e\n\t a/b@(){}", max_size=400)
 WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_size=400) | HOSTILE
@@ -41,8 +43,8 @@ def texts(lines: list[screen_lines.ScreenLine]) -> list[str]:
 
 
 def test_of_many_suggestions_the_last_are_drawn_and_the_others_counted() -> None:
-    suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
-    lines = texts(screen_lines.ticket_lines(TICKET, Why("", "new", ("head",), suggestions), NAMES, 80))
+    suggestions = tuple(dm.AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
+    lines = texts(screen_lines.ticket_lines(TICKET, dm.Why("", "new", ("head",), suggestions), NAMES, 80))
     drawn = [line for line in lines if "agent" in line]
     assert drawn == [
         *(f"Billing?  suggested by agent agent-{n} of key" for n in range(3, 8)),
@@ -57,8 +59,8 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
         external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
         suggestion=subject, extra='{"plan": "\\u001b[31m"}',
     )  # fmt: skip
-    suggestion = AgentSuggestion("", subject, text, text, "", subject)
-    why = Why("", "new", ("head", f"2026-11-24 08:00:00Z  {text}", text), (suggestion,))
+    suggestion = dm.AgentSuggestion("", subject, text, text, "", subject)
+    why = dm.Why("", "new", ("head", f"2026-11-24 08:00:00Z  {text}", text), (suggestion,))
     lines = texts(screen_lines.ticket_lines(ticket, why, NAMES, width))
     lines += texts([screen_lines.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
     lines += (
@@ -106,11 +108,11 @@ def test_of_a_very_long_text_the_rest_is_told() -> None:
 
 def test_no_command_that_is_proposed_holds_what_a_shell_would_run() -> None:
     ticket = replace(TICKET, external_id="x; rm -rf ~", description="word " * 20_000)
-    suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
-    lines = texts(screen_lines.ticket_lines(ticket, Why("", "new", ("head",), suggestions), NAMES, 80))
+    suggestions = tuple(dm.AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
+    lines = texts(screen_lines.ticket_lines(ticket, dm.Why("", "new", ("head",), suggestions), NAMES, 80))
     proposed = [line for line in lines if ": triage " in line]
     assert len(proposed) == 2
-    assert all(line.endswith(short(ticket.ticket_id)) for line in proposed)
+    assert all(line.endswith(dm.short(ticket.ticket_id)) for line in proposed)
 
 
 def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -> None:
@@ -176,6 +178,6 @@ def test_a_line_of_filters(line: str, expected: filters.Filters) -> None:
     ],
 )
 def test_a_line_that_is_no_filter(line: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(dm.UsageError) as caught:
         filters.parsed_filters(line, NAMES, every=False)
     assert message in caught.value.sentence()

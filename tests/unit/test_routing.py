@@ -10,27 +10,14 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.records import replace
-from triage_cli.domain import (
-    Bounds,
-    Condition,
-    Delivery,
-    Match,
-    Rule,
-    Ticket,
-    Words,
-    ids,
-    outdated,
-    routing,
-    routing_rules,
-    with_changes,
-)
+from triage_cli import domain as dm
 
 # The extra of a mail whose text is left out from the fourth character on.
 QUOTED = '{"mail":{"message_id":"<1@a>","left_out":[[3,11]]}}'
 
 
-def a_ticket(**fields: Any) -> Ticket:
-    ticket = Ticket(
+def a_ticket(**fields: Any) -> dm.Ticket:
+    ticket = dm.Ticket(
         "0190-t", "1\timport", "import", "1", "hash", "Subject", "Text", "c1", "high", 1, None,
         "2024-01-01T00:00:00.000Z", category="Billing", confidence=0.8, status="classified",
     )  # fmt: skip
@@ -58,38 +45,38 @@ def a_ticket(**fields: Any) -> Ticket:
         ({"extra.vip": ("true",)}, None, {"extra": '{"vip":true}'}, True),
         ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":["new","vip"]}'}, True),
         ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":[null,"new"]}'}, False),
-        ({"text": Words(("outage",))}, None, {"subject": "OUTAGE!"}, True),
-        ({"text": Words(("outage",))}, None, {"description": "two outages"}, False),
-        ({"text": Words(("x", "cannot log in"))}, None, {"description": "We Cannot\n log  in"}, True),
-        ({"subject": Words(("text",))}, None, {}, False),
-        ({"subject": Words(("straße",))}, None, {"subject": "STRASSE 5"}, True),
-        ({"text": Words(("障害",))}, None, {"description": "重大障害発生"}, True),
-        ({"text": Words(("outage",))}, None, {"description": "系统outage了"}, True),
-        ({"text": Words(("out",))}, None, {"description": "out_of_office"}, False),
-        ({"text": Words(("c++",))}, None, {"description": "our C++code"}, True),
-        ({"text": Words(("café",))}, None, {"description": "cafe\u0301"}, True),
-        ({"text": Words(("outage",))}, None, {"description": "out\u200bage"}, True),
-        ({"text": Words(("outage",))}, None, {"subject": None, "description": None}, False),
-        ({"text": Words(("outage",))}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
-        ({"subject": Match(r"INC-\d+")}, None, {"subject": "see INC-77"}, True),
-        ({"subject": Match(r"INC-\d+")}, None, {"subject": "inc-77", "description": "INC-77"}, False),
-        ({"text": Match(r"(?i)inc-\d+")}, None, {"description": "INC-77"}, True),
-        ({"text": Match("outage")}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
-        ({"extra.n": Bounds(over=100)}, None, {"extra": '{"n":"100.5"}'}, True),
-        ({"extra.n": Bounds(over=100)}, None, {"extra": '{"n":100}'}, False),
-        ({"extra.n": Bounds(at_least=100, under=200)}, None, {"extra": '{"n":100}'}, True),
-        ({"extra.n": Bounds(at_most=-1.5)}, None, {"extra": '{"n":" -1.5 "}'}, True),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"1,000"}'}, False),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"1e5"}'}, False),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":true}'}, False),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"2026-11-30"}'}, False),
-        ({"extra.n": Bounds(under=0)}, None, {"extra": "{}"}, False),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":["x",-1,5]}'}, True),
-        ({"extra.n": Bounds(over=0)}, None, {"extra": f'{{"n":1{"0" * 400}}}'}, True),
-        ({"extra.due": Bounds(under="2026-11-30T10:00:00+01:00")}, None, {"extra": '{"due":"2026-11-30"}'}, True),
-        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":"2026-11-30T00:00:01Z"}'}, True),
-        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":"soon"}'}, False),
-        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":5}'}, False),
+        ({"text": dm.Words(("outage",))}, None, {"subject": "OUTAGE!"}, True),
+        ({"text": dm.Words(("outage",))}, None, {"description": "two outages"}, False),
+        ({"text": dm.Words(("x", "cannot log in"))}, None, {"description": "We Cannot\n log  in"}, True),
+        ({"subject": dm.Words(("text",))}, None, {}, False),
+        ({"subject": dm.Words(("straße",))}, None, {"subject": "STRASSE 5"}, True),
+        ({"text": dm.Words(("障害",))}, None, {"description": "重大障害発生"}, True),
+        ({"text": dm.Words(("outage",))}, None, {"description": "系统outage了"}, True),
+        ({"text": dm.Words(("out",))}, None, {"description": "out_of_office"}, False),
+        ({"text": dm.Words(("c++",))}, None, {"description": "our C++code"}, True),
+        ({"text": dm.Words(("café",))}, None, {"description": "cafe\u0301"}, True),
+        ({"text": dm.Words(("outage",))}, None, {"description": "out\u200bage"}, True),
+        ({"text": dm.Words(("outage",))}, None, {"subject": None, "description": None}, False),
+        ({"text": dm.Words(("outage",))}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
+        ({"subject": dm.Match(r"INC-\d+")}, None, {"subject": "see INC-77"}, True),
+        ({"subject": dm.Match(r"INC-\d+")}, None, {"subject": "inc-77", "description": "INC-77"}, False),
+        ({"text": dm.Match(r"(?i)inc-\d+")}, None, {"description": "INC-77"}, True),
+        ({"text": dm.Match("outage")}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
+        ({"extra.n": dm.Bounds(over=100)}, None, {"extra": '{"n":"100.5"}'}, True),
+        ({"extra.n": dm.Bounds(over=100)}, None, {"extra": '{"n":100}'}, False),
+        ({"extra.n": dm.Bounds(at_least=100, under=200)}, None, {"extra": '{"n":100}'}, True),
+        ({"extra.n": dm.Bounds(at_most=-1.5)}, None, {"extra": '{"n":" -1.5 "}'}, True),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": '{"n":"1,000"}'}, False),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": '{"n":"1e5"}'}, False),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": '{"n":true}'}, False),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": '{"n":"2026-11-30"}'}, False),
+        ({"extra.n": dm.Bounds(under=0)}, None, {"extra": "{}"}, False),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": '{"n":["x",-1,5]}'}, True),
+        ({"extra.n": dm.Bounds(over=0)}, None, {"extra": f'{{"n":1{"0" * 400}}}'}, True),
+        ({"extra.due": dm.Bounds(under="2026-11-30T10:00:00+01:00")}, None, {"extra": '{"due":"2026-11-30"}'}, True),
+        ({"extra.due": dm.Bounds(over="2026-11-30")}, None, {"extra": '{"due":"2026-11-30T00:00:01Z"}'}, True),
+        ({"extra.due": dm.Bounds(over="2026-11-30")}, None, {"extra": '{"due":"soon"}'}, False),
+        ({"extra.due": dm.Bounds(over="2026-11-30")}, None, {"extra": '{"due":5}'}, False),
         ({"verdict": (True,)}, None, {"verdict": 1}, True),
         ({"verdict": (True,)}, None, {}, False),
         ({"verdict": (False,)}, None, {}, True),
@@ -100,60 +87,60 @@ def a_ticket(**fields: Any) -> Ticket:
     ],
 )
 def test_a_rule_holds_when_all_its_conditions_do(
-    when: dict[str, Condition], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
+    when: dict[str, dm.Condition], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
 ) -> None:
-    assert routing_rules.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
+    assert dm.routing_rules.holds(dm.Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
 
 
 def test_conditions_are_said_in_words() -> None:
-    when: dict[str, Condition] = {
-        "text": Words(("outage", "cannot log in")),
-        "subject": Match(r"INC-\d+"),
-        "extra.n": Bounds(over=1.5, at_most=9),
+    when: dict[str, dm.Condition] = {
+        "text": dm.Words(("outage", "cannot log in")),
+        "subject": dm.Match(r"INC-\d+"),
+        "extra.n": dm.Bounds(over=1.5, at_most=9),
         "verdict": (False,),
         "language": (None, "de"),
         "urgency": (None,),
     }
-    assert routing_rules.conditions(Rule("r", ("a",), when)) == (
+    assert dm.routing_rules.conditions(dm.Rule("r", ("a",), when)) == (
         'text has "outage" or "cannot log in", subject matches INC-\\d+, extra.n is over 1.5 and at most 9, '
         "verdict is false, language is unclear or de, urgency is open"
     )
 
 
 def test_the_first_rule_that_matches_wins() -> None:
-    rules = [Rule("no", ("a",), {"category": ("General",)}), Rule("yes", ("b",)), Rule("late", ("c",))]
-    assert routing_rules.match(rules, a_ticket()) is rules[1]
-    assert routing_rules.match(rules[:1], a_ticket()) is None
-    assert routing_rules.match([], a_ticket()) is None
+    rules = [dm.Rule("no", ("a",), {"category": ("General",)}), dm.Rule("yes", ("b",)), dm.Rule("late", ("c",))]
+    assert dm.routing_rules.match(rules, a_ticket()) is rules[1]
+    assert dm.routing_rules.match(rules[:1], a_ticket()) is None
+    assert dm.routing_rules.match([], a_ticket()) is None
 
 
 def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> None:
     rules = (
-        Rule("sure", ("a",), {"category": ("Billing",)}, 0.9),
-        Rule("gold", ("b", "a"), {"extra.plan": ("gold",)}),
-        Rule("rest", ("c",), {"category": ("Billing", "General")}),
-        Rule("never", ("d",), {"category": ("Billing",)}),
-        Rule("verdict", ("e",), {"verdict": (True,)}),
+        dm.Rule("sure", ("a",), {"category": ("Billing",)}, 0.9),
+        dm.Rule("gold", ("b", "a"), {"extra.plan": ("gold",)}),
+        dm.Rule("rest", ("c",), {"category": ("Billing", "General")}),
+        dm.Rule("never", ("d",), {"category": ("Billing",)}),
+        dm.Rule("verdict", ("e",), {"verdict": (True,)}),
     )
-    assert routing_rules.reach(rules, "Billing") == ("Billing", rules[:3], True)
-    assert routing_rules.reach(rules, "Billing").destinations == ("a", "b", "c")
-    assert routing_rules.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
-    assert routing_rules.reach((), "Technical") == ("Technical", (), False)
+    assert dm.routing_rules.reach(rules, "Billing") == ("Billing", rules[:3], True)
+    assert dm.routing_rules.reach(rules, "Billing").destinations == ("a", "b", "c")
+    assert dm.routing_rules.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
+    assert dm.routing_rules.reach((), "Technical") == ("Technical", (), False)
 
 
 def needed_deliveries(
-    existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing"
-) -> routing.RoutingDecision:
-    return routing.needed_deliveries(
-        a_ticket(category=category), Rule("r", to or ("box",)), existing, again=again, config_hash="m", at="now",
+    existing: Sequence[dm.Delivery], *to: str, again: bool = False, category: str = "Billing"
+) -> dm.routing.RoutingDecision:
+    return dm.routing.needed_deliveries(
+        a_ticket(category=category), dm.Rule("r", to or ("box",)), existing, again=again, config_hash="m", at="now",
         due_at=1.0, run_id="run",
     )  # fmt: skip
 
 
-def a_delivery(destination: str, state: str, category: str = "Billing", nth: int = 0) -> Delivery:
+def a_delivery(destination: str, state: str, category: str = "Billing", nth: int = 0) -> dm.Delivery:
     """Return a delivery as an older version left it: nothing says what else was decided with it."""
     (made,) = needed_deliveries([], destination, category=category).new
-    name = ids.delivery_id("0190-t", category, destination, nth)
+    name = dm.ids.delivery_id("0190-t", category, destination, nth)
     return replace(made, state=state, delivery_id=name, run_id=None, revision=0, targets=None)
 
 
@@ -190,8 +177,8 @@ def test_what_a_destination_is_owed(
     assert [d.destination for d in answer.new] == new
     assert [d.destination for d in answer.superseded] == superseded
     assert {d.state for d in answer.superseded} <= {"superseded"}
-    after = (*with_changes(deliveries, answer.superseded), *answer.new)
-    assert routing.status_of(after, "Billing") == status
+    after = (*dm.with_changes(deliveries, answer.superseded), *answer.new)
+    assert dm.routing.status_of(after, "Billing") == status
 
 
 def test_an_id_from_before_a_category_was_renamed_is_not_given_again() -> None:
@@ -235,9 +222,9 @@ def test_a_destination_with_on_change_again_gets_a_changed_text_once(
         for n, (state, text) in enumerate(existing)
     ]
 
-    def new(*renewed: str) -> tuple[Delivery, ...]:
-        return routing.needed_deliveries(
-            ticket, Rule("r", ("box",)), deliveries, again=False, renewed=renewed, config_hash="m", at="now",
+    def new(*renewed: str) -> tuple[dm.Delivery, ...]:
+        return dm.routing.needed_deliveries(
+            ticket, dm.Rule("r", ("box",)), deliveries, again=False, renewed=renewed, config_hash="m", at="now",
             due_at=1.0, run_id="run",
         ).new  # fmt: skip
 
@@ -250,11 +237,11 @@ def test_a_destination_with_on_change_again_gets_a_changed_text_once(
 def test_only_what_was_accepted_with_another_text_is_outdated() -> None:
     ticket = a_ticket(category="Billing", content_hash="present")
     earlier, present = replace(a_delivery("a", "accepted"), content_hash="earlier"), a_delivery("b", "accepted")
-    assert outdated([earlier, replace(present, content_hash="present")], ticket) == ("a",)
-    assert outdated([replace(earlier, content_hash=None)], ticket) == ()
+    assert dm.outdated([earlier, replace(present, content_hash="present")], ticket) == ("a",)
+    assert dm.outdated([replace(earlier, content_hash=None)], ticket) == ()
     for state, names in (("pending", ()), ("accepted", ()), ("dead", ("a",)), ("superseded", ("a",))):
         later = replace(a_delivery("a", state, nth=1), content_hash="present")
-        assert outdated([earlier, later], ticket) == names
+        assert dm.outdated([earlier, later], ticket) == names
 
 
 DELIVERIES = st.lists(
@@ -301,4 +288,4 @@ def test_after_any_decision_each_destination_has_its_delivery_and_ids_differ(
 )
 def test_the_status_of_deliveries(states: list[str], status: str) -> None:
     deliveries = [a_delivery("box", state) for state in states]
-    assert routing.status_of([*deliveries, a_delivery("box", "dead", "General")], "Billing") == status
+    assert dm.routing.status_of([*deliveries, a_delivery("box", "dead", "General")], "Billing") == status

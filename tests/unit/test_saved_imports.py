@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.support.config_files import EXAMPLE
 from tests.support.examples import examples
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.config import STARTER, load_config, with_import
-from triage_cli.domain import ConfigError, KeptMapping
 
-KEPT = KeptMapping(
+KEPT = dm.KeptMapping(
     "shop", ("No", "Title"), {"external_id": "No", "subject": "Title", "priority": ""}, "desk", html=True
 )
 OTHER = "columns: [a], map: {subject: a}"
@@ -44,7 +44,7 @@ FORMS = {
 }
 
 
-def kept_in(path: Path) -> KeptMapping:
+def kept_in(path: Path) -> dm.KeptMapping:
     return load_config(config=str(path), env={"HOME": str(path.parent)}, cwd=path.parent).imports["shop"]
 
 
@@ -68,7 +68,7 @@ def test_an_entry_is_added_and_the_rest_stays_as_it_is(tmp_path: Path, form: str
     assert written.count("\r\n") in (0, written.count("\n"))
     with_import(path, tmp_path, KEPT).write()
     assert path.read_bytes().decode() == written, "once is enough"
-    with pytest.raises(ConfigError, match=r"imports.shop is in .* already, and says something else"):
+    with pytest.raises(dm.ConfigError, match=r"imports.shop is in .* already, and says something else"):
         with_import(path, tmp_path, replace(KEPT, source="other"))
 
 
@@ -76,7 +76,7 @@ def test_an_entry_is_added_and_the_rest_stays_as_it_is(tmp_path: Path, form: str
 def test_a_file_that_nothing_can_be_added_to_says_what_to_add(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="nothing can be added to") as raised:
+    with pytest.raises(dm.ConfigError, match="nothing can be added to") as raised:
         with_import(path, tmp_path, KEPT)
     assert '{"shop": {"columns": ["No", "Title"]' in (raised.value.hint or "")
     assert path.read_text() == text
@@ -97,7 +97,7 @@ def test_any_column_is_read_as_it_was_written(
 ) -> None:
     path = tmp_path_factory.mktemp("c") / "config.yaml"
     path.write_bytes(text.encode())
-    kept = KeptMapping("shop", tuple(columns), {"subject": columns[0]})
+    kept = dm.KeptMapping("shop", tuple(columns), {"subject": columns[0]})
     with_import(path, path.parent, kept).write()
     assert kept_in(path) == kept
 
@@ -120,11 +120,11 @@ def test_a_new_file_is_private_and_an_old_one_keeps_its_mode_and_its_link(tmp_pa
 
 def test_somebody_elses_file_and_a_folder_of_others_are_not_used(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with pytest.raises(ConfigError, match="would not be used, because this folder can be written by others"):
+    with pytest.raises(dm.ConfigError, match="would not be used, because this folder can be written by others"):
         with_import(None, tmp_path, KEPT)
     tmp_path.chmod(0o700)
     (tmp_path / "config.yaml").write_text("theirs: 1\n")
-    with pytest.raises(ConfigError, match="has none of triage's keys"):
+    with pytest.raises(dm.ConfigError, match="has none of triage's keys"):
         with_import(None, tmp_path, KEPT)
 
 
@@ -133,7 +133,7 @@ def test_a_change_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     path.write_text("offline: true\n")
     saved = with_import(path, tmp_path, KEPT)
     path.write_text("offline: false\n")
-    with pytest.raises(ConfigError, match="was changed meanwhile"):
+    with pytest.raises(dm.ConfigError, match="was changed meanwhile"):
         saved.write()
     assert path.read_text() == "offline: false\n"
     assert len(list(tmp_path.iterdir())) == 1
@@ -144,5 +144,5 @@ def test_a_file_that_may_not_be_written_is_told_before_anything_is_stored(tmp_pa
     path = tmp_path / "config.yaml"
     path.write_text("offline: true\n")
     path.chmod(0o400)
-    with pytest.raises(ConfigError, match=r"cannot write .*, which would keep the mapping"):
+    with pytest.raises(dm.ConfigError, match=r"cannot write .*, which would keep the mapping"):
         with_import(path, tmp_path, KEPT)

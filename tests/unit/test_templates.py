@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.config import (
     FILTERS,
     LARGEST,
@@ -22,16 +23,17 @@ from triage_cli.config import (
     leaves,
 )
 from triage_cli.destinations import template_values
-from triage_cli.domain import Delivery, OutgoingDelivery, Ticket, compact
 
 NAMES = delivery_names(kept=frozenset({"id"}), others=frozenset({"project"}))
 
 
-def outgoing(**fields: Any) -> OutgoingDelivery:
+def outgoing(**fields: Any) -> dm.OutgoingDelivery:
     values: dict[str, Any] = {"extra": "{}", "category": "Billing", **fields}
-    ticket = Ticket("t1", "i", "s", "X-1", "h", values.pop("subject", "hello"), None, None, None, 2, None, "now")
-    delivery = Delivery("msg_1", "t1", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None, None, "")
-    return OutgoingDelivery(delivery, replace(ticket, **values))
+    ticket = dm.Ticket("t1", "i", "s", "X-1", "h", values.pop("subject", "hello"), None, None, None, 2, None, "now")
+    delivery = dm.Delivery(
+        "msg_1", "t1", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None, None, ""
+    )
+    return dm.OutgoingDelivery(delivery, replace(ticket, **values))
 
 
 def rendered(source: str, **fields: Any) -> Any:
@@ -127,7 +129,7 @@ def test_no_template_takes_much_memory(source: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(TemplateFailure, match=f"{LARGEST:,} characters"):
-            rendered(source, subject='"' * 1_000_000, extra=compact({"all": list(range(1000))}))
+            rendered(source, subject='"' * 1_000_000, extra=dm.compact({"all": list(range(1000))}))
         assert tracemalloc.get_traced_memory()[1] < 100_000_000
     finally:
         tracemalloc.stop()
@@ -175,8 +177,8 @@ HOSTILE = st.text(st.characters(codec="utf-8"), max_size=300) | st.sampled_from(
 @settings(examples(60, 300), derandomize=True)
 def test_hostile_text_arrives_as_it_was_in_valid_json(text: str, column: str) -> None:
     tree = {"text": "{{ ticket.subject }}", "mixed": "<{{ ticket.extra.note }}>", "{{ raw }}": ["{{ ticket.extra }}"]}
-    body = compact(
-        compiled(tree, NAMES, "body")(template_values(outgoing(subject=text, extra=compact({"note": column}))))
+    body = dm.compact(
+        compiled(tree, NAMES, "body")(template_values(outgoing(subject=text, extra=dm.compact({"note": column}))))
     )
     assert json.loads(body.encode()) == {"text": text, "mixed": f"<{column}>", "{{ raw }}": [{"note": column}]}
 

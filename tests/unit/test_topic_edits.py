@@ -3,17 +3,17 @@
 import pytest
 
 from tests.support.records import replace
+from triage_cli import domain as dm
 from triage_cli.cli import TopicEditor
-from triage_cli.domain import Category, Proposal, Topic, TopicGroup, UsageError
 
 
 def editor() -> TopicEditor:
-    def topic(name: str, parent: str, tickets: int) -> Topic:
+    def topic(name: str, parent: str, tickets: int) -> dm.Topic:
         examples = (f"{name} one", f"{name} two")
-        return Topic(name, parent, (name.casefold(), "word"), tickets, tickets, None, examples, f"{parent}/{name}")
+        return dm.Topic(name, parent, (name.casefold(), "word"), tickets, tickets, None, examples, f"{parent}/{name}")
 
     topics = (topic("Late parcel", "", 30), topic("Escrow", "Mortgage", 20), topic("Rate", "Mortgage", 10))
-    return TopicEditor.of_proposal(Proposal(topics, (TopicGroup("Mortgage", ("loan", "home")),), 60, 0, 0, 60))
+    return TopicEditor.of_proposal(dm.Proposal(topics, (dm.TopicGroup("Mortgage", ("loan", "home")),), 60, 0, 0, 60))
 
 
 def names(edited: TopicEditor) -> list[str]:
@@ -23,8 +23,8 @@ def names(edited: TopicEditor) -> list[str]:
 def test_without_an_edit_the_categories_are_those_proposed() -> None:
     edited = editor()
     assert names(edited) == ["Late parcel", "Mortgage", "Mortgage/Escrow", "Mortgage/Rate"]
-    assert edited.categories()[1] == Category("Mortgage", "loan, home")
-    assert edited.categories()[2] == Category("Mortgage/Escrow", "escrow, word", ("Escrow one", "Escrow two"))
+    assert edited.categories()[1] == dm.Category("Mortgage", "loan, home")
+    assert edited.categories()[2] == dm.Category("Mortgage/Escrow", "escrow, word", ("Escrow one", "Escrow two"))
 
 
 def test_each_edit_changes_the_categories_and_is_taken_back() -> None:
@@ -60,7 +60,7 @@ def test_merged_topics_share_their_tickets_and_examples() -> None:
 )  # fmt: skip
 def test_a_mistake_changes_nothing(line: str) -> None:
     edited = editor()
-    with pytest.raises(UsageError):
+    with pytest.raises(dm.UsageError):
         edited.do(line)
     assert edited.topics == editor().topics
 

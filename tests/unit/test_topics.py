@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.three_subjects import three_subjects
+from triage_cli import domain as dm
 from triage_cli.classifiers import find_topics
 from triage_cli.classifiers import topics as topics_module
 from triage_cli.cli import TopicEditor
 from triage_cli.config import load_config, proposed_configuration
-from triage_cli.domain import Category, Discovery, TopicText
 from triage_cli.wiring import discover
 
 LABELLED = three_subjects(240)
@@ -100,8 +100,8 @@ def test_shown_words_are_of_several_people_and_of_no_personal_kind() -> None:
 
 
 def test_examples_are_masked_and_names_differ() -> None:
-    tickets = [TopicText(f"{text} \0 mail me: jane@example.com", f"C-{n}") for n, text in enumerate(TEXTS)]
-    proposal = discover([Category("Invoices", "invoice, payment, refund")], tickets, Discovery(12))
+    tickets = [dm.TopicText(f"{text} \0 mail me: jane@example.com", f"C-{n}") for n, text in enumerate(TEXTS)]
+    proposal = discover([dm.Category("Invoices", "invoice, payment, refund")], tickets, dm.Discovery(12))
     assert "jane@example.com" not in str(proposal)
     assert "[email]" in proposal.topics[0].examples[0]
     assert "\0" not in proposal.topics[0].examples[0]
@@ -111,7 +111,7 @@ def test_examples_are_masked_and_names_differ() -> None:
 
 
 def test_a_topic_without_words_has_a_name_of_its_own() -> None:
-    proposal = discover([], [TopicText(text, "C-1") for text in TEXTS], Discovery(3))
+    proposal = discover([], [dm.TopicText(text, "C-1") for text in TEXTS], dm.Discovery(3))
     names = [group.name for group in proposal.groups] + [topic.name for topic in proposal.topics]
     assert names[0] == "Topic"
     assert len(set(names)) == len(names) >= 3
@@ -126,7 +126,8 @@ def test_any_text_stands_in_the_configuration_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str]]
 ) -> None:
     categories = [
-        Category(f"C{number}", description.strip(), (example,)) for number, (description, example) in enumerate(texts)
+        dm.Category(f"C{number}", description.strip(), (example,))
+        for number, (description, example) in enumerate(texts)
     ]
     file = tmp_path_factory.mktemp("proposed") / "proposal.yaml"
     file.write_text(proposed_configuration(categories), encoding="utf-8")

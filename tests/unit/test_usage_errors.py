@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from triage_cli import domain as dm
 from triage_cli.cli import RejectWriter, app
-from triage_cli.domain import UsageError
 from triage_cli.stores import connect
 
 
@@ -78,6 +78,6 @@ def test_help_and_version_may_be_typed_as_commands(capsys: pytest.CaptureFixture
 
 
 def test_a_share_of_rejects_over_all_rows_is_refused() -> None:
-    with pytest.raises(UsageError, match="--max-rejects 200% is more than all rows"):
+    with pytest.raises(dm.UsageError, match="--max-rejects 200% is more than all rows"):
         RejectWriter(None, "200%", strict=False)
     RejectWriter(None, "200", strict=False)

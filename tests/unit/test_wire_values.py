@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import BudgetError, ItemError, Limits, ProtocolError, TriageError, UtcTime, reader, to_wire
+from triage_cli import domain as dm
 
 
 class Part(NamedTuple):
@@ -27,8 +27,8 @@ class Whole(NamedTuple):
     kind: Literal["a", "b"] = "a"
     since: datetime | None = None
     window: timedelta = timedelta(0)
-    at: Annotated[str | None, UtcTime()] = None
-    few: Annotated[Sequence[int], Limits(0, 3)] = ()
+    at: Annotated[str | None, dm.UtcTime()] = None
+    few: Annotated[Sequence[int], dm.Limits(0, 3)] = ()
     flag: bool = False
 
 
@@ -52,9 +52,9 @@ wholes = st.builds(
 @given(wholes)
 @examples(100, 2000)
 def test_what_was_written_is_read(whole: Whole) -> None:
-    wire = json.loads(json.dumps(to_wire(whole)))
-    assert reader(Whole)(wire) == whole
-    assert reader(Whole)(wire | {"of_a_newer_version": [1]}) == whole
+    wire = json.loads(json.dumps(dm.to_wire(whole)))
+    assert dm.reader(Whole)(wire) == whole
+    assert dm.reader(Whole)(wire | {"of_a_newer_version": [1]}) == whole
     assert not [name for name, default in Whole._field_defaults.items() if name in wire and wire[name] == default]
 
 
@@ -81,11 +81,11 @@ def test_what_was_written_is_read(whole: Whole) -> None:
     ],
 )
 def test_what_is_none_is_refused_by_name(wire: Any, sentence: str) -> None:
-    with pytest.raises(ProtocolError, match=f"^{sentence}$"):
-        reader(Whole)(wire)
+    with pytest.raises(dm.ProtocolError, match=f"^{sentence}$"):
+        dm.reader(Whole)(wire)
 
 
 def test_an_error_is_of_the_same_class_and_one_of_a_newer_version_of_the_nearest() -> None:
-    error = reader(TriageError)(to_wire(BudgetError("no more", hint="wait")))
-    assert (type(error), error.sentence()) == (BudgetError, BudgetError("no more", hint="wait").sentence())
-    assert type(reader(TriageError)({"code": "of_next_year", "message": "m", "hint": ""})) is ItemError
+    error = dm.reader(dm.TriageError)(dm.to_wire(dm.BudgetError("no more", hint="wait")))
+    assert (type(error), error.sentence()) == (dm.BudgetError, dm.BudgetError("no more", hint="wait").sentence())
+    assert type(dm.reader(dm.TriageError)({"code": "of_next_year", "message": "m", "hint": ""})) is dm.ItemError

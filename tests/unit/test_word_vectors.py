@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from triage_cli import domain as dm
 from triage_cli.classifiers import NGRAM_BUCKETS, Lexicon, ngrams_of, word_parts
 from triage_cli.classifiers import default_word_vectors as word_vectors
 from triage_cli.classifiers import embedded_word_vectors as module
-from triage_cli.domain import TriageError
 
 
 def cosine(one: str, other: str) -> float:
@@ -60,10 +60,10 @@ def test_what_is_unknown_has_no_vector() -> None:
 
 def test_a_missing_or_damaged_file_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VECTORS_FILE", tmp_path / "none.npz")
-    with pytest.raises(TriageError, match="word vectors cannot be read"):
+    with pytest.raises(dm.TriageError, match="word vectors cannot be read"):
         module.word_vectors.__wrapped__()
     (tmp_path / "none.npz").write_bytes(b"PK\x03\x04 no zip")
-    with pytest.raises(TriageError, match="word vectors cannot be read"):
+    with pytest.raises(dm.TriageError, match="word vectors cannot be read"):
         module.word_vectors.__wrapped__()
 
 

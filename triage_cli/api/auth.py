@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
+from triage_cli import domain as dm
 from triage_cli.api.pages import APP_FILES, DOCS_FILES
 from triage_cli.api.server_log import error_log
-from triage_cli.domain import ApiKey, ConfigError, RateLimitedError, UnauthenticatedError, api_keys, times
 from triage_cli.ports import ApiAccessStore, operations
 
 TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
@@ -32,7 +32,7 @@ class Caller(NamedTuple):
     expires: str | None = None  # when its key or token does
 
 
-SERVER_KEY_CALLER = Caller(api_keys.SERVER_KEY, api_keys.SERVER_KEY, "admin")
+SERVER_KEY_CALLER = Caller(dm.api_keys.SERVER_KEY, dm.api_keys.SERVER_KEY, "admin")
 
 
 def is_open(path: str) -> bool:
@@ -68,16 +68,16 @@ def server_key_digest(env: Mapping[str, str]) -> bytes | None:
 
     Raises `ConfigError` if it is short enough to be guessed, or cannot be sent in a header.
     """
-    key = env.get(api_keys.SERVER_KEY, "").strip()
+    key = env.get(dm.api_keys.SERVER_KEY, "").strip()
     if not key:
         return None
-    if len(key) < SHORTEST_SERVER_KEY or not api_keys.is_credential(key):
+    if len(key) < SHORTEST_SERVER_KEY or not dm.api_keys.is_credential(key):
         least = f"{SHORTEST_SERVER_KEY} characters or more, of ASCII and without blanks"
-        raise ConfigError(
-            f"{api_keys.SERVER_KEY} opens everything, so it must have {least}",
+        raise dm.ConfigError(
+            f"{dm.api_keys.SERVER_KEY} opens everything, so it must have {least}",
             hint="take what openssl rand -hex 32 prints, or unset it",
         )
-    return api_keys.digest(key)
+    return dm.api_keys.digest(key)
 
 
 class OtherCallers(NamedTuple):
@@ -121,7 +121,7 @@ class Authenticator:
         """
         if self._is_server_key(credential):
             return SERVER_KEY_CALLER if self._permits.take_at_once(SERVER_KEY_CALLER.caller_id, headers) else None
-        key_id = api_keys.key_id_of(credential)
+        key_id = dm.api_keys.key_id_of(credential)
         key = self._api_access.key_at_once(key_id) if key_id else None
         if key is None or not _is_key_right(key, credential) or _is_key_expired(key) or self._is_touch_due(key):
             return None
@@ -131,40 +131,40 @@ class Authenticator:
 
     def _authenticated(self, credential: str) -> Caller:
         if not credential:
-            raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
+            raise dm.UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
         if self._is_server_key(credential):
             return SERVER_KEY_CALLER
-        if self._verify_token and not credential.startswith(api_keys.PREFIX):
+        if self._verify_token and not credential.startswith(dm.api_keys.PREFIX):
             return self._verify_token(credential)
-        key_id = api_keys.key_id_of(credential)
+        key_id = dm.api_keys.key_id_of(credential)
         key = self._api_access.key(key_id) if key_id else None
         if key is None or not _is_key_right(key, credential):
             hint = "triage keys create makes one; it was revoked, or a character is wrong"
-            raise UnauthenticatedError("no such key", hint=hint)
+            raise dm.UnauthenticatedError("no such key", hint=hint)
         if _is_key_expired(key):
-            raise UnauthenticatedError("the key has expired", hint="triage keys rotate makes its next one")
+            raise dm.UnauthenticatedError("the key has expired", hint="triage keys rotate makes its next one")
         if self._is_touch_due(key):
             self._touched_keys[key.key_id] = time.monotonic()
             self._api_access.touch(key.key_id)
         return _caller_with(key)
 
     def _is_server_key(self, credential: str) -> bool:
-        return self._server_key is not None and hmac.compare_digest(self._server_key, api_keys.digest(credential))
+        return self._server_key is not None and hmac.compare_digest(self._server_key, dm.api_keys.digest(credential))
 
-    def _is_touch_due(self, key: ApiKey) -> bool:
+    def _is_touch_due(self, key: dm.ApiKey) -> bool:
         return time.monotonic() - self._touched_keys.get(key.key_id, -TOUCH_SECONDS) >= TOUCH_SECONDS
 
 
-def _caller_with(key: ApiKey) -> Caller:
+def _caller_with(key: dm.ApiKey) -> Caller:
     return Caller(key.name, key.name, key.role, key.expires_at)  # no key ever takes the name of another one
 
 
-def _is_key_right(key: ApiKey, credential: str) -> bool:
-    return hmac.compare_digest(key.hash, api_keys.digest(credential)) and not key.revoked_at
+def _is_key_right(key: dm.ApiKey, credential: str) -> bool:
+    return hmac.compare_digest(key.hash, dm.api_keys.digest(credential)) and not key.revoked_at
 
 
-def _is_key_expired(key: ApiKey) -> bool:
-    return bool(key.expires_at and key.expires_at <= times.now())
+def _is_key_expired(key: dm.ApiKey) -> bool:
+    return bool(key.expires_at and key.expires_at <= dm.times.now())
 
 
 # A process takes permits in blocks of 1/PERMIT_BLOCKS of a minute's, so that not every request writes to the database.
@@ -195,7 +195,7 @@ class RequestPermits:
                 self._used_up[caller_id] = time.monotonic() + wait
             if wait > 0:
                 headers.update(_rate_limit_headers(self._per_minute, 0, wait))
-                raise RateLimitedError("too many requests", hint=f"wait {math.ceil(wait)} s", retry_after=wait)
+                raise dm.RateLimitedError("too many requests", hint=f"wait {math.ceil(wait)} s", retry_after=wait)
             self._permits[caller_id] = permit_block, time.monotonic() + 60.0
             self._take_ready_permit(caller_id, self._per_minute, headers)
 

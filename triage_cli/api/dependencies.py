@@ -17,9 +17,9 @@ from pydantic.fields import FieldInfo
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from triage_cli import domain as dm
 from triage_cli.api.auth import Caller
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import MediaTypeError, UsageError
 from triage_cli.service import LocalTriage
 from triage_cli.wiring import LocalAnalysis
 
@@ -45,12 +45,12 @@ class CheckedRoute(APIRoute):
             is_list = self._is_list_by_name.get(name)
             if is_list is None:
                 known_names = ", ".join(self._is_list_by_name)
-                raise UsageError(
+                raise dm.UsageError(
                     f'"{name[:SHOWN_NAME]}" is no query parameter of {self.path}',
                     hint=f"it takes {known_names}" if known_names else "it takes none; /docs describes what it takes",
                 )
             if count > 1 and not is_list:
-                raise UsageError(f"{name} is given more than once", hint="give it once, or ask for each by itself")
+                raise dm.UsageError(f"{name} is given more than once", hint="give it once, or ask for each by itself")
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
@@ -141,7 +141,7 @@ def _refuse_other_types(request: Request, *accepted_types: str) -> None:
         raise other_type_error(body_type, accepted_types)
 
 
-def other_type_error(body_type: str, accepted_types: Iterable[str]) -> MediaTypeError:
+def other_type_error(body_type: str, accepted_types: Iterable[str]) -> dm.MediaTypeError:
     """Return the error for a body whose media type is not accepted."""
     hint = f"send {' or '.join(accepted_types)}"
-    return MediaTypeError(f'a body of type "{body_type}" is not read here', hint=hint)
+    return dm.MediaTypeError(f'a body of type "{body_type}" is not read here', hint=hint)

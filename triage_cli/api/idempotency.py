@@ -14,20 +14,11 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import current_caller, current_server
 from triage_cli.api.kept_answers import with_texts, without_texts
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import (
-    BusyError,
-    ForgottenError,
-    StoredResponse,
-    TriageError,
-    UsageError,
-    compact,
-    from_json,
-    to_json,
-)
 
 # Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
 # its lease every RENEW_LEASE seconds, a bulk request with the lines of its response.
@@ -52,7 +43,7 @@ IdempotencyKey = Annotated[
 def reply(record: Any, status: int = 200, revision: int | None = None) -> Response:
     """Return a record as a JSON response; its `ETag` is the revision of the ticket, if it is about one."""
     headers = {} if revision is None else {"etag": etag(revision)}
-    return Response(to_json(record).encode("utf-8", "replace"), status, headers, "application/json")
+    return Response(dm.to_json(record).encode("utf-8", "replace"), status, headers, "application/json")
 
 
 def etag(revision: int) -> str:
@@ -105,7 +96,7 @@ class IdempotentRequest:
             self._idempotency_keys.give_up(self._caller_id, self._key)
             raise
         ticket_id = json_answer.record["ticket_id"]
-        kept_answer = compact(without_texts(json_answer.record, lambda: self._store.history(ticket_id)))
+        kept_answer = dm.compact(without_texts(json_answer.record, lambda: self._store.history(ticket_id)))
         self._idempotency_keys.close(self._caller_id, self._key, json_answer.status, kept_answer, ticket_id)
         return json_answer.response()
 
@@ -123,7 +114,7 @@ class IdempotentRequest:
             await asyncio.sleep(RENEW_LEASE)
             try:
                 await asyncio.to_thread(self._idempotency_keys.renew, self._caller_id, key, KEY_LEASE)
-            except TriageError as error:  # the work fails too, if this lasts
+            except dm.TriageError as error:  # the work fails too, if this lasts
                 error_log.warning("a request at work could not say so: %s", error.sentence())
 
     def _begin(self, key: str, request_hash: str) -> Response | None:
@@ -141,12 +132,12 @@ class IdempotentRequest:
             time.sleep(REPETITION_POLL)
         return None
 
-    def _repeated(self, first_request: StoredResponse) -> Response:
+    def _repeated(self, first_request: dm.StoredResponse) -> Response:
         """Return the response to the first request. Raises `ForgottenError` if its ticket was erased meanwhile."""
         history = self._store.history(first_request.ticket_id or "")
         if history.ticket.is_erased:
             raise _forgotten_error()
-        return reply(with_texts(from_json(first_request.answer or ""), history), first_request.status or 200)
+        return reply(with_texts(dm.from_json(first_request.answer or ""), history), first_request.status or 200)
 
 
 class BulkRequestLock:
@@ -190,16 +181,16 @@ class BulkRequestLock:
             self._idempotency_keys.give_up(self._caller_id, self._key)
 
 
-def _other_request_error() -> UsageError:
-    return UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+def _other_request_error() -> dm.UsageError:
+    return dm.UsageError("this Idempotency-Key came with another request before", hint="take a new key")
 
 
-def _forgotten_error() -> ForgottenError:
-    return ForgottenError("the text of this ticket was erased, and so was the first answer", hint="do not ask again")
+def _forgotten_error() -> dm.ForgottenError:
+    return dm.ForgottenError("the text of this ticket was erased, and so was the first answer", hint="do not ask again")
 
 
-def _still_at_work_error() -> BusyError:
-    return BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
+def _still_at_work_error() -> dm.BusyError:
+    return dm.BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
 
 
 async def current_idempotent_request(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:

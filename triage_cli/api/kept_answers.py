@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from triage_cli.domain import History, from_json, ticket_record
+from triage_cli import domain as dm
 
 # What is kept as it is: ids, times, and names of the configuration; numbers and flags are kept everywhere.
 KEPT_KEYS = frozenset({
@@ -24,7 +24,7 @@ SHORTEST_NAMED = 3  # characters of a text that is looked for in an error's sent
 PLACE, SENTENCE = "=", "+"  # no keys of an answer, and no names of questions
 
 
-def without_texts(record: Mapping[str, Any], history: Callable[[], History]) -> dict[str, Any]:
+def without_texts(record: Mapping[str, Any], history: Callable[[], dm.History]) -> dict[str, Any]:
     """Return an answer about one ticket with places instead of texts; `history` is asked only if it has any."""
 
     @cache
@@ -51,7 +51,7 @@ def without_texts(record: Mapping[str, Any], history: Callable[[], History]) -> 
     return {key: kept(key, value, "") for key, value in record.items()}
 
 
-def with_texts(kept_answer: Any, history: History) -> Any:
+def with_texts(kept_answer: Any, history: dm.History) -> Any:
     """Return an answer whose texts were replaced by places, with what these have now."""
     texts = _texts(history)
 
@@ -70,7 +70,7 @@ def with_texts(kept_answer: Any, history: History) -> Any:
     return told(kept_answer)
 
 
-def _texts(history: History) -> Mapping[str, Any]:
+def _texts(history: dm.History) -> Mapping[str, Any]:
     """Return what the rows of a ticket have, by place; first those that stay as they are."""
     texts: dict[str, Any] = {}
     for answer in history.classifications:
@@ -78,9 +78,9 @@ def _texts(history: History) -> Mapping[str, Any]:
     for attempt in history.attempts:
         texts |= {f"{attempt.delivery_id} {attempt.number} {key}": getattr(attempt, key) for key in ("error", "answer")}
     for delivery in history.deliveries:
-        kept = from_json(delivery.kept) if delivery.kept else {}
+        kept = dm.from_json(delivery.kept) if delivery.kept else {}
         texts |= {f"{delivery.delivery_id} kept": kept, f"{delivery.delivery_id} last_error": delivery.last_error}
-    return texts | {f"ticket {key}": value for key, value in ticket_record(history.ticket).items()}
+    return texts | {f"ticket {key}": value for key, value in dm.ticket_record(history.ticket).items()}
 
 
 def _parts(sentence: str, places: Mapping[str, str]) -> list[str]:

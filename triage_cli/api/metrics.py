@@ -25,8 +25,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from triage_cli import __version__
+from triage_cli import domain as dm
 from triage_cli.api.worker_processes import METRICS_FOLDER_ENV
-from triage_cli.domain import STATUSES, Gauges
 from triage_cli.runtime import build_commit
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -80,7 +80,7 @@ class Metrics:
         """Observe how long a classification took that a caller has waited for."""
         self._classify_seconds.labels(classifier).observe(seconds)
 
-    def text(self, gauges: Gauges) -> bytes:
+    def text(self, gauges: dm.Gauges) -> bytes:
         """Return all metrics in Prometheus's text format."""
         database_registry = CollectorRegistry()
         database_registry.register(DatabaseGauges(gauges))
@@ -137,12 +137,12 @@ def _is_server_process(pid: str, parent: int) -> bool:
 class DatabaseGauges(Collector):
     """The counts of the database, as gauges for Prometheus."""
 
-    def __init__(self, gauges: Gauges) -> None:
+    def __init__(self, gauges: dm.Gauges) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
         gauges = self._gauges
-        tickets = {(status,): gauges.by_status.get(status, 0) for status in STATUSES}
+        tickets = {(status,): gauges.by_status.get(status, 0) for status in dm.STATUSES}
         yield _database_gauge("tickets", "Tickets by status", ["status"], tickets)
         for gauge_name, help_text, oldest in (
             ("oldest_new", "How long the oldest new ticket has waited", gauges.oldest_new),

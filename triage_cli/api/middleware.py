@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.api.auth import METRICS_PATH, Authenticator, Caller, FailedKeys, credential_of, is_open, required_role
 from triage_cli.api.ndjson import OCTETS
@@ -17,7 +18,6 @@ from triage_cli.api.request_limits import limited_body
 from triage_cli.api.server_log import RequestLog, error_log, request_warnings
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import LINES_MEDIA_TYPE
-from triage_cli.domain import ROLES, RateLimitedError, RefusedError, TriageError, UnauthenticatedError
 from triage_cli.runtime import lack_of
 from triage_cli.service import request_id
 
@@ -58,7 +58,7 @@ class AccessMiddleware:
                 scope["caller"] = await self._admitted(scope, path, request_log)
                 receive = limited_body(self._server_state.limits, scope, path, receive)
                 await self._app(scope, receive, request_log.send)
-            except TriageError as error:
+            except dm.TriageError as error:
                 await problems.problem_response(error)(scope, receive, request_log.send)
             except Exception as error:
                 error_log.exception("request %s failed", request_log.request_id)
@@ -83,18 +83,20 @@ class AccessMiddleware:
             caller = self._authenticator.admit_at_once(credential, request_log.headers)
             if caller is None:  # to find it would wait, so a thread does
                 caller = await run_in_threadpool(self._authenticator.admit, credential, request_log.headers)
-        except UnauthenticatedError as error:
+        except dm.UnauthenticatedError as error:
             if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
             request_log.is_silent = True
             told = "too many keys that are none" if credential else "too many requests without a key"
             advice = "make a key: triage keys create" if credential else "send a key"
             hint = f"wait {math.ceil(seconds)} s, and {advice}"
-            raise RateLimitedError(told, hint=hint, retry_after=seconds) from error
+            raise dm.RateLimitedError(told, hint=hint, retry_after=seconds) from error
         request_log.actor = caller.name
         needed_role = required_role(method, path)
-        if ROLES.index(caller.role) < ROLES.index(needed_role):
-            raise RefusedError(f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed_role}")
+        if dm.ROLES.index(caller.role) < dm.ROLES.index(needed_role):
+            raise dm.RefusedError(
+                f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed_role}"
+            )
         return caller
 
 

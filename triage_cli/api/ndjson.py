@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from triage_cli import domain as dm
 from triage_cli.client import LINES_MEDIA_TYPE as NDJSON
-from triage_cli.domain import OverloadedError
 
 BLANK_AFTER = 1.0  # seconds without a line after which a blank is sent between lines, to keep the connection alive
 STALLED_AFTER = 60.0  # seconds after which a client that reads nothing is disconnected
@@ -32,7 +32,7 @@ class StreamSlots:
         """Take a slot for a stream of lines. Raises `OverloadedError` if none is free."""
         if not self._free_slots.acquire(blocking=False):
             hint = "send it again later"
-            raise OverloadedError("too many bulk requests are at work", hint=hint, retry_after=RETRY_STREAM_AFTER)
+            raise dm.OverloadedError("too many bulk requests are at work", hint=hint, retry_after=RETRY_STREAM_AFTER)
 
     def leave(self) -> None:
         """Free the slot of a stream that has ended."""

@@ -12,10 +12,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from triage_cli import domain as dm
 from triage_cli.api.auth import OPEN_PATHS, WEBHOOK_PATHS, is_open, required_role
 from triage_cli.api.problems import MEDIA_TYPE, problem_details, status_title
 from triage_cli.api.schemas import bulk, shared_fields, tickets
-from triage_cli.domain import errors
 
 OpenApi = dict[str, Any]  # a part of the description
 
@@ -50,35 +50,41 @@ RESPONSE_HEADERS: OpenApi = {
     },
 }
 # An error of each status as the example of its response, and what the description says of that.
-EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
-    (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
-    (errors.UnauthenticatedError("no such key", hint="triage keys create makes one"), "The request has no valid key"),
-    (errors.BudgetError("the next call might exceed the budget"), "The budget is used up"),
+EXAMPLE_ERRORS: tuple[tuple[dm.errors.TriageError, str], ...] = (
     (
-        errors.RefusedError('the key "ada" is a reader', hint="this takes a key of role agent"),
+        dm.errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"),
+        "The ticket has no category",
+    ),
+    (
+        dm.errors.UnauthenticatedError("no such key", hint="triage keys create makes one"),
+        "The request has no valid key",
+    ),
+    (dm.errors.BudgetError("the next call might exceed the budget"), "The budget is used up"),
+    (
+        dm.errors.RefusedError('the key "ada" is a reader', hint="this takes a key of role agent"),
         "The key's role may not do this",
     ),
-    (errors.NotFoundError('no ticket "T-1001"'), "Nothing has this name"),
-    (errors.RequestTimeoutError("the body did not come in time", hint="send it again"), "The body came too slowly"),
+    (dm.errors.NotFoundError('no ticket "T-1001"'), "Nothing has this name"),
+    (dm.errors.RequestTimeoutError("the body did not come in time", hint="send it again"), "The body came too slowly"),
     (
-        errors.BusyError("the first request is still at work", hint="ask again later"),
+        dm.errors.BusyError("the first request is still at work", hint="ask again later"),
         "The present state does not allow it",
     ),
     (
-        errors.TooLargeError("the body is larger than 1,048,576 bytes", hint="send less at once"),
+        dm.errors.TooLargeError("the body is larger than 1,048,576 bytes", hint="send less at once"),
         "The body is too large",
     ),
     (
-        errors.ChangedError("T-1001: it has changed since it was shown", hint="read it again"),
+        dm.errors.ChangedError("T-1001: it has changed since it was shown", hint="read it again"),
         "The ticket is not the one of `If-Match`",
     ),
-    (errors.MediaTypeError('a body of type "text/html" is not read here'), "The body is of another type"),
-    (errors.UsageError("subject: Input should be a valid string"), "The request is not as described here"),
-    (errors.RateLimitedError("too many requests", hint="wait 3 s"), "The key's rate limit is used up"),
-    (errors.TriageError("something unexpected went wrong", hint="tell its X-Request-Id"), "The server cannot do it"),
-    (errors.AnswerError("the classifier could not answer this ticket"), "A provider or destination gave no answer"),
+    (dm.errors.MediaTypeError('a body of type "text/html" is not read here'), "The body is of another type"),
+    (dm.errors.UsageError("subject: Input should be a valid string"), "The request is not as described here"),
+    (dm.errors.RateLimitedError("too many requests", hint="wait 3 s"), "The key's rate limit is used up"),
+    (dm.errors.TriageError("something unexpected went wrong", hint="tell its X-Request-Id"), "The server cannot do it"),
+    (dm.errors.AnswerError("the classifier could not answer this ticket"), "A provider or destination gave no answer"),
     (
-        errors.UnavailableError("the database is busy", hint="send it again later"),
+        dm.errors.UnavailableError("the database is busy", hint="send it again later"),
         "Unavailable for now: nothing is lost",
     ),
 )
@@ -105,8 +111,8 @@ def header_refs(*names: str, open_to_all: bool = False) -> OpenApi:
     return {HEADER_NAMES[name]: {"$ref": f"#/components/headers/{name}"} for name in (*common_headers, *names)}
 
 
-def _error_response(error: errors.TriageError, description: str) -> OpenApi:
-    schema_name = "ChangedProblem" if isinstance(error, errors.ChangedError) else "Problem"
+def _error_response(error: dm.errors.TriageError, description: str) -> OpenApi:
+    schema_name = "ChangedProblem" if isinstance(error, dm.errors.ChangedError) else "Problem"
     problem_content = {"schema": {"$ref": f"#/components/schemas/{schema_name}"}, "example": problem_details(error)}
     headers = header_refs(*ERROR_HEADERS.get(error.http_status, ()))
     return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem_content}}

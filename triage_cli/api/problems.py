@@ -14,19 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.server_log import error_log
-from triage_cli.domain import (
-    STORE_ERRORS,
-    BusyError,
-    EncodingError,
-    ExhaustedError,
-    NoEndpointError,
-    TriageError,
-    UnauthenticatedError,
-    UnavailableError,
-    UsageError,
-    to_json,
-)
 
 # Whether the caller of the present request is our command line, which prints hints as they are.
 is_for_command_line: ContextVar[bool] = ContextVar("is_for_command_line", default=False)
@@ -89,14 +78,14 @@ def status_title(status: int) -> str:
     return OLD_STATUS_TITLES.get(status) or HTTPStatus(status).phrase
 
 
-def problem_details(error: TriageError) -> dict[str, Any]:
+def problem_details(error: dm.TriageError) -> dict[str, Any]:
     """Return the problem details (RFC 9457) of an error; `hint` says to this caller what to do next.
 
     What a database's error says goes into the log: callers, who may have no key, are not told where the database is.
     """
-    if isinstance(error, STORE_ERRORS):
+    if isinstance(error, dm.STORE_ERRORS):
         error_log.warning("the database cannot be used: %s", error.sentence())
-        error = UnavailableError("the database cannot be used", hint="the server's log says why")
+        error = dm.UnavailableError("the database cannot be used", hint="the server's log says why")
     return _problem_details(error.http_status, error.code, spoken(error.message), spoken(error.hint))
 
 
@@ -106,15 +95,15 @@ def _problem_details(status: int, code: str, detail: str, hint: str = "") -> dic
 
 
 def problem_response(
-    error: TriageError, extension: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    error: dm.TriageError, extension: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the response with the problem details of an error, with further members and headers if there are some."""
     headers = dict(headers or {})
-    if isinstance(error, BusyError | ExhaustedError):
+    if isinstance(error, dm.BusyError | dm.ExhaustedError):
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
-    if isinstance(error, UnauthenticatedError):
+    if isinstance(error, dm.UnauthenticatedError):
         headers["www-authenticate"] = 'Bearer realm="triage"'
-    if isinstance(error, EncodingError):
+    if isinstance(error, dm.EncodingError):
         headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16
     return _response_of(problem_details(error) | dict(extension or {}), headers)
 
@@ -131,7 +120,7 @@ def _problem_response(
 
 
 def _response_of(problem: Mapping[str, Any], headers: Mapping[str, str] | None) -> Response:
-    return Response(to_json(problem).encode("utf-8", "replace"), problem["status"], headers, MEDIA_TYPE)
+    return Response(dm.to_json(problem).encode("utf-8", "replace"), problem["status"], headers, MEDIA_TYPE)
 
 
 def _allowed_methods(request: Request) -> set[str]:
@@ -145,7 +134,7 @@ def _allowed_methods(request: Request) -> set[str]:
 class BodyError(HTTPException):
     """An error while the body is read; FastAPI passes on only an `HTTPException` from there."""
 
-    def __init__(self, error: TriageError) -> None:
+    def __init__(self, error: dm.TriageError) -> None:
         super().__init__(error.http_status, error.message)
         self.error = error
 
@@ -154,7 +143,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Register handlers that answer every error with problem details."""
 
     async def answer_triage_error(_: Request, error: Exception) -> Response:
-        return problem_response(error) if isinstance(error, TriageError) else unexpected_problem()
+        return problem_response(error) if isinstance(error, dm.TriageError) else unexpected_problem()
 
     async def answer_http_exception(request: Request, error: Exception) -> Response:
         if isinstance(error, BodyError):
@@ -162,9 +151,9 @@ def install_error_handlers(app: FastAPI) -> None:
         if not isinstance(error, HTTPException):
             raise TypeError(error)
         if error.status_code == 400:  # FastAPI answers this if the body is no text
-            return problem_response(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
+            return problem_response(dm.UsageError("the body is no JSON", hint="send JSON in UTF-8"))
         if error.status_code == 404:
-            return problem_response(NoEndpointError("this server has no such path", hint=NO_PATH_HINT))
+            return problem_response(dm.NoEndpointError("this server has no such path", hint=NO_PATH_HINT))
         if error.status_code == 405:  # the router names the methods of one route, and several may share a path
             methods = ", ".join(sorted(_allowed_methods(request))) or (error.headers or {}).get("Allow", "")
             detail = f"this path does not take {request.method}"
@@ -183,6 +172,6 @@ def install_error_handlers(app: FastAPI) -> None:
         detail = "; ".join([*mistakes, *further])
         return _problem_response(422, "usage", detail, "the API is described at /docs")
 
-    app.add_exception_handler(TriageError, answer_triage_error)
+    app.add_exception_handler(dm.TriageError, answer_triage_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_invalid_request)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.api.auth import WEBHOOK_PATHS
-from triage_cli.domain import EncodingError, RequestTimeoutError, TooLargeError
 from triage_cli.ports import operations
 
 MEGABYTE = 1 << 20
@@ -37,7 +37,7 @@ def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receiv
     """
     headers = Headers(scope=scope)
     if (encoding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
-        raise EncodingError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
+        raise dm.EncodingError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
     is_bulk = path in BULK_PATHS or path.startswith(operations.PATH)
     most_bytes = limits.webhook_bytes if path.startswith(WEBHOOK_PATHS) else limits.body_bytes
     if is_bulk:
@@ -55,7 +55,7 @@ def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receiv
             async with asyncio.timeout(body_until - time.monotonic()):
                 body_piece = await receive()
         except TimeoutError:
-            late_body = RequestTimeoutError("the body did not come in time", hint="send it again, faster")
+            late_body = dm.RequestTimeoutError("the body did not come in time", hint="send it again, faster")
             raise problems.BodyError(late_body) from None
         body_size += len(body_piece.get("body", b""))
         if body_size > most_bytes:
@@ -68,5 +68,5 @@ def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receiv
     return limited_receive
 
 
-def _too_large(most_bytes: int) -> TooLargeError:
-    return TooLargeError(f"the body is larger than {most_bytes:,} bytes", hint="send less at once")
+def _too_large(most_bytes: int) -> dm.TooLargeError:
+    return dm.TooLargeError(f"the body is larger than {most_bytes:,} bytes", hint="send less at once")

@@ -25,11 +25,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from triage_cli import domain as dm
 from triage_cli.api.factory import create_app
 from triage_cli.api.server_log import SeldomLog
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import Config
-from triage_cli.domain import UsageError
 from triage_cli.runtime import lack_of
 
 # Idle connections of which the one that is idle for longest is closed; to look at all would take too long.
@@ -180,7 +180,7 @@ def listening_server(config: Config, settings: ServerSettings, tell: Callable[[s
         server_config.load()
     except (OSError, ssl.SSLError) as error:
         hint = "give a certificate and its key as PEM files"
-        raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
+        raise dm.UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     if settings.fd is None:
         listening_socket = open_socket(settings.host, settings.port)
     else:
@@ -199,7 +199,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         listening_socket.listen(2048)
     except OSError as error:
         hint = "give another --host or --port"
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
+        raise dm.UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
     return listening_socket
 
 

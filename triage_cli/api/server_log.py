@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Scope, Send
 
-from triage_cli.domain import ids, times
+from triage_cli import domain as dm
 
 MOST_WAITING = 10_000  # lines; further ones are left out until the reader goes on
 LINES_AT_ONCE = 500
@@ -104,7 +104,7 @@ class RequestLog:
         self._send = send
         self._began = time.perf_counter()
         sent_request_id = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = sent_request_id if REQUEST_ID.fullmatch(sent_request_id) else ids.new_id()
+        self.request_id = sent_request_id if REQUEST_ID.fullmatch(sent_request_id) else dm.ids.new_id()
         self.headers = RESPONSE_HEADERS | {"x-request-id": self.request_id}
         self.actor = ""
         self.client_address: str = (scope.get("client") or ("unknown",))[0]
@@ -135,7 +135,7 @@ class RequestLog:
         if self.is_silent or not access_log.isEnabledFor(logging.INFO):
             return
         log_line = {
-            "time": times.now(),
+            "time": dm.times.now(),
             "request_id": self.request_id,
             "method": self._scope["method"],
             "path": self._scope["path"][:200],
@@ -172,7 +172,7 @@ class _JsonLineFormatter(logging.Formatter):
         if record.name == access_log.name:
             return record.getMessage()
         level, message = record.levelname.lower(), record.getMessage()
-        log_line: dict[str, Any] = {"time": times.now(), "level": level, "message": message}
+        log_line: dict[str, Any] = {"time": dm.times.now(), "level": level, "message": message}
         if client := getattr(record, "client", None):
             log_line["client"] = client
         error_class, error, trace = record.exc_info or (None, None, None)
@@ -201,7 +201,7 @@ def written_log(stream: TextIO, *, quiet: bool) -> Iterator[None]:
 
 def _left_out_line(number: int) -> str:
     message = f"{number} lines of this log were left out, because nobody read it"
-    return json.dumps({"time": times.now(), "level": "warning", "message": message})
+    return json.dumps({"time": dm.times.now(), "level": "warning", "message": message})
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:

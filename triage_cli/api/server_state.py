@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.api.auth import NO_OTHER_CALLERS, Caller, OtherCallers, server_key_digest
 from triage_cli.api.metrics import Metrics
@@ -15,20 +16,6 @@ from triage_cli.api.ndjson import StreamSlots
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.api.server_log import error_log, warn
 from triage_cli.config import Config, HookSpec, check_signing_secrets
-from triage_cli.domain import (
-    TO_CLASSIFY,
-    ClassifyPlan,
-    Head,
-    ItemError,
-    Lease,
-    Outcome,
-    RoutePlan,
-    Selection,
-    TriageError,
-    UsageError,
-    label_columns,
-    secret_of,
-)
 from triage_cli.ports import ApiAccessStore, Store
 from triage_cli.runtime import Network, with_extra
 from triage_cli.service import AdditionWatch, Callers, DestinationBreakers, LocalConsultation, LocalTriage, Services
@@ -110,7 +97,7 @@ class BackgroundWorker:
         status_before_step = {"classify": "new", "route": "classified"}
         statuses = frozenset(status_before_step[step] for steps in self._webhook_steps.values() for step in steps)
         queued_ids = {ticket_id for _, ticket_id in self._webhook_queue}
-        for ticket in self._services.store.find(Selection(statuses=statuses)):
+        for ticket in self._services.store.find(dm.Selection(statuses=statuses)):
             if ticket.source in self._webhook_steps and ticket.ticket_id not in queued_ids:
                 self._webhook_queue.append((ticket.source, ticket.ticket_id))
 
@@ -120,16 +107,16 @@ class BackgroundWorker:
             source, ticket_id = self._webhook_queue.popleft()
             ids_by_source.setdefault(source, []).append(ticket_id)
         for source, ticket_ids in ids_by_source.items():
-            selection = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
+            selection = dm.Selection(ids=tuple(dict.fromkeys(ticket_ids)))
             actor, command_line = f"webhook:{source}", f"POST /webhooks/{source}"
-            if "classify" in self._webhook_steps[source] and (new := self._among(selection, TO_CLASSIFY)):
-                _drain_outcomes(self._use_cases(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
+            if "classify" in self._webhook_steps[source] and (new := self._among(selection, dm.TO_CLASSIFY)):
+                _drain_outcomes(self._use_cases(actor, command_line).classify(dm.Selection(ids=new), dm.ClassifyPlan()))
             if "route" in self._webhook_steps[source] and (ready := self._among(selection, frozenset({"classified"}))):
-                _drain_outcomes(self._use_cases(actor, command_line).decide_routes(Selection(ids=ready)))
+                _drain_outcomes(self._use_cases(actor, command_line).decide_routes(dm.Selection(ids=ready)))
                 self._has_new_deliveries = True
                 self._send_thread.wake()
 
-    def _among(self, selection: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
+    def _among(self, selection: dm.Selection, statuses: frozenset[str]) -> tuple[str, ...]:
         """Return the ids of those webhook tickets that have one of these statuses now."""
         return tuple(t.ticket_id for t in self._services.store.find(selection) if t.status in statuses)
 
@@ -145,7 +132,7 @@ class BackgroundWorker:
             return
         try:  # with limit 0 no ticket is routed; only due deliveries are sent
             triage = self._use_cases(BACKGROUND_ACTOR, "serve")
-            sent_count = _drain_outcomes(triage.route(Selection(limit=0), RoutePlan()))
+            sent_count = _drain_outcomes(triage.route(dm.Selection(limit=0), dm.RoutePlan()))
         except Exception:
             self._send_after = time.monotonic() + PAUSE
             raise
@@ -182,7 +169,7 @@ class _BackgroundThread:
         while not self._stopping:
             try:
                 self._work()
-            except TriageError as error:
+            except dm.TriageError as error:
                 error_log.warning("background: %s", error.sentence())
             except Exception:  # noqa: BLE001 - the thread lives as long as the server
                 error_log.exception("background work failed")
@@ -190,12 +177,12 @@ class _BackgroundThread:
             self._woken.clear()
 
 
-def _drain_outcomes(outcomes: Iterable[Outcome[Any]]) -> int:
+def _drain_outcomes(outcomes: Iterable[dm.Outcome[Any]]) -> int:
     """Consume the outcomes of background work and return their number; an error of the configuration is logged once."""
     outcome_count, config_errors = 0, dict[str, None]()
     for outcome in outcomes:
         outcome_count += 1
-        if outcome.error is not None and not isinstance(outcome.error, ItemError):
+        if outcome.error is not None and not isinstance(outcome.error, dm.ItemError):
             config_errors[outcome.error.sentence()] = None
     for sentence in config_errors:
         error_log.warning("background: %s", sentence)
@@ -227,7 +214,7 @@ class ServerState:
         self,
         services: Services,
         api_access: ApiAccessStore,
-        verify_audit_log: Callable[[Mapping[str, str]], Head],
+        verify_audit_log: Callable[[Mapping[str, str]], dm.Head],
         analysis: Callable[[str, str], LocalAnalysis],
         limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
         webhooks: Mapping[str, IncomingWebhook] | None = None,
@@ -296,7 +283,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         browsers=BrowserAccess(config.cors_origins, config.app),
     )
     if not services.store.is_there():
-        services.store.runs.renew(Lease(""))  # changes nothing, but creates the database
+        services.store.runs.renew(dm.Lease(""))  # changes nothing, but creates the database
     server_state.api_access.ping()  # raises if the database cannot be used
     return server_state
 
@@ -320,7 +307,7 @@ def token_verification(config: Config) -> Callable[[str], Caller] | None:
     try:
         from triage_cli.api.token_verifier import TokenVerifier, json_fetcher
     except ImportError as error:
-        raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
+        raise dm.UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
     network = Network(config.offline)
     if not network.offline:
         network.http_client("server.oidc", config.oidc.issuer, proxies=True).close()
@@ -335,12 +322,12 @@ def incoming_webhooks(config: Config, env: Mapping[str, str]) -> dict[str, Incom
         name: IncomingWebhook(
             spec,
             tuple(
-                secret_of(env[variable], f'webhook "{name}": {variable}')
+                dm.secret_of(env[variable], f'webhook "{name}": {variable}')
                 if spec.type == "standard"
                 else env[variable].encode()
                 for variable in spec.secret_env
             ),
-            label_columns(config.questions),
+            dm.label_columns(config.questions),
         )
         for name, spec in config.webhooks.items()
     }

@@ -15,19 +15,10 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from triage_cli import domain as dm
 from triage_cli.api.auth import Caller
 from triage_cli.api.server_log import error_log
 from triage_cli.config import OidcSpec
-from triage_cli.domain import (
-    ROLES,
-    RefusedError,
-    TriageError,
-    UnauthenticatedError,
-    UnavailableError,
-    lookup,
-    readable,
-    timestamp,
-)
 from triage_cli.runtime import Network, host_of, is_loopback, proxy_for, reason
 
 # Algorithms of asymmetric keys alone, by the type of the key: with HS256 the public key would be the secret.
@@ -73,7 +64,7 @@ class TokenVerifier:
         """
         if token.count(".") != 2:
             audience = " or ".join(f'"{each}"' for each in self._spec.audience)
-            raise UnauthenticatedError(
+            raise dm.UnauthenticatedError(
                 "this is neither a key nor a token that can be read here: a token must be a signed JSON Web Token",
                 hint=f"ask the identity provider for an access token for the audience {audience}; without an audience, "
                 "many give one that they alone can read",
@@ -82,7 +73,7 @@ class TokenVerifier:
             claims = self._verified_claims(token)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise _refused_token(error) from error
-        expires = timestamp(datetime.fromtimestamp(min(int(claims["exp"]), LAST_SECOND), UTC))
+        expires = dm.timestamp(datetime.fromtimestamp(min(int(claims["exp"]), LAST_SECOND), UTC))
         return Caller(self._caller_id(claims), self._actor_name(claims), self._highest_role(claims), expires)
 
     def _verified_claims(self, token: str) -> Claims:
@@ -109,27 +100,27 @@ class TokenVerifier:
     def _highest_role(self, claims: Claims) -> str:
         """Return the highest role that a token's claims give."""
         claim = self._spec.claim
-        claim_value = claims[claim] if claim in claims else lookup(claims, claim)
+        claim_value = claims[claim] if claim in claims else dm.lookup(claims, claim)
         if isinstance(claim_value, str) and claim.rpartition(".")[2] in SCOPE_CLAIMS:
             claim_value = claim_value.split()
         theirs, ours = claim_value if isinstance(claim_value, list) else [claim_value], self._spec.roles
         granted = {ours[each] for each in (*theirs, "*") if isinstance(each, str) and each in ours}
         if not granted:
-            raise RefusedError("the token gives no role here", hint="server.oidc.roles in the config maps roles")
-        return max(granted, key=ROLES.index)
+            raise dm.RefusedError("the token gives no role here", hint="server.oidc.roles in the config maps roles")
+        return max(granted, key=dm.ROLES.index)
 
     def _actor_name(self, claims: Claims) -> str:
         """Return a token's actor for the audit log; no key of ours has such a name, which holds a colon."""
-        claimed_names = (lookup(claims, claim) for claim in self._spec.name)
+        claimed_names = (dm.lookup(claims, claim) for claim in self._spec.name)
         name = next((each for each in claimed_names if isinstance(each, str) and each.strip()), str(claims["sub"]))
-        return "oidc:" + "".join(c if c.isprintable() else "?" for c in readable(name.strip()))[:80]
+        return "oidc:" + "".join(c if c.isprintable() else "?" for c in dm.readable(name.strip()))[:80]
 
     def _caller_id(self, claims: Claims) -> str:
         """Return the id of a token's caller, by which limits and idempotency keys go."""
         return "oidc:" + hashlib.sha256(f"{claims['iss']}\n{claims['sub']}".encode()).hexdigest()[:32]
 
 
-def _refused_token(error: Exception) -> UnauthenticatedError:
+def _refused_token(error: Exception) -> dm.UnauthenticatedError:
     """Return why a token is not taken, without a word of it."""
     refusals = (
         (jwt.ExpiredSignatureError, "the token has expired"),
@@ -142,7 +133,7 @@ def _refused_token(error: Exception) -> UnauthenticatedError:
         (jwt.MissingRequiredClaimError, "the token lacks a claim: exp, iss, aud and sub are needed"),
     )
     message = next((text for kind, text in refusals if isinstance(error, kind)), "the token cannot be read")
-    return UnauthenticatedError(message, hint="get a new one from the identity provider")
+    return dm.UnauthenticatedError(message, hint="get a new one from the identity provider")
 
 
 class _ProviderKeys:
@@ -196,11 +187,11 @@ class _ProviderKeys:
         try:
             provider_metadata = self._fetch_json(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if not isinstance(provider_metadata, dict) or provider_metadata.get("issuer") != self._issuer:
-                raise UnavailableError("the identity provider describes another issuer")
+                raise dm.UnavailableError("the identity provider describes another issuer")
             key_set = self._fetch_json(_safe_keys_address(provider_metadata.get("jwks_uri")))
             if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
-                raise UnavailableError("the identity provider's keys cannot be read")
-        except TriageError as error:
+                raise dm.UnavailableError("the identity provider's keys cannot be read")
+        except dm.TriageError as error:
             self._fetch_failed_at = time.monotonic()
             error_log.warning("no token can be checked: %s", error.sentence())
             raise _provider_unreachable() from error
@@ -226,11 +217,11 @@ def _safe_keys_address(url: object) -> str:
     keys_url = urlsplit(url) if isinstance(url, str) else urlsplit("")
     if keys_url.scheme == "https" or (keys_url.scheme == "http" and is_loopback(keys_url.hostname or "")):
         return str(url)
-    raise UnavailableError("the identity provider names no address of its keys")
+    raise dm.UnavailableError("the identity provider names no address of its keys")
 
 
-def _provider_unreachable() -> UnavailableError:
-    return UnavailableError(
+def _provider_unreachable() -> dm.UnavailableError:
+    return dm.UnavailableError(
         "the identity provider's keys cannot be had just now, so no token can be checked",
         hint="the server's log says why; keys made by triage keys create work meanwhile",
     )
@@ -246,17 +237,17 @@ def json_fetcher(network: Network) -> FetchJson:
         try:
             with http_client, http_client.stream("GET", url, headers={"accept": "application/json"}) as answer:
                 if answer.status_code != 200:
-                    raise UnavailableError(f"the identity provider answered {answer.status_code}")
+                    raise dm.UnavailableError(f"the identity provider answered {answer.status_code}")
                 for answer_piece in answer.iter_bytes():  # as they come: a size of its own would gather them
                     body += answer_piece
                     if len(body) > MOST_ANSWER_BYTES or time.monotonic() > fetch_until:
-                        raise UnavailableError("the identity provider's answer has no end")
+                        raise dm.UnavailableError("the identity provider's answer has no end")
             return json.loads(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             proxy = proxy_for(url)
             by = f" by {proxy.variable} at {host_of(proxy.url)}" if proxy else ""
-            raise UnavailableError(f"the identity provider cannot be reached{by}: {reason(error)}") from error
+            raise dm.UnavailableError(f"the identity provider cannot be reached{by}: {reason(error)}") from error
         except (ValueError, RecursionError) as error:
-            raise UnavailableError("the identity provider gave no JSON") from error
+            raise dm.UnavailableError("the identity provider gave no JSON") from error
 
     return fetch_json

@@ -17,24 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.asked_classifier import AskedClassifier
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import (
-    CATEGORY,
-    Action,
-    Answer,
-    AnswerError,
-    Asking,
-    Category,
-    ConfigError,
-    Outcome,
-    Question,
-    Ticket,
-    UnavailableError,
-    one_of,
-    readable,
-    times,
-)
 from triage_cli.runtime import Budget, end_command, has_ended, started_command, tell_what_was_said
 
 CHUNK_SIZE = 64  # tickets that are asked about at once
@@ -58,9 +43,9 @@ class CommandClassifier(AskedClassifier):
     def __init__(
         self,
         spec: ClassifierSpec,
-        categories: Sequence[Category],
+        categories: Sequence[dm.Category],
         *,
-        questions: Sequence[Question] = (),
+        questions: Sequence[dm.Question] = (),
         env: Mapping[str, str],
         actor: str,
         run_id: str | None,
@@ -68,14 +53,14 @@ class CommandClassifier(AskedClassifier):
         super().__init__(spec, categories, questions, actor=actor, run_id=run_id)
         self.env = env
 
-    def _fingerprint_of(self, question: Question) -> str:
+    def _fingerprint_of(self, question: dm.Question) -> str:
         first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in question.values])
         asked = ["command", self.spec.run, first_names, sorted(question.labels.parents)]
-        asked += [] if question.name == CATEGORY else [question.name]
+        asked += [] if question.name == dm.CATEGORY else [question.name]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _asking(self, question: Question) -> Asking:
-        return Asking(
+    def _asking(self, question: dm.Question) -> dm.Asking:
+        return dm.Asking(
             fingerprint=self._fingerprints[question.name],
             kind="command",
             model=self.spec.run[0],
@@ -83,10 +68,12 @@ class CommandClassifier(AskedClassifier):
             prompt="",
             categories=self._values_json(question),
             options=json.dumps({"run": self.spec.run}),
-            first_at=times.now(),
+            first_at=dm.times.now(),
         )
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         """Yield the program's answers, a chunk at a time; it is started with the first ticket, and costs nothing.
 
         Raises `UnavailableError` if it ends, hangs or breaks the protocol, after what it answered was yielded.
@@ -100,14 +87,14 @@ class CommandClassifier(AskedClassifier):
                     continue
                 program = program or _Program(self.spec, self.env)
                 program.send(self._lines(chunk))
-                answered: list[Outcome[Answer]] = []
+                answered: list[dm.Outcome[dm.Answer]] = []
                 try:
                     while asked and (next_answer := program.answer(asked, lambda: budget.stopping)):
                         ticket, reply = next_answer
                         for question in ticket.asked:
                             outcome = self._outcome(ticket, question, _given(reply, question))
                             answered.append(outcome._replace(row=len(answered)))
-                except UnavailableError:
+                except dm.UnavailableError:
                     yield answered
                     raise
                 yield answered
@@ -115,7 +102,7 @@ class CommandClassifier(AskedClassifier):
             if program is not None:
                 program.end()
 
-    def _lines(self, tickets: Iterable[Ticket]) -> bytes:
+    def _lines(self, tickets: Iterable[dm.Ticket]) -> bytes:
         names = {question.name: [value.name for value in question.values] for question in self._asked.values()}
         records = (
             {
@@ -128,7 +115,7 @@ class CommandClassifier(AskedClassifier):
         )
         return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
-    def _outcome(self, ticket: Ticket, question: str, given: Mapping[str, Any]) -> Outcome[Answer]:
+    def _outcome(self, ticket: dm.Ticket, question: str, given: Mapping[str, Any]) -> dm.Outcome[dm.Answer]:
         problem = self._problem(question, given)
         value = None if problem else given["value"]
         confidence = None if value is None else given.get("confidence")
@@ -140,17 +127,17 @@ class CommandClassifier(AskedClassifier):
             category=value,
             confidence=None if confidence is None else float(confidence),
             confidence_source=None if confidence is None else "said",
-            reason=" ".join(readable(reason[:LONGEST_REASON]).split()) or None if isinstance(reason, str) else None,
+            reason=" ".join(dm.readable(reason[:LONGEST_REASON]).split()) or None if isinstance(reason, str) else None,
             error=problem or None,
         )
-        answer = Answer(ticket, (step,), step.is_sure, question=question)
+        answer = dm.Answer(ticket, (step,), step.is_sure, question=question)
         if problem:
-            return Outcome(0, Action.FAILED, answer, AnswerError(problem), ticket)
-        return Outcome(0, Action.ANSWERED, answer, None, ticket)
+            return dm.Outcome(0, dm.Action.FAILED, answer, dm.AnswerError(problem), ticket)
+        return dm.Outcome(0, dm.Action.ANSWERED, answer, None, ticket)
 
     def _problem(self, question: str, given: Mapping[str, Any]) -> str:
         """Return why something is no answer to a question; empty if it is one."""
-        what = one_of(question)
+        what = dm.one_of(question)
         if "value" not in given:
             return f"{self.name} answered without a {what}"
         value, confidence = given["value"], given.get("confidence")
@@ -164,8 +151,8 @@ class CommandClassifier(AskedClassifier):
 
 def _given(reply: Mapping[str, Any], question: str) -> Mapping[str, Any]:
     """Return what a program's line says to a question, with its `value`; empty if that is nothing."""
-    if question == CATEGORY:
-        return {**reply, "value": reply[CATEGORY]} if CATEGORY in reply else {}
+    if question == dm.CATEGORY:
+        return {**reply, "value": reply[dm.CATEGORY]} if dm.CATEGORY in reply else {}
     answers = reply.get("answers")
     given = answers.get(question) if isinstance(answers, dict) else None
     return given if isinstance(given, dict) else {}
@@ -181,7 +168,7 @@ class _Program:
             env = {"PYTHONUNBUFFERED": "1", **env}  # what `print` writes comes at once; other languages flush
             self._process = started_command(spec.run, env, stdin=piped, stdout=piped, stderr=piped)
         except OSError as error:
-            raise ConfigError(
+            raise dm.ConfigError(
                 f'classifier "{spec.name}" cannot run {spec.run[0]}: {error.strerror}', hint="check its path and rights"
             ) from error
         self._lines = queue.Queue[bytes](LINES_AHEAD)
@@ -195,7 +182,9 @@ class _Program:
         self._writer = threading.Thread(target=self._write, args=(lines,), daemon=True)
         self._writer.start()
 
-    def answer(self, asked: dict[str, Ticket], stopping: Callable[[], bool]) -> tuple[Ticket, Mapping[str, Any]] | None:
+    def answer(
+        self, asked: dict[str, dm.Ticket], stopping: Callable[[], bool]
+    ) -> tuple[dm.Ticket, Mapping[str, Any]] | None:
         """Return the next answer with its ticket, which is no longer `asked` about; None once the run is `stopping`.
 
         Raises `UnavailableError`.
@@ -288,8 +277,8 @@ class _Program:
             return "closed its stdout"
         return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
 
-    def _broken(self, what: str, hint: str = "") -> UnavailableError:
+    def _broken(self, what: str, hint: str = "") -> dm.UnavailableError:
         tell_what_was_said(self._spec.run[0], self._stderr.decode("utf-8", "replace")[-SHOWN:])
         message = f'classifier "{self._spec.name}": {self._spec.run[0]} {what}'
         hint = hint or "what it answered is stored; mend it and run the command again"
-        return UnavailableError(message, hint=f"{hint}; -v shows what it wrote to stderr" if self._stderr else hint)
+        return dm.UnavailableError(message, hint=f"{hint}; -v shows what it wrote to stderr" if self._stderr else hint)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from triage_cli.domain import Category
+from triage_cli import domain as dm
 
 EXAMPLES_FILE = Path(__file__).with_name("built_in_examples.txt")
 
@@ -25,11 +25,11 @@ def _built_in_examples() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(examples) for name, examples in examples_by_category.items()}
 
 
-def _built_in_examples_of(category: Category) -> tuple[str, ...]:
+def _built_in_examples_of(category: dm.Category) -> tuple[str, ...]:
     return _built_in_examples().get((category.root or category.name).casefold(), ())
 
 
-def examples_of(categories: Sequence[Category]) -> list[tuple[str, ...]]:
+def examples_of(categories: Sequence[dm.Category]) -> list[tuple[str, ...]]:
     """Return the examples of each category: its own, or the built-in ones of a default category."""
     examples_of_each = [category.examples or _built_in_examples_of(category) for category in categories]
     if all(examples_of_each):
@@ -40,6 +40,6 @@ def examples_of(categories: Sequence[Category]) -> list[tuple[str, ...]]:
     ]
 
 
-def are_built_in(categories: Sequence[Category]) -> bool:
+def are_built_in(categories: Sequence[dm.Category]) -> bool:
     """Return whether all categories have the built-in examples."""
     return all(not category.examples and _built_in_examples_of(category) for category in categories)

@@ -4,26 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    CATEGORY,
-    DOUBTED,
-    FLAT,
-    NEVER,
-    TAUGHT,
-    Action,
-    Answer,
-    Answered,
-    Asking,
-    Classification,
-    Curve,
-    FlushNow,
-    LevelCalibration,
-    Levels,
-    Outcome,
-    Ticket,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Classifier
 from triage_cli.runtime import Budget
 
@@ -39,20 +20,22 @@ class WrappedClassifier:
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         return self._wrapped.fingerprints_of(question)
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[dm.Asking, ...]:
         return self._wrapped.askings()
 
-    def rejudged(self, answer: Classification, text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, text: str) -> dm.Classification:
         return self._wrapped.rejudged(answer, text)
 
-    def changed(self, answer: Answer) -> Answer:
+    def changed(self, answer: dm.Answer) -> dm.Answer:
         """Return an answer of the wrapped classifier as the wrapper gives it."""
         return answer
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answered]]]:
         for outcomes in self._wrapped.classify(chunks, budget):
             yield [
-                outcome._replace(value=self.changed(outcome.value)) if isinstance(outcome.value, Answer) else outcome
+                outcome._replace(value=self.changed(outcome.value)) if isinstance(outcome.value, dm.Answer) else outcome
                 for outcome in outcomes
             ]
 
@@ -66,28 +49,28 @@ class Promise(NamedTuple):
     """
 
     thresholds: Mapping[str, float]
-    levels: Levels = FLAT
-    calibrated: LevelCalibration | None = None
+    levels: dm.Levels = dm.FLAT
+    calibrated: dm.LevelCalibration | None = None
     taught: Callable[[str], bool] = lambda _: False
-    doubted: Callable[[Classification, str], bool] = lambda _answer, _text: False
+    doubted: Callable[[dm.Classification, str], bool] = lambda _answer, _text: False
 
     def at_threshold(
-        self, step: Classification, fingerprints: Sequence[str], text: str, *, is_new: bool = False
-    ) -> Classification:
+        self, step: dm.Classification, fingerprints: Sequence[str], text: str, *, is_new: bool = False
+    ) -> dm.Classification:
         """Return an answer about a text with the threshold that its value has; one of another asking is not sure."""
         if step.fingerprint not in fingerprints[:1]:
-            return step._replace(threshold=NEVER)
+            return step._replace(threshold=dm.NEVER)
         judged = self._judged(step, self.thresholds)
         if judged.is_sure and self.taught(text):
-            return self._judged(step, dict.fromkeys(self.thresholds, TAUGHT))
+            return self._judged(step, dict.fromkeys(self.thresholds, dm.TAUGHT))
         if judged.is_sure and not is_new and self.doubted(step, text):
-            return self._judged(step, dict.fromkeys(self.thresholds, DOUBTED))
+            return self._judged(step, dict.fromkeys(self.thresholds, dm.DOUBTED))
         return judged
 
-    def _judged(self, step: Classification, thresholds: Mapping[str, float]) -> Classification:
+    def _judged(self, step: dm.Classification, thresholds: Mapping[str, float]) -> dm.Classification:
         if self.levels.parents:
-            return self.levels.settled(step, lambda name: thresholds.get(name, NEVER), self.calibrated)
-        return step._replace(threshold=thresholds.get(step.category or "", NEVER))
+            return self.levels.settled(step, lambda name: thresholds.get(name, dm.NEVER), self.calibrated)
+        return step._replace(threshold=thresholds.get(step.category or "", dm.NEVER))
 
 
 class Bounded(WrappedClassifier):
@@ -97,10 +80,10 @@ class Bounded(WrappedClassifier):
         super().__init__(wrapped)
         self._promises = promises
 
-    def rejudged(self, answer: Classification, text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, text: str) -> dm.Classification:
         return self._bounded_step(self._wrapped.rejudged(answer, text), text)
 
-    def changed(self, answer: Answer) -> Answer:
+    def changed(self, answer: dm.Answer) -> dm.Answer:
         """Return an answer with the threshold of its value."""
         if not answer.steps or answer.question not in self._promises:
             return answer
@@ -110,7 +93,7 @@ class Bounded(WrappedClassifier):
         doubts = answer.doubts if answer.sure else None
         return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
 
-    def _bounded_step(self, step: Classification, text: str, *, is_new: bool = False) -> Classification:
+    def _bounded_step(self, step: dm.Classification, text: str, *, is_new: bool = False) -> dm.Classification:
         promise, fingerprints = self._promises.get(step.question), self.fingerprints_of(step.question)
         return step if promise is None else promise.at_threshold(step, fingerprints, text, is_new=is_new)
 
@@ -122,7 +105,7 @@ class ToldLanguage(WrappedClassifier):
         super().__init__(wrapped)
         self._tell = tell
 
-    def changed(self, answer: Answer) -> Answer:
+    def changed(self, answer: dm.Answer) -> dm.Answer:
         """Return an answer with the language of its ticket."""
         return answer._replace(language=answer.ticket.language or self._tell(answer.ticket.text))
 
@@ -133,9 +116,9 @@ class Curves(NamedTuple):
     `above` is that of the levels above a guess; if there is none, that of guesses holds for them, too.
     """
 
-    curve: Curve
-    levels: Levels = FLAT
-    above: Curve | None = None
+    curve: dm.Curve
+    levels: dm.Levels = dm.FLAT
+    above: dm.Curve | None = None
 
     def calibrated(self, confidence: float, is_above: bool) -> float:
         """Return the probability of a guess, or of a level above it, by the classifier's own confidence."""
@@ -150,10 +133,10 @@ class Calibrated(WrappedClassifier):
         super().__init__(wrapped)
         self.curves = curves
 
-    def rejudged(self, answer: Classification, text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, text: str) -> dm.Classification:
         return self._calibrated_step(self._wrapped.rejudged(answer, text))
 
-    def changed(self, answer: Answer) -> Answer:
+    def changed(self, answer: dm.Answer) -> dm.Answer:
         """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
         if answer.question not in self.curves:
             return answer
@@ -162,7 +145,7 @@ class Calibrated(WrappedClassifier):
         # The classifier checks the text for suspicious content only if it is sure itself.
         return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
-    def _calibrated_step(self, step: Classification) -> Classification:
+    def _calibrated_step(self, step: dm.Classification) -> dm.Classification:
         curves = self.curves.get(step.question)
         if step.confidence is None or curves is None:
             return step
@@ -179,7 +162,7 @@ class Memory(NamedTuple):
     without an answer for those of others.
     """
 
-    recall: Callable[[Sequence[str]], Mapping[str, Classification]]
+    recall: Callable[[Sequence[str]], Mapping[str, dm.Classification]]
     begin: Callable[[Sequence[str]], frozenset[str]] = lambda _: frozenset()
     give_up: Callable[[Sequence[str]], None] = lambda _: None
     patience: float = 0.0
@@ -188,7 +171,7 @@ class Memory(NamedTuple):
 class _AskedElsewhere(NamedTuple):
     """A ticket, and those questions about it that another run asks, with their answer keys."""
 
-    ticket: Ticket
+    ticket: dm.Ticket
     left: dict[str, str]
 
 
@@ -210,13 +193,15 @@ class CachedClassifier(WrappedClassifier):
         self._actor = actor
         self._run_id = run_id
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answered]]]:
         """Answer from the cache where possible, and ask the paid classifier about the rest."""
-        waiting_tickets: dict[str, list[Ticket]] = {}
+        waiting_tickets: dict[str, list[dm.Ticket]] = {}
         elsewhere: list[_AskedElsewhere] = []
-        ready: list[Outcome[Answered]] = []
+        ready: list[dm.Outcome[dm.Answered]] = []
 
-        def uncached_chunks() -> Iterator[Sequence[Ticket]]:
+        def uncached_chunks() -> Iterator[Sequence[dm.Ticket]]:
             for chunk in chunks:
                 ready.extend(self._arrived(elsewhere))
                 recalled, asked_elsewhere = self._looked_up(chunk, waiting_tickets)
@@ -232,18 +217,18 @@ class CachedClassifier(WrappedClassifier):
                     to_ask = self._to_ask(ticket, questions, waiting_tickets)
                     if to_ask.asked:
                         uncached.append(to_ask)
-                yield FlushNow(uncached) if isinstance(chunk, FlushNow) else uncached
+                yield dm.FlushNow(uncached) if isinstance(chunk, dm.FlushNow) else uncached
 
         yield from self._asked(uncached_chunks(), budget, waiting_tickets, ready)
         yield from self._of_others(elsewhere, budget)
 
     def _asked(
         self,
-        chunks: Iterable[Sequence[Ticket]],
+        chunks: Iterable[Sequence[dm.Ticket]],
         budget: Budget,
-        waiting_tickets: dict[str, list[Ticket]],
-        ready: list[Outcome[Answered]],
-    ) -> Iterator[list[Outcome[Answered]]]:
+        waiting_tickets: dict[str, list[dm.Ticket]],
+        ready: list[dm.Outcome[dm.Answered]],
+    ) -> Iterator[list[dm.Outcome[dm.Answered]]]:
         """Ask the paid classifier; yield its outcomes, those of waiting tickets, and what is `ready`."""
         for outcomes in self._wrapped.classify(chunks, budget):
             ready_outcomes = [*ready, *outcomes]
@@ -256,7 +241,9 @@ class CachedClassifier(WrappedClassifier):
         if ready:
             yield ready
 
-    def _of_others(self, elsewhere: list[_AskedElsewhere], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+    def _of_others(
+        self, elsewhere: list[_AskedElsewhere], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answered]]]:
         """Wait for the answers of others; ask what they no longer ask, or do not answer in time."""
         last_arrival = last_try = time.monotonic()
         while elsewhere and not budget.stopping:
@@ -270,7 +257,7 @@ class CachedClassifier(WrappedClassifier):
                 free = [e for e in elsewhere if is_late or not asked_elsewhere.issuperset(e.left.values())]
                 elsewhere[:] = [each for each in elsewhere if each not in free]
                 yield self._arrived(free)  # an answer may have come just before it was free
-                waiting: dict[str, list[Ticket]] = {}
+                waiting: dict[str, list[dm.Ticket]] = {}
                 to_ask = [self._to_ask(each.ticket, each.left, waiting) for each in free]
                 yield from self._asked([[ticket for ticket in to_ask if ticket.asked]], budget, waiting, [])
             else:
@@ -278,8 +265,8 @@ class CachedClassifier(WrappedClassifier):
                 time.sleep(LOOK_SECONDS)
 
     def _looked_up(
-        self, chunk: Sequence[Ticket], waiting_tickets: Mapping[str, object]
-    ) -> tuple[Mapping[str, Classification], frozenset[str]]:
+        self, chunk: Sequence[dm.Ticket], waiting_tickets: Mapping[str, object]
+    ) -> tuple[Mapping[str, dm.Classification], frozenset[str]]:
         """Return earlier answers to what is asked about tickets, and which of the others another run asks."""
         keys = list(dict.fromkeys(self._key(question, ticket) for ticket in chunk for question in ticket.asked))
         recalled = dict(self._memory.recall(keys)) if keys else {}
@@ -290,11 +277,11 @@ class CachedClassifier(WrappedClassifier):
         # Another run may have stored its answer, and ended, after the first look.
         return {**recalled, **self._memory.recall(unknown)}, asked_elsewhere
 
-    def _arrived(self, elsewhere: list[_AskedElsewhere]) -> list[Outcome[Answered]]:
+    def _arrived(self, elsewhere: list[_AskedElsewhere]) -> list[dm.Outcome[dm.Answered]]:
         """Return the answers of others that have come, and leave what is still to come."""
         keys = list({key for each in elsewhere for key in each.left.values()})
         recalled = self._memory.recall(keys) if keys else {}
-        arrived: list[Outcome[Answered]] = []
+        arrived: list[dm.Outcome[dm.Answered]] = []
         for each in elsewhere if recalled else ():
             for question in [q for q, key in each.left.items() if key in recalled]:
                 answer = recalled[each.left.pop(question)]
@@ -303,15 +290,15 @@ class CachedClassifier(WrappedClassifier):
         return arrived
 
     def _recalled_outcomes(
-        self, tickets: Sequence[Ticket], recalled: Mapping[str, Classification]
-    ) -> Iterator[Outcome[Answered]]:
+        self, tickets: Sequence[dm.Ticket], recalled: Mapping[str, dm.Classification]
+    ) -> Iterator[dm.Outcome[dm.Answered]]:
         for ticket in tickets:
             for question in ticket.asked:
                 if answer := recalled.get(self._key(question, ticket)):
                     yield self._reused_answer(ticket, answer._replace(question=question))
 
     @staticmethod
-    def _to_ask(ticket: Ticket, questions: Mapping[str, str], waiting: dict[str, list[Ticket]]) -> Ticket:
+    def _to_ask(ticket: dm.Ticket, questions: Mapping[str, str], waiting: dict[str, list[dm.Ticket]]) -> dm.Ticket:
         """Return a ticket with those `questions`, by answer key, that are to be asked, not those in flight."""
         asked = []
         for question, answer_key in questions.items():
@@ -322,7 +309,9 @@ class CachedClassifier(WrappedClassifier):
                 asked.append(question)
         return ticket if len(asked) == len(ticket.asked) else ticket._replace(asked=tuple(asked))
 
-    def _shared_outcomes(self, outcome: Outcome[Answered], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answered]]:
+    def _shared_outcomes(
+        self, outcome: dm.Outcome[dm.Answered], waiting: dict[str, list[dm.Ticket]]
+    ) -> list[dm.Outcome[dm.Answered]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         value = outcome.value
         new_answer = value.steps[-1] if value and value.steps else None
@@ -331,15 +320,15 @@ class CachedClassifier(WrappedClassifier):
             return [outcome._replace(item=other) for other in same_text]
         return [self._reused_answer(other, new_answer)._replace(error=outcome.error) for other in same_text]
 
-    def _key_of(self, outcome: Outcome[Answered]) -> str:
-        return self._key(outcome.value.question if outcome.value else CATEGORY, outcome.ticket)
+    def _key_of(self, outcome: dm.Outcome[dm.Answered]) -> str:
+        return self._key(outcome.value.question if outcome.value else dm.CATEGORY, outcome.ticket)
 
-    def _key(self, question: str, ticket: Ticket) -> str:
+    def _key(self, question: str, ticket: dm.Ticket) -> str:
         (fingerprint,) = self.fingerprints_of(question)
-        return ids.answer_key(fingerprint, ticket.text)
+        return dm.ids.answer_key(fingerprint, ticket.text)
 
-    def _reused_answer(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
-        step = self.rejudged(cached_answer, ticket.text).copy(ids.new_id(), self._run_id, times.now())
+    def _reused_answer(self, ticket: dm.Ticket, cached_answer: dm.Classification) -> dm.Outcome[dm.Answer]:
+        step = self.rejudged(cached_answer, ticket.text).copy(dm.ids.new_id(), self._run_id, dm.times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
-        answer = Answer(ticket, (step,), step.is_sure, question=step.question)
-        return Outcome(0, Action.ANSWERED, answer, None, ticket)
+        answer = dm.Answer(ticket, (step,), step.is_sure, question=step.question)
+        return dm.Outcome(0, dm.Action.ANSWERED, answer, None, ticket)

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
+from triage_cli import domain as dm
 from triage_cli.cli import help_text, messages, terminal, typed_commands
 from triage_cli.cli.command import as_triage_error, with_global_options
 from triage_cli.cli.command_list import COMMANDS
 from triage_cli.cli.context import GlobalOptions
-from triage_cli.domain import ExitCode, TriageError
 from triage_cli.runtime import abandon, notices, resource_exhaustion
 
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
@@ -36,7 +36,7 @@ def main() -> None:
     terminal.close_quietly()
     # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library
     # that glibc opens only then: without a free file descriptor that aborts the process.
-    if exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lack_of_files():
+    if exit_code in (dm.ExitCode.INTERRUPTED, dm.ExitCode.TERMINATED) or resource_exhaustion.lack_of_files():
         abandon(exit_code)
     sys.exit(exit_code)
 
@@ -49,12 +49,12 @@ def run(args: Sequence[str]) -> int:
         exit_code = app(args=list(args), prog_name="triage", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        return ExitCode.OK
+        return dm.ExitCode.OK
     except (KeyboardInterrupt, typer.Abort):
-        return ExitCode.INTERRUPTED
+        return dm.ExitCode.INTERRUPTED
     except SystemExit as system_exit:
         if isinstance(system_exit.__context__, BrokenPipeError):  # typer's answer to a reader that has gone
-            return ExitCode.OK
+            return dm.ExitCode.OK
         raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
         is_verbose = "--verbose" in args or any(map(VERBOSE_OPTION.fullmatch, args))
@@ -62,10 +62,10 @@ def run(args: Sequence[str]) -> int:
         trace = error if is_verbose and not isinstance(error, typer.TyperException) else None
         messages.error(triage_error, args, trace=trace)
         return triage_error.exit_code
-    return exit_code if isinstance(exit_code, int) else ExitCode.OK
+    return exit_code if isinstance(exit_code, int) else dm.ExitCode.OK
 
 
-def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
+def _as_triage_error(error: Exception, args: Sequence[str]) -> dm.TriageError:
     """Return the error that ended a command as one for the user."""
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
@@ -144,7 +144,7 @@ def _run_app(
     del version
     ctx.obj = global_options
     if ctx.invoked_subcommand is not None:
-        return ExitCode.OK
+        return dm.ExitCode.OK
     from triage_cli.cli.commands import stats
 
     return stats.start(ctx=ctx)

@@ -16,9 +16,9 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext, GlobalOptions, Remote
-from triage_cli.domain import ExitCode, TriageError, UnavailableError, UsageError
 from triage_cli.runtime import resource_exhaustion
 
 R = TypeVar("R")
@@ -83,7 +83,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
             with context.stopper, context.exit_stack, _recording_exit_code(context):
                 exit_code = function(context, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
-            return context.stopper.code or ExitCode.INTERRUPTED
+            return context.stopper.code or dm.ExitCode.INTERRUPTED
         if context.stopper.code and context.stopped is not None:
             context.say(context.stopped())
         exit_code = context.stopper.code or int(exit_code or 0)
@@ -102,10 +102,10 @@ def _recording_exit_code(context: CommandContext) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader has gone: the run was interrupted, and the command ends with 0
     except KeyboardInterrupt:
-        context.exited(context.stopper.code or ExitCode.INTERRUPTED)
+        context.exited(context.stopper.code or dm.ExitCode.INTERRUPTED)
         raise
     except Exception as error:
-        with suppress(TriageError):  # the error that ends the command counts
+        with suppress(dm.TriageError):  # the error that ends the command counts
             context.exited(as_triage_error(error).exit_code)
         raise
 
@@ -160,26 +160,26 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
-def as_triage_error(error: Exception) -> TriageError:
+def as_triage_error(error: Exception) -> dm.TriageError:
     """Return an unexpected error as one for the user; an expected error stays as it is."""
-    if isinstance(error, TriageError):
+    if isinstance(error, dm.TriageError):
         return resource_exhaustion.lack_of(error) or error
     machine_error = _machine_error(error) if isinstance(error, OSError) else None
     return (
         machine_error
         or resource_exhaustion.lack_of(error)
-        or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
+        or dm.TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
     )
 
 
-def _machine_error(error: OSError) -> TriageError | None:
+def _machine_error(error: OSError) -> dm.TriageError | None:
     """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
     if error.errno == errno.EBADF and terminal.is_closed(sys.stdout):
         return terminal.stdout_closed()
     if error.errno in DISK_ERRORS:
         terminal.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
-        return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
+        return dm.UnavailableError(f"cannot write: {error.strerror}", hint=hint)
     if error.errno in ACCESS_ERRORS and error.filename:
-        return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
+        return dm.UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
     return None

@@ -13,11 +13,11 @@ from typing import Any
 import typer
 from typer.models import ParameterInfo
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli.commands.runs import RUN_KINDS
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
-from triage_cli.domain import PRIORITIES, SORTS, STATS_KEYS, STATUSES, EventAction, Selection, TriageError, shell_name
 from triage_cli.readers import ALL_FORMATS
 
 TICKETS_OFFERED = 1_000  # the newest ones, whose ids completion offers
@@ -44,7 +44,7 @@ def _completion_of(parameter_name: str) -> Callable[..., list[str]]:
             offered_values = map(_quoted_for_shell, OFFERED_VALUES[parameter_name](_config(ctx)))
             completed_values = (f"{values_before}{comma}{value}" for value in offered_values)
             return list(islice((value for value in completed_values if value.startswith(incomplete)), MOST_VALUES))
-        except (TriageError, OSError):  # nothing may be printed into the command line
+        except (dm.TriageError, OSError):  # nothing may be printed into the command line
             return []
 
     return complete
@@ -80,17 +80,17 @@ def _offered_ticket_names(config: Config) -> Iterator[str]:
     """Yield the names of the newest tickets that need no quoting in a shell, since an external id may be any text."""
     if config.remote or "://" in config.database:
         return
-    for ticket in wiring.stores.open_store(config).find(Selection(limit=TICKETS_OFFERED)):
-        yield shell_name(ticket)
+    for ticket in wiring.stores.open_store(config).find(dm.Selection(limit=TICKETS_OFFERED)):
+        yield dm.shell_name(ticket)
 
 
 # The completion of an option or argument, by the name of its parameter.
 OFFERED_VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
-    "status": lambda _: STATUSES,
-    "priority": lambda _: PRIORITIES,
-    "sort": lambda _: SORTS,
-    "by": lambda _: STATS_KEYS,
-    "action": lambda _: tuple(EventAction),
+    "status": lambda _: dm.STATUSES,
+    "priority": lambda _: dm.PRIORITIES,
+    "sort": lambda _: dm.SORTS,
+    "by": lambda _: dm.STATS_KEYS,
+    "action": lambda _: tuple(dm.EventAction),
     "kind": lambda _: RUN_KINDS,
     "file_format": lambda _: ALL_FORMATS,
     "category": _offered_categories,

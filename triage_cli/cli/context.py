@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain import ExitCode, NoDatabaseError, Question, TriageError, UsageError, encodable, whole_names
 from triage_cli.ports import Analysis, Consultation, Store, Triage
 from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
 
@@ -90,13 +90,13 @@ class CommandContext:
         return self._config
 
     @functools.cached_property
-    def questions(self) -> tuple[Question, ...]:
+    def questions(self) -> tuple[dm.Question, ...]:
         """Return the questions that tickets are asked beside that for their category, at the remote if there is one.
 
         What is wrong with a remote is told by what the command asks of it next.
         """
         if self.is_remote:
-            with suppress(TriageError):
+            with suppress(dm.TriageError):
                 return self._triage.questions()[1:]
         return self.config.questions
 
@@ -107,7 +107,7 @@ class CommandContext:
 
     def ticket_columns(self, *more: str) -> TicketColumns:
         """Return the columns of tickets, with those of their answers to further questions, and `more`."""
-        return TicketColumns.of(dict.fromkeys((*whole_names(self.question_names), *self.question_names)), more)
+        return TicketColumns.of(dict.fromkeys((*dm.whole_names(self.question_names), *self.question_names)), more)
 
     def use_routes(self, routes: str | None) -> None:
         """Take the routing map from a file that was typed. Raises `UsageError` if the command works on a remote."""
@@ -143,11 +143,13 @@ class CommandContext:
         if self._remote == "refused" or (self._remote == "passed over" and self.global_options.remote is not None):
             origin = config.origins.get("remote", "the configuration")
             hint = "leave it out, or run the command on that machine"
-            raise UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
+            raise dm.UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
         if self._remote == "served" and config.offline:
-            raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them out")
+            raise dm.UsageError(
+                "a remote needs the network, and --offline switches it off", hint="leave one of them out"
+            )
         if self._remote == "served" and self.global_options.db is not None:
-            raise UsageError("both a database and a remote are given", hint="leave out --db or the remote")
+            raise dm.UsageError("both a database and a remote are given", hint="leave out --db or the remote")
 
     def look(self) -> Triage:
         """Return the use cases for a command that only reads; note to the user if there is no database."""
@@ -172,7 +174,7 @@ class CommandContext:
     def require_database(self) -> None:
         """Raise `NoDatabaseError` if there is no database and this command does not create one."""
         if not self.makes and not self.has_database:
-            raise NoDatabaseError(self._database)
+            raise dm.NoDatabaseError(self._database)
 
     def make_database(self) -> None:
         """Let this use of the command create a missing database. Raises `StoreError` where it cannot be made."""
@@ -199,7 +201,7 @@ class CommandContext:
     def only_here(self, action: str) -> None:
         """Raise `UsageError` if a remote is given for something that needs a local database."""
         if self.is_remote:
-            raise UsageError(f"{action} works on a database here only", hint="run it on the machine of the remote")
+            raise dm.UsageError(f"{action} works on a database here only", hint="run it on the machine of the remote")
 
     @functools.cached_property
     def triage(self) -> Triage:
@@ -301,7 +303,7 @@ class CommandContext:
         """Raise `UsageError` if a command that destroys was not told `yes`, and nobody can be asked."""
         if not (yes or self.can_ask):
             hint = "nothing was done; with --yes it does not ask"
-            raise UsageError("this command asks first, and there is no terminal to ask at", hint=hint)
+            raise dm.UsageError("this command asks first, and there is no terminal to ask at", hint=hint)
 
     def agrees(self, question: str) -> bool:
         """Ask a question at the terminal and return whether the answer is yes."""
@@ -311,7 +313,7 @@ class CommandContext:
             messages.say("")
         return answer.strip().casefold() in ("y", "yes")
 
-    def report(self, error: TriageError) -> ExitCode:
+    def report(self, error: dm.TriageError) -> dm.ExitCode:
         """Print an error that does not end the command at once, and return its exit code."""
         messages.error(error, sys.argv[1:])
         return error.exit_code
@@ -342,4 +344,4 @@ def recorded_command_line(args: list[str]) -> str:
         is_private = arg in PRIVATE_OPTIONS
         if arg.startswith(tuple(f"{option}=" for option in PRIVATE_OPTIONS)):
             recorded_args[-1] = arg.split("=", 1)[0] + "=…"
-    return encodable(shlex.join(recorded_args))  # a file's name may be in any encoding
+    return dm.encodable(shlex.join(recorded_args))  # a file's name may be in any encoding

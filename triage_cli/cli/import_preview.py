@@ -10,24 +10,13 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.saved_imports import ReadingMemory
-from triage_cli.domain import (
-    TICKET_KEYS,
-    Action,
-    Category,
-    ClassifyPlan,
-    ExitCode,
-    Foreseen,
-    Outcome,
-    TicketDraft,
-    UsageError,
-    draft_with_fields,
-)
 from triage_cli.readers import Table
 from triage_cli.service import CategoryNames, import_dry_run
 
@@ -37,7 +26,7 @@ PREVIEW_ROWS = 3  # tickets of each table that a dry run shows which asks no cla
 class Look(NamedTuple):
     """How a dry run foresees what would follow: by which classifier, whether it may pay, whether it routes."""
 
-    plan: ClassifyPlan
+    plan: dm.ClassifyPlan
     ask: bool
     routes: bool
 
@@ -50,29 +39,29 @@ class PreviewedRows:
         self._tables = tables
         self._category_names = None if context.is_remote else CategoryNames(_categories(context))
         self.rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
-        self._actions: Counter[Action] = Counter()
+        self._actions: Counter[dm.Action] = Counter()
 
-    def drafts_by_table(self) -> Iterator[Iterator[TicketDraft]]:
+    def drafts_by_table(self) -> Iterator[Iterator[dm.TicketDraft]]:
         """Yield for each table the drafts that would be new tickets; the others are counted."""
         self.rejections.begin(self._tables)
         for table in self._tables:
             yield self._new_drafts(table)
 
-    def _new_drafts(self, table: Table) -> Iterator[TicketDraft]:
+    def _new_drafts(self, table: Table) -> Iterator[dm.TicketDraft]:
         rows = self._context.stopper.interruptible(table.rows)
         for outcome in import_dry_run(rows, self._category_names):
             self.rejections.see(outcome, table)
             self._actions[outcome.action] += 1
-            if outcome.action == Action.CREATED and outcome.value:
+            if outcome.action == dm.Action.CREATED and outcome.value:
                 yield outcome.value
 
     def say_counts(self) -> None:
         """Say how the rows were read, and what would become of them."""
         for remark in messages.remarks(self._tables):
             self._context.say(remark)
-        reply_rows = f"{messages.plural(n, 'replies')}, " if (n := self._actions[Action.UPDATED]) else ""
-        repeated_rows = f"{n:,} repeated, " if (n := self._actions[Action.UNCHANGED]) else ""
-        created = messages.plural(self._actions[Action.CREATED], "tickets")
+        reply_rows = f"{messages.plural(n, 'replies')}, " if (n := self._actions[dm.Action.UPDATED]) else ""
+        repeated_rows = f"{n:,} repeated, " if (n := self._actions[dm.Action.UNCHANGED]) else ""
+        created = messages.plural(self._actions[dm.Action.CREATED], "tickets")
         self._context.say(f"{created}, {reply_rows}{repeated_rows}{self.rejections.count:,} rejected")
 
 
@@ -92,40 +81,42 @@ def preview_tables(
     previewed_rows = PreviewedRows(context, tables, input_options)
     if look is not None:
         print_foreseen(context, printer, previewed_rows.drafts_by_table(), look, previewed_rows.say_counts)
-        return ExitCode.PARTIAL if previewed_rows.rejections.too_many else ExitCode.OK
-    preview_drafts: list[TicketDraft] = []
+        return dm.ExitCode.PARTIAL if previewed_rows.rejections.too_many else dm.ExitCode.OK
+    preview_drafts: list[dm.TicketDraft] = []
     for drafts in previewed_rows.drafts_by_table():
         preview_drafts += islice(drafts, PREVIEW_ROWS)
         for _ in drafts:  # the others are read, too, so that all that is rejected is told
             pass
     previewed_rows.say_counts()
     print_preview(context, printer, preview_drafts)
-    return ExitCode.PARTIAL if previewed_rows.rejections.too_many else ExitCode.OK
+    return dm.ExitCode.PARTIAL if previewed_rows.rejections.too_many else dm.ExitCode.OK
 
 
-def _categories(context: CommandContext) -> Sequence[Category]:
+def _categories(context: CommandContext) -> Sequence[dm.Category]:
     config = context.config
     return (wiring.stores.with_first_names(config, context.store) if context.has_database else config).categories
 
 
-def print_preview(context: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+def print_preview(context: CommandContext, printer: Printer, drafts: Sequence[dm.TicketDraft]) -> int:
     """Print drafts as `create` would store them."""
     fields = {} if context.is_remote else context.config.fields
-    shown_drafts = [draft_with_fields(draft, fields) for draft in drafts]
-    printer.many(shown_drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
+    shown_drafts = [dm.draft_with_fields(draft, fields) for draft in drafts]
+    printer.many(shown_drafts, draft_record, dm.TICKET_KEYS, TICKETS_TABLE)
     context.say("nothing was stored (--dry-run)")
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
-def draft_record(draft: TicketDraft) -> dict[str, Any]:
+def draft_record(draft: dm.TicketDraft) -> dict[str, Any]:
     """Return the record of a draft, a ticket that is not stored: null where only the store knows."""
-    return dict.fromkeys(TICKET_KEYS) | {key: value for key, value in draft._asdict().items() if key in TICKET_KEYS}
+    return dict.fromkeys(dm.TICKET_KEYS) | {
+        key: value for key, value in draft._asdict().items() if key in dm.TICKET_KEYS
+    }
 
 
 def print_foreseen(
     context: CommandContext,
     printer: Printer,
-    drafts_by_table: Iterable[Iterable[TicketDraft]],
+    drafts_by_table: Iterable[Iterable[dm.TicketDraft]],
     look: Look,
     say_counts: Callable[[], None] = lambda: None,
 ) -> None:
@@ -145,12 +136,12 @@ def print_foreseen(
     context.say("no ticket was stored (--dry-run)" if look.ask else "nothing was stored (--dry-run)")
 
 
-def _foreseen_record(summary: "ForeseenSummary", outcome: Outcome[Foreseen]) -> dict[str, Any] | None:
+def _foreseen_record(summary: "ForeseenSummary", outcome: dm.Outcome[dm.Foreseen]) -> dict[str, Any] | None:
     draft, foreseen = outcome.item, outcome.value
-    if not isinstance(draft, TicketDraft) or foreseen is None:
+    if not isinstance(draft, dm.TicketDraft) or foreseen is None:
         return None
     summary.add(foreseen)
-    foreseen_fields = {key: value for key, value in foreseen._asdict().items() if key in TICKET_KEYS}
+    foreseen_fields = {key: value for key, value in foreseen._asdict().items() if key in dm.TICKET_KEYS}
     answers = {"answers": foreseen.answers} if foreseen.answers else {}
     return draft_record(draft) | foreseen_fields | {"cost_usd": None, "verdict": bool(draft.verdict)} | answers
 
@@ -164,7 +155,7 @@ class ForeseenSummary:
         self._statuses: Counter[str] = Counter()
         self._likely_usd: float | None = 0.0
 
-    def add(self, foreseen: Foreseen) -> None:
+    def add(self, foreseen: dm.Foreseen) -> None:
         """Count a ticket."""
         self._statuses[foreseen.status] += 1
         if foreseen.category is not None:
@@ -192,8 +183,8 @@ class ForeseenSummary:
             yield f"asking cost {spent:,.4f} USD; a later run does not pay for these answers again"
 
 
-def look_of(plan: ClassifyPlan, *, ask: bool, routes: bool, dry_run: bool) -> Look | None:
+def look_of(plan: dm.ClassifyPlan, *, ask: bool, routes: bool, dry_run: bool) -> Look | None:
     """Return how a dry run looks ahead; None if there is none. Raises `UsageError`."""
     if ask and not dry_run:
-        raise UsageError("--ask is for --dry-run: a run asks anyway", hint="add --dry-run, or leave it out")
+        raise dm.UsageError("--ask is for --dry-run: a run asks anyway", hint="add --dry-run, or leave it out")
     return Look(plan, ask, routes) if dry_run else None

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
-from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError, label_columns
 from triage_cli.readers import LONGEST_CELL as LONGEST
 from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
 from triage_cli.runtime import open_text
@@ -32,7 +32,7 @@ PIPE_BYTES = 1 << 16  # that are read at once from a piped input to a temporary 
 def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
     """Open the named inputs, or stdin without names; stdin at a terminal is an error, so that nobody waits."""
     if names and list(names).count("-") > 1:
-        raise UsageError("- is named twice", hint="stdin can be read once")
+        raise dm.UsageError("- is named twice", hint="stdin can be read once")
     inputs: list[NamedInput] = []
     try:
         inputs.extend(("stdin", stdin()) if name == "-" else (name, _open_input(name)) for name in names or ["-"])
@@ -49,23 +49,23 @@ def _open_input(input_name: str) -> BinaryIO | MailFolder:
     except OSError as error:
         is_text = " " in input_name and isinstance(error, FileNotFoundError)
         hint = "a text is typed with triage create --description TEXT" if is_text else "check its name and its rights"
-        raise InputError(f"cannot read {input_name}: {error.strerror}", hint=hint) from error
+        raise dm.InputError(f"cannot read {input_name}: {error.strerror}", hint=hint) from error
 
 
 def check_written(context: CommandContext, path: Path | None, option: str, inputs: Iterable[int | str] = ()) -> None:
     """Raise `UsageError` if an output file is stdout, an input too, one of triage's own (a queue), or in no folder."""
     if path == Path("-"):
-        raise UsageError("- names no file to write", hint=f"name one with {option}")
+        raise dm.UsageError("- names no file to write", hint=f"name one with {option}")
     if path is not None and not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} for {path.name}", hint=f"name another file with {option}")
+        raise dm.UsageError(f"no folder {path.parent} for {path.name}", hint=f"name another file with {option}")
     if path is not None and is_own(path, context.config):
         problem = f"{path} is a file of triage's own and would be overwritten"
-        raise UsageError(problem, hint=f"name another with {option}")
+        raise dm.UsageError(problem, hint=f"name another with {option}")
     if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
         return
     for input_file in inputs:
         if os.path.exists(input_file) and os.path.samestat(path.stat(), os.stat(input_file)):  # noqa: PTH110, PTH116 - or a number
-            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
+            raise dm.UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def written_file(path: Path, option: str) -> Iterator[TextIOWrapper]:
         with open_text(path, "w") as file:
             yield file
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint=f"name another with {option}") from error
+        raise dm.UsageError(f"cannot write {path}: {error.strerror}", hint=f"name another with {option}") from error
 
 
 def opened_tables(
@@ -111,7 +111,7 @@ def with_kept_mappings(context: CommandContext, read_options: ReadOptions) -> Re
 
     The columns that hold labels are those of the questions that tickets are asked there.
     """
-    labels = label_columns(context.questions)
+    labels = dm.label_columns(context.questions)
     return read_options._replace(kept=tuple(context.config.imports.values()), labels=labels)
 
 
@@ -137,18 +137,18 @@ class _LabelNotes:
     @cached_property
     def _category_names(self) -> CategoryNames:
         """Return the categories of the configuration, or of the remote, whose errors are told where it stores."""
-        categories: Sequence[Category] = ()
+        categories: Sequence[dm.Category] = ()
         if not self._context.is_remote:
             categories = self._context.config.categories
         else:
-            with suppress(TriageError):
+            with suppress(dm.TriageError):
                 categories = self._context.triage.categories()
         return CategoryNames(categories)
 
 
 def _limited(
-    table_rows: Iterator[TicketDraft | Rejected], limit: int, row_counts: Counter[str]
-) -> Iterator[TicketDraft | Rejected]:
+    table_rows: Iterator[dm.TicketDraft | dm.Rejected], limit: int, row_counts: Counter[str]
+) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield rows of a table until the limit of all inputs is reached."""
     for row in islice(table_rows, limit - row_counts["rows"]):
         row_counts["rows"] += 1
@@ -176,7 +176,7 @@ def looked_through(
             if not input_table.trusts_ids:
                 try:
                     context.local.check(input_table.rows)
-                except InputError:
+                except dm.InputError:
                     ReadingMemory(context, [input_table]).tell()  # which may be why
                     raise
             stream.seek(position)
@@ -200,15 +200,17 @@ def piped_text(context: CommandContext) -> str:
         pieces.append(piece)
         length += len(piece)
         if length > LONGEST:
-            raise InputError(f"the text on stdin is longer than {LONGEST:,} bytes", hint="keep the part that matters")
+            raise dm.InputError(
+                f"the text on stdin is longer than {LONGEST:,} bytes", hint="keep the part that matters"
+            )
     if context.stopper.code:  # half a text is none
         raise KeyboardInterrupt
     return decoded(b"".join(pieces), "utf-8-sig")
 
 
-def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+def until_rejected(drafts: Iterable[dm.TicketDraft | dm.Rejected]) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield the drafts of an input's rows up to and including the first rejected row."""
     for draft in drafts:
         yield draft
-        if isinstance(draft, Rejected):
+        if isinstance(draft, dm.Rejected):
             return

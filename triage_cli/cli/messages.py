@@ -9,22 +9,9 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO
 
+from triage_cli import domain as dm
 from triage_cli.cli import live_line, safe_text, terminal
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import (
-    PART,
-    ConfigError,
-    ItemError,
-    Question,
-    RefusedError,
-    Ticket,
-    TriageError,
-    error_record,
-    from_json,
-    ids,
-    status_words,
-    to_json,
-)
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
@@ -77,26 +64,26 @@ def ask(question: str) -> None:
     sys.stderr.flush()
 
 
-def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
+def error(problem: dm.TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
     """Write an error message: a sentence, or an object with JSON output; with `trace`, the traceback comes first."""
     for trace_line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
         _write_line(trace_line)
-    for config_problem in problem.problems if isinstance(problem, ConfigError) else ():
+    for config_problem in problem.problems if isinstance(problem, dm.ConfigError) else ():
         say(config_problem)
     if _has_json_output(args):
-        json_message = to_json(error_record(problem.code, problem.message, _typed_hint(problem)))
+        json_message = dm.to_json(dm.error_record(problem.code, problem.message, _typed_hint(problem)))
         _write_message((safe_text.safe_json(json_message) if terminal.is_terminal(sys.stderr) else json_message) + "\n")
     else:
         _write_line(f"error: {sentence(problem)}")
 
 
-def sentence(problem: TriageError) -> str:
+def sentence(problem: dm.TriageError) -> str:
     """Return an error's message and hint as one line, the commands of the hint as they are typed here."""
     return joined(problem.message, _typed_hint(problem))
 
 
-def _typed_hint(problem: TriageError) -> str:
-    return as_typed(problem.hint, there=isinstance(problem, RefusedError))  # keys are made where the remote is
+def _typed_hint(problem: dm.TriageError) -> str:
+    return as_typed(problem.hint, there=isinstance(problem, dm.RefusedError))  # keys are made where the remote is
 
 
 def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
@@ -115,14 +102,14 @@ class RepeatedProblems:
     def __init__(self) -> None:
         self._ticket_counts: Counter[str] = Counter()
 
-    def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
+    def tell(self, did: str, problem: dm.TriageError, ticket: dm.Ticket | None) -> None:
         """Write a message about a problem of a ticket, unless one was written about the same problem."""
-        short_id = ids.short(ticket.ticket_id) if ticket else ""
-        ticket_name = (ticket.external_id or short_id) if ticket and isinstance(problem, ItemError) else ""
+        short_id = dm.ids.short(ticket.ticket_id) if ticket else ""
+        ticket_name = (ticket.external_id or short_id) if ticket and isinstance(problem, dm.ItemError) else ""
         sentence = f"{did}: {problem.sentence().removeprefix(f'{short_id}: ')}"
         if sentence not in self._ticket_counts:
             say(f"{sentence} ({ticket_name})" if ticket_name else sentence)
-        self._ticket_counts[sentence] += isinstance(problem, ItemError)
+        self._ticket_counts[sentence] += isinstance(problem, dm.ItemError)
 
     def close(self) -> None:
         """Write messages with the numbers of tickets that have repeated problems."""
@@ -160,14 +147,14 @@ class ChangedTexts:
 class UnknownLabels:
     """The note about cells in the columns of questions that are none of their values."""
 
-    def __init__(self, questions: Iterable[Question]) -> None:
+    def __init__(self, questions: Iterable[dm.Question]) -> None:
         columns = (question for question in questions if question.column)  # a cell says something of each part, or none
-        self._questions = {question.name.partition(PART)[0]: question for question in columns}
+        self._questions = {question.name.partition(dm.PART)[0]: question for question in columns}
         self._counts: Counter[str] = Counter()
 
-    def add(self, ticket: Ticket | None) -> None:
+    def add(self, ticket: dm.Ticket | None) -> None:
         """Count the row of a ticket."""
-        columns = from_json(ticket.extra) if self._questions and ticket is not None else {}
+        columns = dm.from_json(ticket.extra) if self._questions and ticket is not None else {}
         for name, question in self._questions.items() if columns else ():
             cell = columns.get(question.column)
             self._counts[name] += cell is not None and question.label_of(cell) is None
@@ -240,7 +227,7 @@ def still(number: int, status: str) -> str:
         other_reason = f"{'its' if is_one else 'their'} next attempts come later: triage why ID says why, and when"
     else:
         other_reason = "it has just come" if is_one else "they have just come"
-    state = status_words(status)
+    state = dm.status_words(status)
     still_there = plural(number, f"tickets are still {state}", f"ticket is still {state}")
     note = f"note: {still_there}: another run holds {'it' if is_one else 'them'}, or {other_reason}"
     return note if number > 0 else ""

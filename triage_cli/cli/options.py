@@ -9,25 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from triage_cli import domain as dm
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
-from triage_cli.domain import (
-    LANGUAGES,
-    PRIORITIES,
-    SORTS,
-    SOURCE_NAME,
-    SOURCE_RULE,
-    STATS_KEYS,
-    STATUSES,
-    ClassifyPlan,
-    UsageError,
-    answers_meant,
-    encodable,
-    parts_of,
-    status_words,
-    timestamp,
-    whole_names,
-)
 from triage_cli.readers import ReadOptions, cell_values, dates
 
 # How times are typed as the values of options.
@@ -65,15 +49,17 @@ InBatches = Annotated[
     bool, flag("--batch", "Use batches, at half the price within a day: collect what is ready, submit the rest.")
 ]
 Deadline = Annotated[str | None, option("DURATION", "Begin nothing new after so long, such as 10m (exit code 6).")]
-Statuses = Annotated[list[str] | None, option("--status", "STATUS", f"{', '.join(STATUSES)}; repeat it, or write a,b.")]
+Statuses = Annotated[
+    list[str] | None, option("--status", "STATUS", f"{', '.join(dm.STATUSES)}; repeat it, or write a,b.")
+]
 MaxWait = Annotated[str, option("DURATION", "How long to wait for a provider that is down.")]
 
 
 def languages(typed: Sequence[str] | None) -> tuple[str, ...]:
     """Return the codes that the values of `--language` mean. Raises `UsageError`."""
     codes = tuple(code.lower() for code in typed or ())
-    if unknown := [code for code in codes if code not in LANGUAGES]:
-        raise UsageError(f'no language "{unknown[0]}"', hint=f"the languages are {', '.join(LANGUAGES)}")
+    if unknown := [code for code in codes if code not in dm.LANGUAGES]:
+        raise dm.UsageError(f'no language "{unknown[0]}"', hint=f"the languages are {', '.join(dm.LANGUAGES)}")
     return codes
 
 
@@ -81,7 +67,7 @@ def typed_priority(typed: str | None) -> str | None:
     """Return the priority that the value of `--priority` means."""
     known_priority = cell_values.priority(typed or "", {})
     if typed is not None and known_priority is None:
-        raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
+        raise dm.UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(dm.PRIORITIES)}")
     return known_priority
 
 
@@ -99,7 +85,7 @@ def typed_moment(typed: str | None) -> str | None:
         try:
             option_time = datetime.now(UTC) - timedelta(**{AGE_UNITS[match[2]]: float(match[1])})
         except OverflowError as error:
-            raise UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
+            raise dm.UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
             time_as_in_a_file = dates.moment(typed)  # such as 24.11.2026
@@ -107,14 +93,14 @@ def typed_moment(typed: str | None) -> str | None:
             option_time = option_time.astimezone(UTC) if option_time.tzinfo else option_time.replace(tzinfo=UTC)
         except (ValueError, OverflowError) as error:
             hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
-            raise UsageError(f'"{typed}" is no time', hint=hint) from error
-    return timestamp(option_time)
+            raise dm.UsageError(f'"{typed}" is no time', hint=hint) from error
+    return dm.timestamp(option_time)
 
 
 def single(option: str, typed: Sequence[str] | None) -> str | None:
     """Return the value of an option that takes one. Raises `UsageError` for several: the last would hide the others."""
     if typed and len(typed) > 1:
-        raise UsageError(f"{option} takes one value, not {' and '.join(typed)}", hint="ask once for each")
+        raise dm.UsageError(f"{option} takes one value, not {' and '.join(typed)}", hint="ask once for each")
     return typed[0] if typed else None
 
 
@@ -128,13 +114,13 @@ def check_known(what: str, typed: str | None, known_values: Sequence[str]) -> No
     if typed is not None and typed not in known_values:
         near_values = get_close_matches(typed, known_values, 1)
         hint = f"did you mean {near_values[0]}?" if near_values else f"one of {', '.join(known_values)}"
-        raise UsageError(f'no {what} "{typed}"', hint=hint)
+        raise dm.UsageError(f'no {what} "{typed}"', hint=hint)
 
 
 def past(age: str | None) -> str | None:
     """Return the time an option's age, such as `4h`, ago."""
     if age is not None and not AGE.fullmatch(age.strip()):
-        raise UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
+        raise dm.UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
     return typed_moment(age)
 
 
@@ -142,11 +128,11 @@ def seconds(typed: str, hint: str = "write 30s, 2m or 1h") -> float:
     """Return the seconds of an option's duration, such as `2m`."""
     match = AGE.fullmatch(typed.strip())
     if not match:
-        raise UsageError(f'"{typed}" is no duration', hint=hint)
+        raise dm.UsageError(f'"{typed}" is no duration', hint=hint)
     try:
         return timedelta(**{AGE_UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
-        raise UsageError(f'"{typed}" is longer than any run', hint=hint) from error
+        raise dm.UsageError(f'"{typed}" is longer than any run', hint=hint) from error
 
 
 def typed_seconds(typed: str | None) -> float | None:
@@ -158,30 +144,30 @@ def period(option: str, typed: str, least: str, most: str, example: str) -> time
     """Return the period of an option, such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
     typed_period = timedelta(seconds=seconds(typed, f"write {example}"))
     if not PERIODS[least] <= typed_period <= PERIODS[most]:
-        raise UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
+        raise dm.UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
     return typed_period
 
 
 def sort(typed: str | None) -> str:
     """Return the sort order that `--sort` names; empty if none was typed."""
     field, _, direction = (typed or "").partition(":")
-    if typed is None or (field in SORTS and direction in ("", "asc", "desc")):
+    if typed is None or (field in dm.SORTS and direction in ("", "asc", "desc")):
         return typed or ""
-    if field not in SORTS:
-        raise UsageError(f'nothing is sorted by "{field}"', hint=f"the fields are {', '.join(SORTS)}")
-    raise UsageError(f'"{direction}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
+    if field not in dm.SORTS:
+        raise dm.UsageError(f'nothing is sorted by "{field}"', hint=f"the fields are {', '.join(dm.SORTS)}")
+    raise dm.UsageError(f'"{direction}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
 
 
 def stats_keys(typed: Sequence[str] | None, questions: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the keys that `--by` names, for grouping counts; the names of questions are keys, too."""
-    spelled = (parts_of(key, questions).values() or [key] for key in typed_values(typed))
+    spelled = (dm.parts_of(key, questions).values() or [key] for key in typed_values(typed))
     typed_keys = tuple(dict.fromkeys(chain.from_iterable(spelled)))
-    unknown_keys = [key for key in typed_keys if key not in (*STATS_KEYS, *questions)]
+    unknown_keys = [key for key in typed_keys if key not in (*dm.STATS_KEYS, *questions)]
     if unknown_keys:
-        known = dict.fromkeys((*STATS_KEYS, *whole_names(questions), *questions))
+        known = dict.fromkeys((*dm.STATS_KEYS, *dm.whole_names(questions), *questions))
         near = get_close_matches(unknown_keys[0], known, 1, 0.65)
         hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
-        raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=hint)
+        raise dm.UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=hint)
     return typed_keys
 
 
@@ -190,22 +176,22 @@ def named_answers(typed: Sequence[str] | None, questions: Sequence[str]) -> tupl
     named: list[str] = []
     for each in typed or ():
         question, equals, value = each.partition("=")
-        if not equals or question not in (*questions, *whole_names(questions)):
+        if not equals or question not in (*questions, *dm.whole_names(questions)):
             hint = f"write --answer {questions[0]}=VALUE" if questions else "the configuration has no questions"
-            raise UsageError(f'--answer takes QUESTION=VALUE, and "{each}" is none', hint=hint)
-        named += answers_meant(question, value, questions)
+            raise dm.UsageError(f'--answer takes QUESTION=VALUE, and "{each}" is none', hint=hint)
+        named += dm.answers_meant(question, value, questions)
     return tuple(named)
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
     """Return the statuses that `--status` names."""
     typed_statuses = typed_values(names)
-    unknown_statuses = [name for name in typed_statuses if name not in STATUSES]
+    unknown_statuses = [name for name in typed_statuses if name not in dm.STATUSES]
     if unknown_statuses:
-        words = {status_words(status): status for status in STATUSES}
+        words = {dm.status_words(status): status for status in dm.STATUSES}
         near = get_close_matches(unknown_statuses[0].casefold().replace("_", " "), words, 1)
-        hint = f"did you mean {words[near[0]]}?" if near else f"a ticket is one of {', '.join(STATUSES)}"
-        raise UsageError(f'no status "{unknown_statuses[0]}"', hint=hint)
+        hint = f"did you mean {words[near[0]]}?" if near else f"a ticket is one of {', '.join(dm.STATUSES)}"
+        raise dm.UsageError(f'no status "{unknown_statuses[0]}"', hint=hint)
     return frozenset(typed_statuses)
 
 
@@ -243,7 +229,7 @@ class FileOptions:
         for mapped_pair in self.mapped or ():
             field, equals_sign, column = mapped_pair.partition("=")
             if not equals_sign:
-                raise UsageError(f'--map "{mapped_pair}" has no "="', hint='write it as --map subject="Issue title"')
+                raise dm.UsageError(f'--map "{mapped_pair}" has no "="', hint='write it as --map subject="Issue title"')
             column_mapping[field.strip()] = column
         file_options = self.file_format, self.encoding, self.delimiter
         return ReadOptions(column_mapping, None, *file_options, not self.no_header, html=self.html)
@@ -279,8 +265,8 @@ class InputOptions(FileOptions):
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
         source = self.source
-        if source is not None and (encodable(source) != source or not re.fullmatch(SOURCE_NAME, source)):
-            raise UsageError(f'"{source}" is no name for a source', hint=f"use {SOURCE_RULE}")
+        if source is not None and (dm.encodable(source) != source or not re.fullmatch(dm.SOURCE_NAME, source)):
+            raise dm.UsageError(f'"{source}" is no name for a source', hint=f"use {dm.SOURCE_RULE}")
         return super().read_options()._replace(source=source, limit=self.limit)
 
 
@@ -297,12 +283,12 @@ class ClassifyOptions:
     max_wait: MaxWait = "2m"
     deadline: Deadline = None
 
-    def plan(self, context: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
+    def plan(self, context: CommandContext, *, force: bool = False, batch: bool = False) -> dm.ClassifyPlan:
         """Return these options as the plan of a classification. Raises `UsageError`."""
         if batch:
             context.only_here("--batch")
         classifiers = context.config.classifiers
         if self.classifier is not None and not context.is_remote and self.classifier not in classifiers:
-            raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
+            raise dm.UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
         max_wait, deadline = seconds(self.max_wait), typed_seconds(self.deadline)
-        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, deadline, batch)
+        return dm.ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, deadline, batch)

@@ -13,9 +13,9 @@ from itertools import chain, islice, takewhile
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, safe_text, terminal
 from triage_cli.cli.declared import flag, option
-from triage_cli.domain import TICKET_KEYS, TriageError, UsageError, guarded, to_json
 
 Record = Mapping[str, Any]
 Columns = Annotated[
@@ -35,7 +35,7 @@ class TicketColumns(tuple[str, ...]):  # noqa: SLOT001 - a tuple of any length h
     def of(cls, questions: Iterable[str], more: Sequence[str] = ()) -> Self:
         """Return the columns of tickets that are asked these questions beside that for their category, and `more`."""
         further = tuple(question + end for question in questions for end in ANSWER_ENDS)
-        ticket_columns = cls((*TICKET_KEYS, *(["answers"] if further else []), *more))
+        ticket_columns = cls((*dm.TICKET_KEYS, *(["answers"] if further else []), *more))
         ticket_columns.further = further
         return ticket_columns
 
@@ -46,7 +46,7 @@ def parsed_columns(typed: str | None) -> tuple[str, ...]:
         return ()
     column_names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
     if not all(column_names) or not column_names:
-        raise UsageError("--columns names no column", hint="write --columns ticket_id,category")
+        raise dm.UsageError("--columns names no column", hint="write --columns ticket_id,category")
     return column_names
 
 
@@ -61,7 +61,7 @@ def check_chosen(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
             near_columns = [name for name in printed_columns if near and name.casefold() == near[0]]
             all_columns = f"the columns are {', '.join(printed_columns)}"
             hint = f'did you mean "{near_columns[0]}"?' if near_columns else all_columns
-            raise UsageError(f'no column "{column_name}"', hint=hint)
+            raise dm.UsageError(f'no column "{column_name}"', hint=hint)
 
 
 def projected(record: Record, chosen: Sequence[str]) -> Record:
@@ -131,9 +131,9 @@ class Printer:
         stop: Stop = None,
     ) -> None:
         if excel and output not in (None, *DELIMITED_FORMATS):
-            raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
+            raise dm.UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
-            raise UsageError("--columns does not go with -o id", hint="take -o tsv")
+            raise dm.UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._on_terminal = terminal.is_terminal(sys.stdout)
         self.format: Format = output or ("csv" if excel else "table" if self._on_terminal else "jsonl")
         self.chosen = parsed_columns(columns)
@@ -192,7 +192,7 @@ class Printer:
     def _complete_items(self, items: Iterable[object]) -> None:
         if self._stop is not None:
             self._stop()
-            with suppress(TriageError):  # the first error counts
+            with suppress(dm.TriageError):  # the first error counts
                 _consume_rest(items)
 
     def all_of(self, records: Sequence[Record], columns: Sequence[str], table: Table, key: str = "ticket_id") -> None:
@@ -205,7 +205,7 @@ class Printer:
         if self.silent:
             return
         if self.format == "json":
-            self.write(to_json(projected(record, self.chosen) if self.chosen else record) + "\n")
+            self.write(dm.to_json(projected(record, self.chosen) if self.chosen else record) + "\n")
             self.flush()
         else:
             self.all_of([record], record_columns, draw_table, key)
@@ -290,18 +290,18 @@ class Printer:
         if isinstance(cell_value, bool):
             return "true" if cell_value else "false"
         if isinstance(cell_value, (dict, list, tuple)):
-            cell_value = to_json(cell_value)
-        return guarded(cell_value) if self._excel and isinstance(cell_value, str) else cell_value
+            cell_value = dm.to_json(cell_value)
+        return dm.guarded(cell_value) if self._excel and isinstance(cell_value, str) else cell_value
 
     def _write_lines(self, records: Iterable[Record], key: str) -> None:
         for record in records:
-            self.write((str(record.get(key) or "") if self.format == "id" else to_json(record)) + "\n")
+            self.write((str(record.get(key) or "") if self.format == "id" else dm.to_json(record)) + "\n")
 
     def _write_json_array(self, records: Iterable[Record]) -> None:
         separator = "["
         try:
             for record in records:
-                self.write(separator + "\n" + to_json(record))
+                self.write(separator + "\n" + dm.to_json(record))
                 separator = ","
         finally:  # a command that is stopped writes a complete array too
             self.write("[]\n" if separator == "[" else "\n]\n")

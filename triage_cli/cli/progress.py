@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.live_line import LiveLine
-from triage_cli.domain import Selection
 from triage_cli.readers import MailFolder
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ def total_of(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTo
     return ProgressTotal(total_bytes, lambda: sum(file.tell() for file in files))
 
 
-def among(context: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
+def among(context: CommandContext, selection: dm.Selection, statuses: Iterable[str]) -> ProgressTotal:
     """Return the total of a progress over the selected tickets, or over all with one of these statuses."""
     if selection.ids is not None:
         return ProgressTotal(len(selection.ids))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages
-from triage_cli.domain import Action, Outcome, Rejected, RowError, TicketDraft, UsageError
 from triage_cli.readers import Table
 from triage_cli.runtime import open_text
 
@@ -23,7 +23,7 @@ def opened_rejects(rejects_path: Path, *, append: bool = False) -> io.TextIOWrap
         return open_text(rejects_path, "a" if append else "w")
     except OSError as error:
         hint = "name another with --rejects"
-        raise UsageError(f"cannot write {rejects_path}: {error.strerror}", hint=hint) from error
+        raise dm.UsageError(f"cannot write {rejects_path}: {error.strerror}", hint=hint) from error
 
 
 class RejectWriter:
@@ -47,15 +47,15 @@ class RejectWriter:
         if rejects_path is None:
             return
         if len({(t.delimiter, t.headed, t.delimiter and t.columns) for t in tables}) > 1:
-            raise UsageError(
+            raise dm.UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
         self._rejects_file = opened_rejects(rejects_path)
 
-    def see(self, outcome: Outcome[Any], table: Table) -> None:
+    def see(self, outcome: dm.Outcome[Any], table: Table) -> None:
         """Process the outcome of a row; with --strict, raise at the first rejected row."""
         self.total += 1
-        if outcome.action != Action.REJECTED or outcome.error is None:
+        if outcome.action != dm.Action.REJECTED or outcome.error is None:
             return
         self.count += 1
         hint_is_printed = outcome.error.hint in self._printed_hints  # a hint is printed once
@@ -65,21 +65,21 @@ class RejectWriter:
         if self._rejects_file is not None:
             self._write_row(self._rejects_file, outcome.item, table)
         if self._strict:
-            raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
+            raise dm.RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
 
     def _write_row(self, rejects_file: io.TextIOWrapper, rejected: object, table: Table) -> None:
         if table.delimiter and table.headed and not self._header_written:
             rejects_file.write(_rejects_csv_line(table.columns, table.delimiter) + "\n")
             self._header_written = True
-        raw_row = rejected.raw if isinstance(rejected, Rejected) else ""
-        if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
+        raw_row = rejected.raw if isinstance(rejected, dm.Rejected) else ""
+        if isinstance(rejected, dm.TicketDraft) and rejected.origin == "mail":
             raw_row = _rewritten_mail(rejected)
-        elif isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
+        elif isinstance(rejected, dm.TicketDraft) and rejected.cells is not None and not table.delimiter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw_row = json.dumps(cells, ensure_ascii=False)
-        elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
+        elif isinstance(rejected, dm.TicketDraft) and rejected.cells is not None:
             raw_row = _rejects_csv_line(rejected.cells, table.delimiter)
-        _write_whole(rejects_file, raw_row, rejected.rest if isinstance(rejected, Rejected) else ())
+        _write_whole(rejects_file, raw_row, rejected.rest if isinstance(rejected, dm.Rejected) else ())
 
     def close(self) -> None:
         """Close the file of rejected rows."""
@@ -112,9 +112,9 @@ class RejectedItems:
         """Write a rejected item and flush it, so that a kill does not lose it."""
         if self._rejects_file is None:
             return
-        if isinstance(rejected_item, TicketDraft) and rejected_item.origin == "mail":
+        if isinstance(rejected_item, dm.TicketDraft) and rejected_item.origin == "mail":
             _write_whole(self._rejects_file, _rewritten_mail(rejected_item))
-        elif isinstance(rejected_item, Rejected):
+        elif isinstance(rejected_item, dm.Rejected):
             _write_whole(self._rejects_file, rejected_item.raw, rejected_item.rest)
         self._rejects_file.flush()
 
@@ -143,14 +143,14 @@ def _parsed_limit(max_rejects: str) -> tuple[float, bool]:
     """Return the limit of `--max-rejects`, and whether it is a percentage of all rows."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", max_rejects.strip())
     if not match:
-        raise UsageError(f'--max-rejects "{max_rejects}" is no number', hint="write 10 or 2%")
+        raise dm.UsageError(f'--max-rejects "{max_rejects}" is no number', hint="write 10 or 2%")
     if match[2] and float(match[1]) > 100:
         hint = "write 2%, or 100% to accept any number"
-        raise UsageError(f"--max-rejects {max_rejects} is more than all rows", hint=hint)
+        raise dm.UsageError(f"--max-rejects {max_rejects} is more than all rows", hint=hint)
     return float(match[1]), bool(match[2])
 
 
-def _rewritten_mail(draft: TicketDraft) -> str:
+def _rewritten_mail(draft: dm.TicketDraft) -> str:
     from triage_cli.readers import rewritten_mail
 
     return rewritten_mail(draft)

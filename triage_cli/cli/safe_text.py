@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from triage_cli.domain import escape, replace_hidden
+from triage_cli import domain as dm
 
 MOST_MARKS = 8  # on one character of a safe text; more than in any language
 # More combining marks than that, or other characters that are neither letters nor blanks.
@@ -15,7 +15,7 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 def safe(text: str) -> str:
     """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
     if not text.isascii():
-        text = _without_piles(replace_hidden(text, _visible), _visible)
+        text = _without_piles(dm.replace_hidden(text, _visible), _visible)
     return _CONTROL_CHARACTERS.sub(lambda match: _visible(match.group()), text)
 
 
@@ -26,7 +26,7 @@ def safe_lines(text: str) -> str:
 
 def safe_json(text: str) -> str:
     """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
-    safe_text = _without_piles(replace_hidden(text, _escaped), _escaped)
+    safe_text = _without_piles(dm.replace_hidden(text, _escaped), _escaped)
     return _CONTROL_CHARACTERS.sub(lambda match: _escaped(match.group()), safe_text)
 
 
@@ -59,4 +59,4 @@ def _visible(hidden_character: str) -> str:
     if hidden_character in "\n\r\t":
         return " "
     code_point = ord(hidden_character)
-    return f"\\x{code_point:02x}" if code_point < 0x100 else escape(hidden_character)
+    return f"\\x{code_point:02x}" if code_point < 0x100 else dm.escape(hidden_character)

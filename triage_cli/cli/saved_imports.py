@@ -5,19 +5,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.config import SavedImport, no_name, with_import
-from triage_cli.domain import (
-    FILE_OPTIONS,
-    LONGEST_COLUMN,
-    KeptMapping,
-    Reading,
-    TriageError,
-    UsageError,
-    header_key,
-    is_for_same_files,
-)
 from triage_cli.readers import ReadOptions, Table
 
 
@@ -26,11 +17,11 @@ class ReadingMemory:
 
     def __init__(self, context: CommandContext, tables: Sequence[Table]) -> None:
         self._context = context
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, dm.Reading] = {}
         for table in tables:
             if table.fields:
-                columns = {field: column[:LONGEST_COLUMN] for field, column in table.fields.items()}
-                self._readings[header_key(table.columns)] = Reading(table.source, columns)
+                columns = {field: column[: dm.LONGEST_COLUMN] for field, column in table.fields.items()}
+                self._readings[dm.header_key(table.columns)] = dm.Reading(table.source, columns)
 
     def tell(self) -> None:
         """Print a note, also with -q, for each header that was read otherwise the last time; forget the others."""
@@ -51,14 +42,14 @@ class ReadingMemory:
             with self._errors_told():
                 self._context.triage.keep_reading(header, reading)
 
-    def _last_reading(self, header: str) -> Reading | None:
+    def _last_reading(self, header: str) -> dm.Reading | None:
         with self._errors_told():
             return self._context.triage.last_reading(header)
         return None
 
     def _errors_told(self) -> AbstractContextManager[bool | None]:
         """Return a context that passes over a remote's errors, which are told where it stores the tickets."""
-        return suppress(TriageError) if self._context.is_remote else nullcontext()
+        return suppress(dm.TriageError) if self._context.is_remote else nullcontext()
 
 
 class ImportSaver:
@@ -74,11 +65,11 @@ class ImportSaver:
         if self._name is None:
             return
         if objection := no_name(self._name):
-            raise UsageError(f'--save: the name "{self._name}" {objection}', hint="give another one, such as shop")
+            raise dm.UsageError(f'--save: the name "{self._name}" {objection}', hint="give another one, such as shop")
         if len(files or ["-"]) > 1:
-            raise UsageError("--save keeps how one file is read, and several are given", hint="name one of them")
+            raise dm.UsageError("--save keeps how one file is read, and several are given", hint="name one of them")
         if not headed:
-            raise UsageError(
+            raise dm.UsageError(
                 "--save keeps the names of columns, and --no-header reads none", hint="leave one of them out"
             )
 
@@ -90,20 +81,20 @@ class ImportSaver:
         if self._name is None:
             return
         if not table.fields:
-            raise UsageError(f"--save keeps the names of columns, and {table.name} has none", hint="leave it out")
+            raise dm.UsageError(f"--save keeps the names of columns, and {table.name} has none", hint="leave it out")
         config, how = self._context.config, table.read_as
         if how.kept_as == self._name and _is_kept(config.imports[self._name], typed):
             return
         unread = {field: "" for field, column in how.mapping.items() if not column.strip()}
         columns = tuple(dict.fromkeys(table.fields.values()))
         for other in config.imports.values():
-            if other.name != self._name and is_for_same_files(other.columns, columns):
-                raise UsageError(
+            if other.name != self._name and dm.is_for_same_files(other.columns, columns):
+                raise dm.UsageError(
                     f"imports.{other.name} is for files with the same columns, so none would be chosen of the two",
                     hint="change that one in the configuration",
                 )
-        file_options = {option: getattr(how, option) for option in FILE_OPTIONS}
-        kept = KeptMapping(self._name, columns, {**table.fields, **unread}, **file_options)
+        file_options = {option: getattr(how, option) for option in dm.FILE_OPTIONS}
+        kept = dm.KeptMapping(self._name, columns, {**table.fields, **unread}, **file_options)
         self._saved_import = with_import(config.path, Path.cwd(), kept)
 
     def write(self) -> None:
@@ -113,7 +104,7 @@ class ImportSaver:
             self._context.say(f"kept as imports.{self._name} in {self._saved_import.path}")
 
 
-def _is_kept(kept: KeptMapping, typed: ReadOptions) -> bool:
+def _is_kept(kept: dm.KeptMapping, typed: ReadOptions) -> bool:
     """Return whether a kept mapping says already what was typed."""
     is_same_map = all(kept.mapping.get(field) == column for field, column in typed.mapping.items())
-    return is_same_map and all(getattr(typed, option) in (None, getattr(kept, option)) for option in FILE_OPTIONS)
+    return is_same_map and all(getattr(typed, option) in (None, getattr(kept, option)) for option in dm.FILE_OPTIONS)

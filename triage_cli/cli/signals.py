@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-from triage_cli.domain import ExitCode
+from triage_cli import domain as dm
 from triage_cli.runtime import abandon
 
 # Seconds after the second signal for an orderly exit.
@@ -19,7 +19,7 @@ EXIT_SECONDS = 0.7
 T = TypeVar("T")
 
 SIGNAL_EXIT_CODES = {
-    getattr(signal, name): ExitCode.INTERRUPTED if name == "SIGINT" else ExitCode.TERMINATED
+    getattr(signal, name): dm.ExitCode.INTERRUPTED if name == "SIGINT" else dm.ExitCode.TERMINATED
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)
 }

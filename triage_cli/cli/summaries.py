@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import CATEGORY, Stats
 
 if TYPE_CHECKING:  # most commands learn nothing
-    from triage_cli.domain import Figures, Lesson, Looked, TrainingReport
+    pass
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 MANY = 10  # tickets that wait, from which on a summary says what makes them fewer
@@ -145,7 +145,7 @@ def listed_places(routed_places: Counter[str]) -> str:
     return ", ".join(f"{place} ({tickets:,})" for place, tickets in routed_places.most_common())
 
 
-def waiting_offline(context: CommandContext, stats: Callable[[], Stats]) -> str:
+def waiting_offline(context: CommandContext, stats: Callable[[], dm.Stats]) -> str:
     """Return how many deliveries wait for the network, if it is switched off; else nothing."""
     offline_names = frozenset() if context.is_remote else wiring.destinations.offline_destinations(context.config)
     destination_states = stats().deliveries if offline_names and not context.quiet else {}
@@ -158,7 +158,7 @@ def waiting_offline(context: CommandContext, stats: Callable[[], Stats]) -> str:
     return f"offline: {deliveries_wait} for the network ({listed_destinations})"
 
 
-def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> None:
+def say_waiting_batches(context: CommandContext, stats: Callable[[], dm.Stats]) -> None:
     """Print how many tickets wait in providers' batches to be classified, and since when."""
     for name, waits in ({} if context.quiet else stats().waiting).items():
         since = f"{terminal.local_times(waits['since'])[:16].replace('T', ' ')} ({terminal.time_zone()})"
@@ -166,7 +166,7 @@ def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> 
         context.say(f"{waiting} of {name}, since {since}")
 
 
-def step_after_learning(training_report: "TrainingReport", to_routing: Callable[[], str]) -> str:
+def step_after_learning(training_report: "dm.TrainingReport", to_routing: Callable[[], str]) -> str:
     """Return what to do after `triage learn`, or nothing; `to_routing` is asked for what leads to `route` now."""
     if training_report.outcome != "rolled_back" and training_report.after is None:
         return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
@@ -180,14 +180,14 @@ def step_after_learning(training_report: "TrainingReport", to_routing: Callable[
     return f"next: {next_steps}" if next_steps else ""
 
 
-def lessons_summary(lessons: "Iterable[Lesson]") -> Iterator[str]:
+def lessons_summary(lessons: "Iterable[dm.Lesson]") -> Iterator[str]:
     """Yield the lines of `learning_summary` about each question; those of a further one name it."""
     for question, _, report in lessons:
         for line in learning_summary(report, question):
-            yield line if question == CATEGORY else f"{question}: {line}"
+            yield line if question == dm.CATEGORY else f"{question}: {line}"
 
 
-def learning_summary(training_report: "TrainingReport", question: str) -> Iterator[str]:
+def learning_summary(training_report: "dm.TrainingReport", question: str) -> Iterator[str]:
     """Yield a line about the version in use and the reason, and one about the changes of its second look."""
     in_use = f"version {training_report.version}" if training_report.version else "the built-in model"
     if training_report.outcome == "rolled_back":
@@ -207,13 +207,13 @@ def learning_summary(training_report: "TrainingReport", question: str) -> Iterat
         are_missing = messages.plural(
             missing, "labels of the version before are missing", "label of the version before is missing"
         )
-        about = "" if question == CATEGORY else f" --question {question}"
+        about = "" if question == dm.CATEGORY else f" --question {question}"
         yield f"{are_missing}: those of a file are not stored, so name it each time: triage learn FILE{about}"
     if training_report.looked is not None:
         yield _second_look_line(training_report.looked, question)
 
 
-def _why_used(before: "Figures | None", after: "Figures") -> str:
+def _why_used(before: "dm.Figures | None", after: "dm.Figures") -> str:
     """Return why a version is used though it is worse on held-out tickets; empty if it is not."""
     if before is None or (after.log_loss < before.log_loss and after.accuracy >= before.accuracy):
         return ""
@@ -221,7 +221,7 @@ def _why_used(before: "Figures | None", after: "Figures") -> str:
     return f"; chance can explain what is worse{learned_more}"
 
 
-def _second_look_line(second_look: "Looked", question: str) -> str:
+def _second_look_line(second_look: "dm.Looked", question: str) -> str:
     """Return a line about the changes of a second look: an open question need not hold its ticket for a person."""
     for_person = (
         (second_look.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
@@ -234,7 +234,7 @@ def _second_look_line(second_look: "Looked", question: str) -> str:
         (second_look.flipped, "got another value", None),
     )
     look_counts = (
-        *(for_person if question == CATEGORY else of_question),
+        *(for_person if question == dm.CATEGORY else of_question),
         (second_look.held, "held by another run", None),
     )
     look_changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in look_counts if number]

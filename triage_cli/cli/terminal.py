@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, TextIO
 
-from triage_cli.domain import UsageError
+from triage_cli import domain as dm
 from triage_cli.runtime import WRITABLE
 
 DUMB_TERMINALS = ("dumb", "unknown")
@@ -112,9 +112,9 @@ def is_closed(stream: TextIO) -> bool:
         return False
 
 
-def stdout_closed() -> UsageError:
+def stdout_closed() -> dm.UsageError:
     """Return the error of a command that must print to a closed stdout."""
-    return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
+    return dm.UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
 
 
 UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import InputError, NotFoundError, UsageError
 from triage_cli.readers import csv_rows, id_column, json_values, text_lines
 
 # Names of ticket ids, the better one first: `run` adds `triage_ticket_id`; others may be columns of the input.
@@ -19,9 +19,9 @@ _JSON_INPUT = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
 def stdin(instead: str = "name a file") -> BinaryIO:
     """Return stdin, unless it is a terminal or closed; `instead` says what else to do."""
     if sys.stdin is None or sys.stdin.closed:
-        raise UsageError("stdin is closed", hint=instead)
+        raise dm.UsageError("stdin is closed", hint=instead)
     if terminal.is_terminal(sys.stdin):
-        raise UsageError("nothing is piped in", hint=f"{instead}, or pipe one in")
+        raise dm.UsageError("nothing is piped in", hint=f"{instead}, or pipe one in")
     return sys.stdin.buffer
 
 
@@ -40,7 +40,7 @@ def ids(context: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     for name in context.stopper.interruptible(names_in(stdin())):
         try:
             ticket_ids[context.triage.resolve(name)] = None
-        except NotFoundError as error:
+        except dm.NotFoundError as error:
             unknown_names += 1
             context.report(error)
     return tuple(ticket_ids), unknown_names
@@ -76,10 +76,10 @@ def values(first_line: str, input_lines: Iterable[str]) -> Iterator[tuple[int, s
     return json_values(chain([first_line], input_lines), by_line=first_line.lstrip().startswith("{"))
 
 
-def malformed(line: int, json_problem: str) -> InputError:
+def malformed(line: int, json_problem: str) -> dm.InputError:
     """Return the error for malformed JSON in an input of ticket ids."""
     hint = "pipe objects with a ticket_id, one a line or an array of them"
-    return InputError(f"line {line}: {json_problem}", hint=hint)
+    return dm.InputError(f"line {line}: {json_problem}", hint=hint)
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
@@ -111,7 +111,7 @@ def plain_names(first_line: str, input_lines: Iterable[str]) -> Iterator[str]:
         yield from filter(None, id_cells)
         return
     if len(columns) > 1:
-        raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
+        raise dm.InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
     name_lines = (name_line.strip() for name_line in chain([first_line], input_lines))
     yield from map(_unquoted_name, filter(None, name_lines))
 

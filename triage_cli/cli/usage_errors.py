@@ -8,7 +8,7 @@ from shlex import quote
 
 import typer
 
-from triage_cli.domain import UsageError
+from triage_cli import domain as dm
 
 # Mistyped commands: those of other programs, and their counterparts in this one.
 COMMANDS_OF_OTHERS = {
@@ -58,25 +58,25 @@ INVALID_VALUE_PROBLEMS = (
 )
 
 
-def as_usage_error(error: typer.TyperException, command: str) -> UsageError:
+def as_usage_error(error: typer.TyperException, command: str) -> dm.UsageError:
     """Return a usage error in one sentence; `command` is the typed one, as in `triage list`."""
     help_command = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
     click_message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
     if match := NO_SUCH_COMMAND.match(click_message):
-        return UsageError(f'no command "{match[1]}"', hint=_command_hint(match[1], error, command))
+        return dm.UsageError(f'no command "{match[1]}"', hint=_command_hint(match[1], error, command))
     if typed_name := getattr(error, "option_name", None):
         if OPTION_WITHOUT_VALUE.match(click_message):
-            return UsageError(f"{typed_name} needs a value", hint=f"{help_command} tells more")
+            return dm.UsageError(f"{typed_name} needs a value", hint=f"{help_command} tells more")
         if click_message.startswith("No such option"):
             hint = _option_hint(typed_name, _options_of_command(error), help_command)
-            return UsageError(f"no option {typed_name}", hint=hint)
+            return dm.UsageError(f"no option {typed_name}", hint=hint)
     if match := EXTRA_ARGUMENT.match(click_message):
-        return UsageError(f'"{match[1]}" is more than this command takes', hint=f"{help_command} tells more")
+        return dm.UsageError(f'"{match[1]}" is more than this command takes', hint=f"{help_command} tells more")
     if match := MISSING_PARAMETER.match(click_message):
-        return UsageError(f"{match[1]} is missing", hint=f"{help_command} tells more")
+        return dm.UsageError(f"{match[1]} is missing", hint=f"{help_command} tells more")
     if match := INVALID_VALUE.match(click_message):
         click_message = _invalid_value(match[1], match[2])
-    return UsageError(click_message, hint=f"{help_command} tells more")
+    return dm.UsageError(click_message, hint=f"{help_command} tells more")
 
 
 def _command_hint(typed_name: str, error: typer.TyperException, command: str) -> str:

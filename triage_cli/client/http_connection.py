@@ -15,20 +15,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from triage_cli import domain as dm
 from triage_cli.client import wire_format
-from triage_cli.domain import (
-    BusyError,
-    NoEndpointError,
-    ProtocolError,
-    RefusedError,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    all_encodable,
-    hide_secrets,
-    is_credential,
-    json_number,
-)
 from triage_cli.ports import Operation, operations
 from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
 
@@ -59,19 +47,21 @@ def printed_token(token_command: str) -> str:
             command_arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=COMMAND_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise RefusedError(
+        raise dm.RefusedError(
             f"{COMMAND_VARIABLE} gave no token within {COMMAND_SECONDS:g} s", hint="run it by itself"
         ) from error
     except (OSError, ValueError, IndexError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no command line"
-        raise UsageError(f"{COMMAND_VARIABLE} cannot be run: {why}", hint="give a program and its arguments") from error
+        raise dm.UsageError(
+            f"{COMMAND_VARIABLE} cannot be run: {why}", hint="give a program and its arguments"
+        ) from error
     if token_run.returncode:
-        raise RefusedError(
+        raise dm.RefusedError(
             f"{COMMAND_VARIABLE} ended with {token_run.returncode}", hint="run it by itself, and log in if it asks"
         )
     token = token_run.stdout.decode("utf-8", "replace").strip()
-    if not is_credential(token):
-        raise RefusedError(f"{COMMAND_VARIABLE} printed no valid token", hint="run it by itself")
+    if not dm.is_credential(token):
+        raise dm.RefusedError(f"{COMMAND_VARIABLE} printed no valid token", hint="run it by itself")
     return token
 
 
@@ -95,20 +85,20 @@ def checked_address(url: str, key: str, *, token_command: str = "", insecure: bo
     """
     remote_url = urlsplit(url)
     if remote_url.query or remote_url.fragment:
-        raise UsageError(
+        raise dm.UsageError(
             "the remote is an address with a query", hint="give --remote https://HOST, or http://127.0.0.1:8000"
         )
     if remote_url.scheme == "http" and not insecure and not is_loopback(remote_url.hostname or ""):
-        raise UsageError(
+        raise dm.UsageError(
             f"{remote_url.netloc} is another machine, and over http:// key and tickets would be sent unencrypted",
             hint="use https://, or --insecure where the network is your own",
         )
     if not key and not token_command:
         hint = "export TRIAGE_API_KEY; triage keys create makes one there"
-        raise RefusedError(f"{remote_url.netloc} takes a key", hint=hint)
-    if key and not is_credential(key):
+        raise dm.RefusedError(f"{remote_url.netloc} takes a key", hint=hint)
+    if key and not dm.is_credential(key):
         hint = "copy it again as triage keys create printed it; of a JSON record, the value of key alone"
-        raise RefusedError("TRIAGE_API_KEY holds no valid key", hint=hint)
+        raise dm.RefusedError("TRIAGE_API_KEY holds no valid key", hint=hint)
     return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)
 
 
@@ -116,7 +106,7 @@ def checked_address(url: str, key: str, *, token_command: str = "", insecure: bo
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
-class ConnectionLostError(UnavailableError):
+class ConnectionLostError(dm.UnavailableError):
     """The server could not be reached, or its response broke off, so it is unknown what the server has done."""
 
 
@@ -180,7 +170,7 @@ class Connection:
         try:
             answer = wire_format.object_of(answer)
             self.pass_on_warnings(answer)
-        except ProtocolError as error:
+        except dm.ProtocolError as error:
             raise self.strange_response(error) from error
         return answer.get("result")
 
@@ -191,7 +181,7 @@ class Connection:
         try:
             request_options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
             return _parsed_response(self._body_of(self.send(method, path, request_options)))
-        except ProtocolError as error:
+        except dm.ProtocolError as error:
             raise self.strange_response(error) from error
 
     def _send_repeatable_request(
@@ -206,7 +196,7 @@ class Connection:
             except ConnectionLostError:
                 if wait is None or not self._server_has_answered or not self.wait(wait):
                     raise
-            except ProtocolError as error:
+            except dm.ProtocolError as error:
                 raise self.strange_response(error) from error
         raise AssertionError
 
@@ -217,7 +207,7 @@ class Connection:
                 for piece in response.iter_raw(1 << 16):
                     response_pieces.append(piece)
                     if (response_size := response_size + len(piece)) > LARGEST_RESPONSE:
-                        raise ProtocolError("an answer without an end")
+                        raise dm.ProtocolError("an answer without an end")
         finally:
             response.close()
         return b"".join(response_pieces)
@@ -231,7 +221,7 @@ class Connection:
 
         If the server is busy, the request is sent again after the time that it asks for: it has not begun it.
         """
-        request_options = all_encodable(request_options)  # arguments in another encoding contain lone surrogates
+        request_options = dm.all_encodable(request_options)  # arguments in another encoding contain lone surrogates
         token_renewed = False
         while True:
             with self.translated_httpx_errors():
@@ -247,7 +237,7 @@ class Connection:
                 token_renewed = True
                 continue
             wait = retry_after(response.headers, time.time(), most=PATIENCE + 1) or 1.0
-            if not isinstance(error, BusyError) or not self.wait(wait):
+            if not isinstance(error, dm.BusyError) or not self.wait(wait):
                 raise error
 
     def _renew_token(self, refused: str) -> None:
@@ -266,33 +256,35 @@ class Connection:
             time.sleep(min(seconds_left, 0.05))
         return False
 
-    def _refusal(self, response: httpx.Response) -> TriageError:
+    def _refusal(self, response: httpx.Response) -> dm.TriageError:
         """Return the error that a server's response contains."""
         if _media_type_of(response) == PROBLEM:
-            with suppress(ProtocolError):
+            with suppress(dm.ProtocolError):
                 return wire_format.problem_of(_parsed_response(self._body_of(response)))
         response.close()
         status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
         if response.is_redirect:
             hint = "give --remote that address without the request's path; if it is a login page, ask who runs it"
-            return UsageError(f"{status}: it is elsewhere, at {_location_of(response)}", hint=hint)
+            return dm.UsageError(f"{status}: it is elsewhere, at {_location_of(response)}", hint=hint)
         if response.status_code in (401, 403):
-            return RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
+            return dm.RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
         if response.status_code >= 500 or response.status_code == 429:
             return ConnectionLostError(status, hint=_again(response.request))
         hint = self._tls_hint if response.status_code == 400 else ""  # what a TLS gateway answers to plain HTTP
-        return UsageError(f"{status}, as no triage server does", hint=hint or "check the address given with --remote")
+        return dm.UsageError(
+            f"{status}, as no triage server does", hint=hint or "check the address given with --remote"
+        )
 
-    def _without_key(self, error: TriageError) -> TriageError:
+    def _without_key(self, error: dm.TriageError) -> dm.TriageError:
         """Return a server's error without the API key, which whatever stands in between may repeat."""
         if key := self._http_client.headers[KEY_HEADER]:
-            error.message, error.hint = (hide_secrets(text, [key]) for text in (error.message, error.hint))
+            error.message, error.hint = (dm.hide_secrets(text, [key]) for text in (error.message, error.hint))
         return error
 
-    def strange_response(self, why: object) -> UnavailableError:
+    def strange_response(self, why: object) -> dm.UnavailableError:
         """Return the error for a server's response that does not follow the wire format."""
         hint = "check the address, the versions, and what stands in between"
-        return UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
+        return dm.UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
 
     @contextmanager
     def translated_httpx_errors(self) -> Iterator[None]:
@@ -310,7 +302,7 @@ class Connection:
             hint = f"{hint}, or {self._tls_hint}" if self._tls_hint and not self._server_has_answered else hint
             raise ConnectionLostError(f"the connection to {self.host} broke off", hint=hint) from error
         except httpx.InvalidURL as error:
-            raise UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
+            raise dm.UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
 
 
 class ResponseStream:
@@ -342,14 +334,14 @@ class ResponseStream:
                     self.end = response_record
                     return
                 yield response_record
-        except ProtocolError as error:
+        except dm.ProtocolError as error:
             raise self._connection.strange_response(error) from error
         finally:
             self._response.close()
 
     def _response_lines(self, grace: float) -> Iterator[bytes]:
         if _media_type_of(self._response) != wire_format.LINES_MEDIA_TYPE:
-            raise ProtocolError("a page, not lines")
+            raise dm.ProtocolError("a page, not lines")
         unfinished_line = b""
         with self._connection.translated_httpx_errors():
             for piece in self._response.iter_raw():  # with a size, it would wait until so much has arrived
@@ -358,7 +350,7 @@ class ResponseStream:
                     *lines, unfinished_line = unfinished_line.split(b"\n")
                     yield from lines
                 if len(unfinished_line) > wire_format.LONGEST_LINE:
-                    raise ProtocolError("a line without an end")
+                    raise dm.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
                     raise StreamAbortedError
@@ -382,8 +374,8 @@ def known_to_remote(path: str) -> Iterator[None]:
     """Raise `UsageError` if an older server does not know a path."""
     try:
         yield
-    except NoEndpointError as error:
-        raise UsageError(f"{UNKNOWN_TO_REMOTE} {path}", hint=UPGRADE) from error
+    except dm.NoEndpointError as error:
+        raise dm.UsageError(f"{UNKNOWN_TO_REMOTE} {path}", hint=UPGRADE) from error
 
 
 def _again(request: httpx.Request) -> str:
@@ -407,13 +399,13 @@ def _media_type_of(response: httpx.Response) -> str:
 
 
 def _refuse_constant(number: str) -> float:
-    raise ProtocolError(f"the number {number}")
+    raise dm.ProtocolError(f"the number {number}")
 
 
 def _parsed_response(response_text: bytes) -> Any:
     try:
-        return json.loads(response_text, parse_constant=_refuse_constant, parse_float=json_number)
-    except ProtocolError:
+        return json.loads(response_text, parse_constant=_refuse_constant, parse_float=dm.json_number)
+    except dm.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise ProtocolError("no JSON") from error
+        raise dm.ProtocolError("no JSON") from error

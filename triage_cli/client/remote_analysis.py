@@ -6,29 +6,11 @@ from typing import Any, cast
 
 import httpx
 
+from triage_cli import domain as dm
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import UNKNOWN_TO_REMOTE, UPGRADE
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.client.upload import Upload, UploadPlan
-from triage_cli.domain import (
-    CATEGORY,
-    TOPIC_CHARACTERS,
-    ClassifyPlan,
-    ConfigError,
-    Discovery,
-    Evaluated,
-    Foreseen,
-    Labelled,
-    Lesson,
-    NewConfiguration,
-    Outcome,
-    Plan,
-    Proposal,
-    TicketDraft,
-    TopicText,
-    UsageError,
-    ids,
-)
 from triage_cli.ports import Analysis, TellProgress, operations
 
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
@@ -49,18 +31,18 @@ class RemoteAnalysis:
         self._remote.stop()
 
     def foresee(
-        self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
-    ) -> Iterator[Outcome[Foreseen]]:
+        self, drafts: Iterable[dm.TicketDraft], plan: dm.ClassifyPlan, *, routes: bool, ask: bool
+    ) -> Iterator[dm.Outcome[dm.Foreseen]]:
         plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
-        upload_plan = UploadPlan(params, _foreseen_in, ids.new_id(), plan.max_cost, plan.deadline)
+        upload_plan = UploadPlan(params, _foreseen_in, dm.ids.new_id(), plan.max_cost, plan.deadline)
         try:
             yield from Upload(self._remote.connection, upload_plan).send(drafts)
-        except UsageError as error:
+        except dm.UsageError as error:
             if "query.dry_run:" not in error.message:
                 raise
-            raise UsageError(f"{UNKNOWN_TO_REMOTE} dry runs of an upload", hint=UPGRADE) from error
+            raise dm.UsageError(f"{UNKNOWN_TO_REMOTE} dry runs of an upload", hint=UPGRADE) from error
 
     def __getattr__(self, name: str) -> Any:
         """Return the operation of this name, as a method."""
@@ -71,52 +53,56 @@ class RemoteAnalysis:
     def _call(self, name: str, *values: Any, **named: Any) -> Any:
         return self._remote.operation(name, *values, timeout=LONG_TIMEOUT, **named)
 
-    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+    def discover(self, tickets: Iterable[dm.TopicText] | None, asked: dm.Discovery) -> dm.Proposal:
         """Have the remote find the topics of these tickets, which it does not store, or of its own."""
-        read = None if tickets is None else [TopicText(text[:TOPIC_CHARACTERS], writer) for text, writer in tickets]
-        return cast("Proposal", self._call("discover", read, asked))
+        read = (
+            None if tickets is None else [dm.TopicText(text[: dm.TOPIC_CHARACTERS], writer) for text, writer in tickets]
+        )
+        return cast("dm.Proposal", self._call("discover", read, asked))
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
+    def learn(self, rows: Sequence[dm.Labelled], tell: TellProgress, question: str | None = None) -> list[dm.Lesson]:
         """Have the remote learn; it does not tell how far it is."""
         tell("on the remote", 0.0)
-        return cast("list[Lesson]", self._call("learn", rows, tell, question))
+        return cast("list[dm.Lesson]", self._call("learn", rows, tell, question))
 
     def evaluate(
-        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
-    ) -> Evaluated:
+        self, rows: Sequence[dm.Labelled], plan: dm.ClassifyPlan, *, calibrate: bool, question: str = dm.CATEGORY
+    ) -> dm.Evaluated:
         left = None if plan.max_cost is None else max(0.0, plan.max_cost - self._evaluated_usd)
         plan = plan._replace(max_cost=left)
-        evaluated = cast("Evaluated", self._call("evaluate", rows, plan, calibrate=calibrate, question=question))
+        evaluated = cast("dm.Evaluated", self._call("evaluate", rows, plan, calibrate=calibrate, question=question))
         self._evaluated_usd += evaluated.scored.cost_usd
         return evaluated
 
-    def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
+    def plan(
+        self, new: dm.NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None
+    ) -> dm.Plan:
         """Have the remote compare a new configuration with its own.
 
         Raises `UsageError` if it is to ask: the providers of a configuration that is sent would get the remote's keys.
         """
         if ask or max_cost is not None:
-            raise UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
+            raise dm.UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
         texts = (None if name is None else _text_of(Path(name)) for name in (new.config, new.routes))
         try:
-            return cast("Plan", self._call("plan_texts", *texts, written_since))
-        except ConfigError as error:  # it names the files of the request
+            return cast("dm.Plan", self._call("plan_texts", *texts, written_since))
+        except dm.ConfigError as error:  # it names the files of the request
             message = error.message.replace(" config.yaml:", f" {new.config}:")
-            raise ConfigError(message.replace(" routes.yaml:", f" {new.routes}:"), hint=error.hint) from error
+            raise dm.ConfigError(message.replace(" routes.yaml:", f" {new.routes}:"), hint=error.hint) from error
 
 
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="name a configuration") from error
+        raise dm.UsageError(f"cannot read {path}: {error.strerror}", hint="name a configuration") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no configuration: it is not UTF-8", hint="name another file") from error
+        raise dm.UsageError(f"{path} is no configuration: it is not UTF-8", hint="name another file") from error
 
 
-def _foreseen_in(wire_outcome: wire_format.Record) -> Foreseen:
+def _foreseen_in(wire_outcome: wire_format.Record) -> dm.Foreseen:
     """Return what is foreseen, from the wire record of an outcome. Raises `UsageError` if an older server is none."""
     preview = wire_outcome.get("preview")
     if isinstance(preview, dict) and "status" not in preview:
-        raise UsageError("the remote is of an earlier version, which asks no classifier in a dry run", hint=UPGRADE)
-    return wire_format.named(Foreseen, preview)
+        raise dm.UsageError("the remote is of an earlier version, which asks no classifier in a dry run", hint=UPGRADE)
+    return wire_format.named(dm.Foreseen, preview)

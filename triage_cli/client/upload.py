@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import (
     RETRY_DELAYS,
@@ -15,7 +16,6 @@ from triage_cli.client.http_connection import (
     ResponseStream,
     StreamAbortedError,
 )
-from triage_cli.domain import Action, Outcome, ProtocolError, Rejected, TicketDraft, dedup, first_of, ids, writable_text
 from triage_cli.runtime import OccurrenceCounter
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Upload(Generic[T]):
         self._in_flight: deque[_UploadChunk] = deque()
         self._packed: deque[_UploadChunk] = deque()  # at most one, which is ready to be sent
 
-    def send(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[T]]:
+    def send(self, drafts: Iterable[dm.TicketDraft | dm.Rejected]) -> Iterator[dm.Outcome[T]]:
         """Upload drafts and yield their outcomes, chunk after chunk.
 
         A chunk is sent once the remote has judged the one before it: so other tickets under known ids end the upload
@@ -86,17 +86,17 @@ class Upload(Generic[T]):
                 for upload_chunk in self._in_flight:
                     upload_chunk.leave()
 
-    def _chunked(self, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[list[TicketDraft | Rejected]]:
-        while chunk := list(first_of(islice(drafts, self._chunk_rows))):
+    def _chunked(self, drafts: Iterator[dm.TicketDraft | dm.Rejected]) -> Iterator[list[dm.TicketDraft | dm.Rejected]]:
+        while chunk := list(dm.first_of(islice(drafts, self._chunk_rows))):
             yield chunk
 
     def _pack_next(self, chunks: Iterator["_UploadChunk"]) -> None:
         if not self._packed and self._connection.stopped_at is None:
             self._packed.extend(islice(chunks, 1))
 
-    def _packed_chunk(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
-        drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
-        seen_before = seen.count([dedup.identify(draft).identity for draft in drafts])
+    def _packed_chunk(self, chunk: list[dm.TicketDraft | dm.Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
+        drafts = [upload_row for upload_row in chunk if isinstance(upload_row, dm.TicketDraft)]
+        seen_before = seen.count([dm.dedup.identify(draft).identity for draft in drafts])
         draft_lines = [wire_format.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
         return _UploadChunk(self._connection, chunk, draft_lines)
 
@@ -115,7 +115,7 @@ class Upload(Generic[T]):
         upload_chunk.send(wire_format.first_line(self._met, self._rows, self._plan.import_id), chunk_params)
         self._rows += upload_chunk.rows
 
-    def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:
+    def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[dm.Outcome[T]]:
         """Yield a chunk's outcomes; after it was uploaded again, those that had not arrived before."""
         first_loss: ConnectionLostError | None = None
         for wait in (*RETRY_DELAYS, None):
@@ -128,7 +128,7 @@ class Upload(Generic[T]):
             else:
                 return
 
-    def _outcomes_of(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:
+    def _outcomes_of(self, upload_chunk: "_UploadChunk") -> Iterator[dm.Outcome[T]]:
         if upload_chunk.number:
             response_stream = upload_chunk.response_stream()
             for wire_record in response_stream.records(GRACE):
@@ -138,7 +138,7 @@ class Upload(Generic[T]):
                         continue
                     rowless = "do" in self._plan.params
                     outcome = wire_format.outcome_of(wire_record, self._plan.value, rowless=rowless)
-                except ProtocolError as error:
+                except dm.ProtocolError as error:
                     raise self._connection.strange_response(error) from error
                 if outcome.row is None:  # of an earlier run's delivery
                     yield outcome
@@ -167,13 +167,15 @@ class Upload(Generic[T]):
 class _UploadChunk:
     """Some rows of an upload, until all their outcomes have arrived; `judged` once the remote's guard has passed it."""
 
-    def __init__(self, connection: Connection, rows: Sequence[TicketDraft | Rejected], lines: Sequence[str]) -> None:
+    def __init__(
+        self, connection: Connection, rows: Sequence[dm.TicketDraft | dm.Rejected], lines: Sequence[str]
+    ) -> None:
         self._connection = connection
         self._draft_lines = lines
         self._request_options: dict[str, Any] = {}
         self._response_stream: ResponseStream | None = None
-        self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))
-        self.unanswered = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}
+        self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, dm.Rejected))
+        self.unanswered = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, dm.TicketDraft)}
         self.rows = len(rows)
         self.number = len(self.unanswered)
         self.judged = not self.number
@@ -185,9 +187,9 @@ class _UploadChunk:
 
     def send(self, first_line: str, params: Mapping[str, Any]) -> None:
         """Upload the chunk, unless it is empty; if that fails, `response_stream` uploads it again."""
-        body = writable_text("\n".join((first_line, *self._draft_lines)) + "\n").encode()
+        body = dm.writable_text("\n".join((first_line, *self._draft_lines)) + "\n").encode()
         self._draft_lines, self._sent_at = (), time.monotonic()
-        upload_headers = {"content-type": wire_format.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
+        upload_headers = {"content-type": wire_format.DRAFTS_MEDIA_TYPE, "idempotency-key": dm.ids.new_id()}
         self._request_options = {"content": body, "params": params, "headers": upload_headers}
         if self.number:
             with suppress(ConnectionLostError):
@@ -198,11 +200,11 @@ class _UploadChunk:
         response_stream, self._response_stream = self._response_stream, None
         return response_stream or self._connection.stream(PATH, self._request_options)
 
-    def rejected(self, before: int | None) -> Iterator[Outcome[Any]]:
+    def rejected(self, before: int | None) -> Iterator[dm.Outcome[Any]]:
         """Yield the outcomes of rejected rows, which are not uploaded: those before a row, or all that are left."""
         while self._rejected and (before is None or self._rejected[0].row < before):
             upload_row = self._rejected.popleft()
-            yield Outcome(upload_row.row, Action.REJECTED, error=upload_row.error, item=upload_row)
+            yield dm.Outcome(upload_row.row, dm.Action.REJECTED, error=upload_row.error, item=upload_row)
 
     def leave(self) -> None:
         """Close the connection, which stops the server's work on the chunk."""

@@ -14,47 +14,7 @@ from http import HTTPStatus
 from types import UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from triage_cli.domain import (
-    ANSWER_KEYS,
-    CATEGORY,
-    KNOWN_CODES,
-    PART,
-    TICKET_KEYS,
-    URGENCY,
-    Action,
-    Attempt,
-    Classification,
-    ClassifyPlan,
-    Decided,
-    Delivery,
-    Flip,
-    GivenAnswer,
-    History,
-    InputPart,
-    LoggedEvent,
-    Outcome,
-    ProtocolError,
-    ReclassifyPlan,
-    Routed,
-    RoutePlan,
-    Run,
-    Selection,
-    SimilarTicket,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    VerdictDraft,
-    compact,
-    error_fields,
-    errors,
-    ids,
-    is_record,
-    is_too_deep,
-    mail_of,
-    outcome_record,
-    reader,
-    with_given,
-)
+from triage_cli import domain as dm
 
 T = TypeVar("T")
 Record = Mapping[str, Any]
@@ -69,33 +29,33 @@ OPTIONAL_KEYS = ("extra", "verdict", "seen", "record", "silent", "exported", "ot
 MOST_WARNINGS = 100  # that one answer passes on
 LONGEST_WARNING = 2000  # characters
 MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is or as text
-_ACTIONS_BY_NAME: Mapping[str, Action] = {action.value: action for action in Action}
+_ACTIONS_BY_NAME: Mapping[str, dm.Action] = {action.value: action for action in dm.Action}
 
 
 # Errors
 
 
-error_of: Callable[[Any], TriageError] = reader(TriageError)  # of an item, of the same class as on the server
+error_of: Callable[[Any], dm.TriageError] = dm.reader(dm.TriageError)  # of an item, of the same class as on the server
 
 
-def problem_of(wire_record: Any) -> TriageError:
+def problem_of(wire_record: Any) -> dm.TriageError:
     """Return the error that ended a request; the HTTP status decides the class of one with an unknown code."""
     fields = object_of(wire_record, "problem")
     detail, hint, code, http_status = (fields.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
-        raise ProtocolError("no problem")
-    error_class = KNOWN_CODES.get(code) if isinstance(code, str) else None
+        raise dm.ProtocolError("no problem")
+    error_class = dm.KNOWN_CODES.get(code) if isinstance(code, str) else None
     if error_class is None:
-        error_class = _class_by_status(http_status) if type(http_status) is int else errors.TriageError
+        error_class = _class_by_status(http_status) if type(http_status) is int else dm.errors.TriageError
     return error_class(detail, hint=hint if isinstance(hint, str) else "")
 
 
-def _class_by_status(http_status: int) -> type[TriageError]:
+def _class_by_status(http_status: int) -> type[dm.TriageError]:
     if http_status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return errors.RefusedError
+        return dm.errors.RefusedError
     if http_status == HTTPStatus.NOT_FOUND:
-        return errors.NotFoundError
-    return errors.UsageError if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
+        return dm.errors.NotFoundError
+    return dm.errors.UsageError if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else dm.errors.UnavailableError
 
 
 # Records of the store
@@ -105,77 +65,77 @@ def _class_by_status(http_status: int) -> type[TriageError]:
 LATER_KEYS: Mapping[str, Any] = {"language": None, "stored_at": "", "decided_at": None}
 
 
-def ticket_of(wire_record: Any) -> Ticket:
+def ticket_of(wire_record: Any) -> dm.Ticket:
     """Return a ticket from its wire record, which has no identity, hash and time of storing."""
     wire_record = {**LATER_KEYS, **object_of(wire_record, "ticket")}
-    json_types = _json_types_of(Ticket, extra=dict, verdict=bool)
-    for key in TICKET_KEYS:
+    json_types = _json_types_of(dm.Ticket, extra=dict, verdict=bool)
+    for key in dm.TICKET_KEYS:
         if not _is_one_of(json_types[key], wire_record.get(key, ...)):
-            raise ProtocolError(f"ticket without a proper {key}")
-    wire_fields = {key: wire_record[key] for key in TICKET_KEYS}
+            raise dm.ProtocolError(f"ticket without a proper {key}")
+    wire_fields = {key: wire_record[key] for key in dm.TICKET_KEYS}
     extra, verdict = wire_fields["extra"], wire_fields["verdict"]
-    wire_fields |= {"extra": compact(extra) if extra else "{}", "verdict": int(verdict)}
-    urgency = URGENCY.get(wire_fields["priority"], URGENCY[None])
-    ticket = Ticket(**wire_fields, identity="", content_hash="", urgency=urgency)
-    return with_given(ticket, _answers_of(wire_record.get("answers")))
+    wire_fields |= {"extra": dm.compact(extra) if extra else "{}", "verdict": int(verdict)}
+    urgency = dm.URGENCY.get(wire_fields["priority"], dm.URGENCY[None])
+    ticket = dm.Ticket(**wire_fields, identity="", content_hash="", urgency=urgency)
+    return dm.with_given(ticket, _answers_of(wire_record.get("answers")))
 
 
-def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
+def _answers_of(wire_answers: Any) -> dict[str, dm.GivenAnswer]:
     """Return the answers to further questions from their wire records; an older server has none."""
     answers = {} if wire_answers is None else wire_answers
     if not isinstance(answers, dict):
-        raise ProtocolError("ticket without proper answers")
-    json_types = _json_types_of(GivenAnswer)
+        raise dm.ProtocolError("ticket without proper answers")
+    json_types = _json_types_of(dm.GivenAnswer)
     for name, answer in answers.items():
         has_all = isinstance(answer, dict) and all(
-            _is_one_of(json_types[key], answer.get(key, ...)) for key in ANSWER_KEYS
+            _is_one_of(json_types[key], answer.get(key, ...)) for key in dm.ANSWER_KEYS
         )
         if not has_all:
-            raise ProtocolError(f"ticket without a proper answer to {name}")
-    wholes = {name.partition(PART)[0] for name in answers if PART in name}  # which follow from their parts
+            raise dm.ProtocolError(f"ticket without a proper answer to {name}")
+    wholes = {name.partition(dm.PART)[0] for name in answers if dm.PART in name}  # which follow from their parts
     return {
-        name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS})
+        name: dm.GivenAnswer(**{key: answer[key] for key in dm.ANSWER_KEYS})
         for name, answer in answers.items()
         if name not in wholes
     }
 
 
-def similar_of(wire_record: Any) -> SimilarTicket:
+def similar_of(wire_record: Any) -> dm.SimilarTicket:
     """Return a similar ticket from its wire record."""
     ticket, similarity = ticket_of(wire_record), wire_record.get("similarity")
     if not _is_one_of((int, float), similarity):
-        raise ProtocolError("ticket without a proper similarity")
-    return SimilarTicket(ticket, float(similarity))
+        raise dm.ProtocolError("ticket without a proper similarity")
+    return dm.SimilarTicket(ticket, float(similarity))
 
 
-def history_of(wire_record: Any) -> History:
+def history_of(wire_record: Any) -> dm.History:
     """Return a ticket's history from its wire record, which contains no questions."""
     wire_deliveries = [dict(d) for d in _wire_list(wire_record, "deliveries")]
     wire_attempts = [a for d in wire_deliveries for a in _wire_list({"tries": d.pop("tries", None)}, "tries")]
-    return History(
+    return dm.History(
         ticket_of(wire_record),
         classifications=tuple(map(_classification_of, _wire_list(wire_record, "classifications"))),
         deliveries=tuple(delivery_of(d) for d in wire_deliveries),
-        attempts=tuple(named(Attempt, a) for a in wire_attempts),
+        attempts=tuple(named(dm.Attempt, a) for a in wire_attempts),
         events=tuple(map(event_of, _wire_list(wire_record, "events"))),
         questions={},
     )
 
 
-def _classification_of(wire_record: Record) -> Classification:
+def _classification_of(wire_record: Record) -> dm.Classification:
     probabilities = wire_record.get("probabilities")
-    as_text = None if probabilities is None else compact(probabilities)
-    return named(Classification, {**wire_record, "probabilities": as_text})
+    as_text = None if probabilities is None else dm.compact(probabilities)
+    return named(dm.Classification, {**wire_record, "probabilities": as_text})
 
 
-def event_of(wire_record: Any) -> LoggedEvent:
+def event_of(wire_record: Any) -> dm.LoggedEvent:
     """Return an event from its wire record, with canonical `detail`, so that its hash can be checked."""
     if not isinstance(wire_record, dict) or not isinstance(wire_record.get("detail"), dict):
-        raise ProtocolError("no event")
+        raise dm.ProtocolError("no event")
     if not isinstance(wire_record.get("seq"), int):
-        raise ProtocolError("event without a number")
+        raise dm.ProtocolError("event without a number")
     detail = json.dumps(wire_record["detail"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return named(LoggedEvent, {**wire_record, "detail": detail})
+    return named(dm.LoggedEvent, {**wire_record, "detail": detail})
 
 
 def named(kind: type[T], wire_record: Any, keys: Collection[str] = ()) -> T:
@@ -190,7 +150,7 @@ def named(kind: type[T], wire_record: Any, keys: Collection[str] = ()) -> T:
             continue
         value = wire_record[field]
         if not wire_type.takes(value):
-            raise ProtocolError(f"{kind.__name__} without a proper {field}")
+            raise dm.ProtocolError(f"{kind.__name__} without a proper {field}")
         if isinstance(value, list):
             value = tuple(value if wire_type.record is None else (named(wire_type.record, each) for each in value))
         elif wire_type.record is not None and value is not None:
@@ -199,7 +159,7 @@ def named(kind: type[T], wire_record: Any, keys: Collection[str] = ()) -> T:
     try:
         return kind(**fields)
     except TypeError as error:
-        raise ProtocolError(f"{kind.__name__} without all its fields") from error
+        raise dm.ProtocolError(f"{kind.__name__} without all its fields") from error
 
 
 class _WireType(NamedTuple):
@@ -235,13 +195,13 @@ def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     }
 
     def json_types_of(hints: Iterable[Any]) -> tuple[type, ...]:
-        python_types = (dict if is_record(each) else get_origin(each) or each for each in hints)
+        python_types = (dict if dm.is_record(each) else get_origin(each) or each for each in hints)
         return tuple(one for each in python_types for one in as_json.get(each, (each,)))
 
     wire_types = {}
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        record = next((one for each in hint_types for one in (each, *get_args(each)) if is_record(one)), None)
+        record = next((one for each in hint_types for one in (each, *get_args(each)) if dm.is_record(one)), None)
         lists = (each for each in hint_types if get_origin(each) in (tuple, Sequence))
         listed = [item for each in lists for item in get_args(each) if item is not ...]
         wire_types[field] = _WireType(json_types_of(hint_types), record, () if record else json_types_of(listed))
@@ -255,42 +215,42 @@ def _json_types_of(kind: Hashable, **others: type) -> Mapping[str, tuple[type, .
     return json_types | {field: (json_type,) for field, json_type in others.items()}
 
 
-def delivery_of(wire_record: Any) -> Delivery:
+def delivery_of(wire_record: Any) -> dm.Delivery:
     """Return a delivery from its wire record, in which `due_at` is an ISO time."""
     try:
         due_at = datetime.fromisoformat(wire_record["due_at"]).timestamp()
     except (TypeError, KeyError, ValueError) as error:
-        raise ProtocolError("Delivery without a proper due_at") from error
-    kept = compact(wire_record["kept"]) if wire_record.get("kept") else None
-    return named(Delivery, wire_record | {"due_at": due_at, "kept": kept})
+        raise dm.ProtocolError("Delivery without a proper due_at") from error
+    kept = dm.compact(wire_record["kept"]) if wire_record.get("kept") else None
+    return named(dm.Delivery, wire_record | {"due_at": due_at, "kept": kept})
 
 
-def run_of(wire_record: Any) -> Run:
+def run_of(wire_record: Any) -> dm.Run:
     """Return a run from its wire record."""
     if not isinstance(wire_record, dict) or not isinstance(wire_record.get("counts"), dict):
-        raise ProtocolError("no run")
+        raise dm.ProtocolError("no run")
     renamed = {"command_line": wire_record.get("words"), "spent": wire_record.get("cost_usd")}
-    return named(Run, {**wire_record, **renamed, "counts": compact(wire_record["counts"])})
+    return named(dm.Run, {**wire_record, **renamed, "counts": dm.compact(wire_record["counts"])})
 
 
 def rows_of(wire_record: Any) -> list[Any]:
     """Return the wire records of a page. Raises `ProtocolError` if it is no list."""
     if not isinstance(wire_record, list):
-        raise ProtocolError("no list")
+        raise dm.ProtocolError("no list")
     return wire_record
 
 
 def object_of(wire_record: Any, kind: str = "object") -> dict[str, Any]:
     """Return the fields of a wire record of a kind. Raises `ProtocolError` if it has none."""
     if not isinstance(wire_record, dict):
-        raise ProtocolError(f"no {kind}")
+        raise dm.ProtocolError(f"no {kind}")
     return wire_record
 
 
 def _wire_list(wire_record: Any, key: str) -> list[Any]:
     wire_records = wire_record.get(key) if isinstance(wire_record, dict) else None
     if not isinstance(wire_records, list) or not all(isinstance(item, dict) for item in wire_records):
-        raise ProtocolError(f"no list of {key}")
+        raise dm.ProtocolError(f"no list of {key}")
     return wire_records
 
 
@@ -310,9 +270,9 @@ REPEATED = {
 }
 
 
-def selection_record(selection: Selection) -> dict[str, Any]:
+def selection_record(selection: dm.Selection) -> dict[str, Any]:
     """Return the wire record of a selection, its fields that are not default; `after` is not sent."""
-    defaults = Selection._field_defaults
+    defaults = dm.Selection._field_defaults
     wire_record = {k: v for k, v in selection._asdict().items() if v != defaults[k] and k != "after"}
     if selection.statuses:
         wire_record["statuses"] = sorted(selection.statuses)
@@ -321,17 +281,17 @@ def selection_record(selection: Selection) -> dict[str, Any]:
     return wire_record
 
 
-def options_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
+def options_record(plan: dm.ClassifyPlan | dm.RoutePlan | dm.ReclassifyPlan) -> dict[str, Any]:
     """Return the wire record of a plan of `classify`, `route` or `reclassify`: its options that are not default."""
     wire_record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
-    if isinstance(plan, ReclassifyPlan) and "classify" in wire_record:
+    if isinstance(plan, dm.ReclassifyPlan) and "classify" in wire_record:
         wire_record["classify"] = options_record(plan.classify)
     return wire_record
 
 
-def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
+def verdict_record(draft: dm.VerdictDraft) -> dict[str, Any]:
     """Return the wire record of a verdict; servers that do not know `shown` or `source` take one without it."""
-    question = None if draft.question == CATEGORY else draft.question
+    question = None if draft.question == dm.CATEGORY else draft.question
     newer_fields = {"shown": draft.shown, "source": draft.source, "question": question}
     sent_fields = {key: value for key, value in newer_fields.items() if value is not None}
     return {"name": draft.name, "category": draft.category, "note": draft.note, **sent_fields}
@@ -340,14 +300,14 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
 # Outcomes
 
 
-def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> str:
+def outcome_line(outcome: dm.Outcome[Any], spoken: Callable[[str], str] = str) -> str:
     """Return an outcome as a line of a stream; `spoken` returns a text of an error in the words of the caller."""
     wire_outcome: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
-    if isinstance(outcome.value, Flip):
+    if isinstance(outcome.value, dm.Flip):
         wire_outcome["flip"] = outcome.value._asdict()
-    elif outcome.action == Action.PREVIEWED:
+    elif outcome.action == dm.Action.PREVIEWED:
         wire_outcome["preview"] = outcome.value
-    elif (ticket_record := outcome_record(outcome)) is not None:
+    elif (ticket_record := dm.outcome_record(outcome)) is not None:
         wire_outcome["ticket"] = ticket_record
     if outcome.outdated is not None:
         wire_outcome["outdated"] = outcome.outdated
@@ -355,11 +315,11 @@ def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> s
         wire_outcome["as_before"] = True
     if outcome.error is not None:
         error_texts = {key: spoken(getattr(outcome.error, key)) for key in ("message", "hint")}
-        wire_outcome["error"] = error_fields(outcome.error) | error_texts
-    return compact(wire_outcome)
+        wire_outcome["error"] = dm.error_fields(outcome.error) | error_texts
+    return dm.compact(wire_outcome)
 
 
-def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: bool = False) -> Outcome[T]:
+def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: bool = False) -> dm.Outcome[T]:
     """Return an outcome from its wire record; `value` converts its ticket, flip or preview.
 
     A `rowless` one needs no row.
@@ -367,13 +327,13 @@ def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: b
     row, did, error = wire_outcome.get("row"), wire_outcome.get("did"), wire_outcome.get("error")
     row_fits = type(row) is int or (rowless and row is None and "ticket" in wire_outcome)
     if not row_fits or not isinstance(did, str) or did not in _ACTIONS_BY_NAME:
-        raise ProtocolError("a line that is no outcome")
+        raise dm.ProtocolError("a line that is no outcome")
     has_value = not wire_outcome.keys().isdisjoint(("ticket", "flip", "preview"))
     outcome_value = value(wire_outcome) if has_value else None
     outcome_error = None if error is None else error_of(error)
     as_before = wire_outcome.get("as_before") is True
     action, outdated = _ACTIONS_BY_NAME[did], _names_of(wire_outcome)
-    return Outcome(row, action, outcome_value, outcome_error, outdated=outdated, as_before=as_before)
+    return dm.Outcome(row, action, outcome_value, outcome_error, outdated=outdated, as_before=as_before)
 
 
 def _names_of(wire_outcome: Record) -> tuple[str, ...] | None:
@@ -381,29 +341,29 @@ def _names_of(wire_outcome: Record) -> tuple[str, ...] | None:
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ProtocolError("an outcome whose outdated destinations are no names")
+        raise dm.ProtocolError("an outcome whose outdated destinations are no names")
     return tuple(names)
 
 
-def ticket_in(wire_outcome: Record) -> Ticket:
+def ticket_in(wire_outcome: Record) -> dm.Ticket:
     """Return the ticket in the wire record of an outcome."""
     return ticket_of(object_of(wire_outcome).get("ticket"))
 
 
-def decided_in(wire_outcome: Record) -> Decided:
+def decided_in(wire_outcome: Record) -> dm.Decided:
     """Return the ticket in the wire record of a `classify` outcome; the answer is in the ticket's history."""
     ticket = wire_outcome.get("ticket")
-    return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
+    return dm.Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
 
 
-def routed_in(wire_outcome: Record) -> Routed:
+def routed_in(wire_outcome: Record) -> dm.Routed:
     """Return the ticket in the wire record of a `route` outcome; the deliveries are in the ticket's history."""
-    return Routed(ticket_of(wire_outcome.get("ticket")))
+    return dm.Routed(ticket_of(wire_outcome.get("ticket")))
 
 
-def flip_in(wire_outcome: Record) -> Flip:
+def flip_in(wire_outcome: Record) -> dm.Flip:
     """Return the flip in the wire record of a `reclassify` outcome."""
-    return named(Flip, wire_outcome.get("flip"))
+    return named(dm.Flip, wire_outcome.get("flip"))
 
 
 # Drafts
@@ -415,29 +375,29 @@ def flip_in(wire_outcome: Record) -> Flip:
 
 def first_line(met: Sequence[int], rows: int, import_id: str) -> str:
     """Return the first line of a part: the counts of the guard, how many rows came before, and the id of the import."""
-    return compact({"before": [*met, rows], "import": import_id})
+    return dm.compact({"before": [*met, rows], "import": import_id})
 
 
-def part_of(first_record: Mapping[str, Any]) -> InputPart:
+def part_of(first_record: Mapping[str, Any]) -> dm.InputPart:
     """Return what the first line of a part says. Raises `ProtocolError`."""
     met, others, rows = _counts(first_record.get("before", [0, 0, 0]), 3)
     import_id = first_record.get("import", "")
-    if not isinstance(import_id, str) or (import_id and not ids.is_ticket_id(import_id)):
-        raise ProtocolError("the id of an import is not what was agreed on")
-    return InputPart(met, others, rows, import_id=import_id)
+    if not isinstance(import_id, str) or (import_id and not dm.ids.is_ticket_id(import_id)):
+        raise dm.ProtocolError("the id of an import is not what was agreed on")
+    return dm.InputPart(met, others, rows, import_id=import_id)
 
 
 def warnings_in(response_record: Mapping[str, Any]) -> list[str]:
     """Return what the end of an answer warns of; nothing from a server that tells none."""
     warnings = response_record.get("warnings", [])
     if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
-        raise ProtocolError("warnings that are no list of sentences")
+        raise dm.ProtocolError("warnings that are no list of sentences")
     return [warning[:LONGEST_WARNING] for warning in warnings[:MOST_WARNINGS]]
 
 
 def judged_line(met: Sequence[int]) -> str:
     """Return the line that says that the guard has passed a part, with its counts so far."""
-    return compact({"met": met}) + "\n"
+    return dm.compact({"met": met}) + "\n"
 
 
 def judged_counts(wire_record: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -447,7 +407,7 @@ def judged_counts(wire_record: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 def _counts(value: object, number: int) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) != number or not all(map(_is_count, value)):
-        raise ProtocolError("the counts of an input's parts are not what was agreed on")
+        raise dm.ProtocolError("the counts of an input's parts are not what was agreed on")
     return tuple(value)
 
 
@@ -455,26 +415,26 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 53
 
 
-def draft_line(draft: TicketDraft, seen: int) -> str:
+def draft_line(draft: dm.TicketDraft, seen: int) -> str:
     """Return a draft as a line of an upload; `seen` is how often its identity was in the input before."""
     draft_record: dict[str, Any] = {k: v for k, v in zip(DRAFT_KEYS, draft, strict=False) if v is not None}
     counted = draft._replace(seen=seen)
     draft_record |= {key: value for key in OPTIONAL_KEYS if (value := getattr(counted, key))}
     if draft.origin in ("typed", "mail"):
         draft_record[draft.origin] = True
-    return compact(draft_record)
+    return dm.compact(draft_record)
 
 
-def draft_of(draft_record: Any) -> TicketDraft:
+def draft_of(draft_record: Any) -> dm.TicketDraft:
     """Return the draft of a line from its wire record. Raises `ProtocolError` if that is none."""
-    draft = named(TicketDraft, draft_record, (*DRAFT_KEYS, *OPTIONAL_KEYS))
+    draft = named(dm.TicketDraft, draft_record, (*DRAFT_KEYS, *OPTIONAL_KEYS))
     exported: Sequence[str] = draft.exported or ("", "")
     is_mail = draft_record.get("mail") is True
     are_counts = all(map(_is_count, (draft.row, draft.line, draft.seen, draft.record)))
-    if not are_counts or "\t" in draft.source + exported[0] or is_too_deep(draft.extra):
-        raise ProtocolError("a draft holds what is no number, no source or no extra")
-    if len(exported) != 2 or (is_mail and mail_of(draft.extra) is None):
-        raise ProtocolError("a draft does not say properly where it came from")
+    if not are_counts or "\t" in draft.source + exported[0] or dm.is_too_deep(draft.extra):
+        raise dm.ProtocolError("a draft holds what is no number, no source or no extra")
+    if len(exported) != 2 or (is_mail and dm.mail_of(draft.extra) is None):
+        raise dm.ProtocolError("a draft does not say properly where it came from")
     origin: Literal["typed", "mail", "row"] = "mail" if is_mail else "row"
     return draft._replace(
         origin="typed" if draft_record.get("typed") is True else origin,

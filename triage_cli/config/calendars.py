@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping
 from datetime import date
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
 from triage_cli.config.validators import named_entries, several, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain import DAY_MINUTES, DAY_NAMES, Calendar, zone_of
 
 _CLOCK = r"([01]?\d|2[0-4]):([0-5]\d)"
 SPAN = rf"{_CLOCK}\s*-\s*{_CLOCK}"
-_DAY = "|".join(DAY_NAMES)
+_DAY = "|".join(dm.DAY_NAMES)
 DAYS = rf"(?i:({_DAY})(?:\s*-\s*({_DAY}))?)"
 
 
@@ -20,7 +20,7 @@ def _zone(setting: ConfigNode) -> str:
     """Accept the name of a time zone."""
     name = text(setting)
     try:
-        zone_of(name)
+        dm.zone_of(name)
     except (KeyError, ValueError, OSError):
         from zoneinfo import available_timezones
 
@@ -37,7 +37,7 @@ def _span(setting: ConfigNode) -> tuple[int, int]:
     if not span:
         raise ConfigValueError(f'"{span_text[:40]}" is no span of hours, such as 09:00-17:00')
     begin, end = int(span[1]) * 60 + int(span[2]), int(span[3]) * 60 + int(span[4])
-    if max(begin, end) > DAY_MINUTES or begin == DAY_MINUTES:
+    if max(begin, end) > dm.DAY_MINUTES or begin == dm.DAY_MINUTES:
         raise ConfigValueError(f'"{span_text}" is beyond 24:00')
     if begin == end:
         raise ConfigValueError("begins and ends at the same time; a whole day is 00:00-24:00")
@@ -51,9 +51,11 @@ def _days(setting: ConfigNode) -> tuple[int, ...]:
     days = re.fullmatch(DAYS, days_text)
     if not days:
         raise ConfigValueError(f'"{days_text[:40]}" is no weekday; write mon, tue, wed, thu, fri, sat, sun or mon-fri')
-    first = DAY_NAMES.index(days[1].lower())
-    last = DAY_NAMES.index((days[2] or days[1]).lower())
-    return tuple(day % len(DAY_NAMES) for day in range(first, last + 1 if last >= first else last + 1 + len(DAY_NAMES)))
+    first = dm.DAY_NAMES.index(days[1].lower())
+    last = dm.DAY_NAMES.index((days[2] or days[1]).lower())
+    return tuple(
+        day % len(dm.DAY_NAMES) for day in range(first, last + 1 if last >= first else last + 1 + len(dm.DAY_NAMES))
+    )
 
 
 @accepts({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})
@@ -76,17 +78,17 @@ CALENDAR: Mapping[str, Field] = {
 
 
 @accepts(lambda: named_schema(record_schema(CALENDAR)))
-def read_calendars(setting: ConfigNode) -> dict[str, Calendar]:
+def read_calendars(setting: ConfigNode) -> dict[str, dm.Calendar]:
     """Return the calendars of the configuration by their names."""
     calendars = {}
     for name, entry in named_entries(setting).items():
         values = record(entry, CALENDAR, f"calendars.{name}")
         days = tuple(dict.fromkeys(day for each in values.get("days", ()) for day in each))
-        calendars[name] = Calendar(
+        calendars[name] = dm.Calendar(
             name,
             values.get("zone", "UTC"),
             values.get("hours", ()),
-            days or Calendar._field_defaults["days"],
+            days or dm.Calendar._field_defaults["days"],
             values.get("closed", ()),
         )
     return calendars

@@ -3,36 +3,36 @@
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import former, label, same_name, several, text
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain import Category, parents_of
 
 DEFAULT_CATEGORIES = (
-    Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),
-    Category("Technical", "Errors, bugs, logins, outages, performance, integrations"),
-    Category("General", "Everything else: questions, feedback, orders, accounts, how-tos"),
+    dm.Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),
+    dm.Category("Technical", "Errors, bugs, logins, outages, performance, integrations"),
+    dm.Category("General", "Everything else: questions, feedback, orders, accounts, how-tos"),
 )
 
 
 @accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
-def _category(setting: ConfigNode, section: str = "categories") -> Category | None:
+def _category(setting: ConfigNode, section: str = "categories") -> dm.Category | None:
     """Read a category, or a value of a question: a mapping, or only a name."""
     if not isinstance(setting.value, dict | list):
         name = label(setting)
         setting.origin(f"{section}.{name}")
-        return Category(name)
+        return dm.Category(name)
     name_node = setting.value.get("name") if isinstance(setting.value, dict) else None
     values = record(setting, CATEGORY, f"{section}.{name_node.value if name_node else ''}")
-    return Category(**values) if "name" in values else None
+    return dm.Category(**values) if "name" in values else None
 
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
 def read_categories(
     setting: ConfigNode, section: str = "categories", objection: Callable[[str], str] = lambda _: ""
-) -> tuple[Category, ...]:
+) -> tuple[dm.Category, ...]:
     """Return the categories of a list; their former names must be free, and their names without `objection`."""
-    checked: list[Category] = []
+    checked: list[dm.Category] = []
     first_paths: dict[str, str] = {}
     renamed_to: dict[str, str] = {}
     read = [(inner, inner.read(lambda each: _category(each, section))) for inner in setting.items()]
@@ -56,9 +56,9 @@ def read_categories(
     return tuple(checked)
 
 
-def in_levels(categories: tuple[Category, ...]) -> tuple[Category, ...]:
+def in_levels(categories: tuple[dm.Category, ...]) -> tuple[dm.Category, ...]:
     """Return categories with their parents; a former name of a parent is one of its children's, too."""
-    parents = parents_of(category.name for category in categories)
+    parents = dm.parents_of(category.name for category in categories)
     if not parents:
         return categories
     taken = {name for category in categories for name in (category.name, *category.was)}

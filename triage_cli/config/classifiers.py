@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import (
     Field,
     accepts,
@@ -27,7 +28,6 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain import MaxError
 
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
 REDACTABLE = ("email", "phone", "card", "iban", "secret")
@@ -78,7 +78,7 @@ class ClassifierSpec(NamedTuple):
     name: str
     type: Annotated[str, Field(one_of(*ANSWERING, "cascade"), needed=True)]
     min_confidence: Annotated[float | None, Field(SHARE, ANSWERING)] = None
-    max_error: Annotated[MaxError | None, Field(promised_error, ANSWERING)] = None
+    max_error: Annotated[dm.MaxError | None, Field(promised_error, ANSWERING)] = None
     model: Annotated[str | None, Field(text, MODELS, needed=True)] = None
     base_url: Annotated[str | None, Field(optional(url), MODELS)] = None
     api_key_env: Annotated[str | None, Field(optional(variable), MODELS)] = None

@@ -5,23 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.classifiers import KEY_VARIABLES, ClassifierSpec
 from triage_cli.config.database_address import is_postgres
 from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import (
-    CATEGORY,
-    Calendar,
-    Category,
-    ConfigError,
-    KeptMapping,
-    Question,
-    Rule,
-    UsageError,
-    parts_of,
-)
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
@@ -40,11 +30,11 @@ class Config(NamedTuple):
 
     path: Path | None
     database: str
-    categories: tuple[Category, ...]
+    categories: tuple[dm.Category, ...]
     classifier: str
     classifiers: Mapping[str, ClassifierSpec]
     destinations: Mapping[str, DestinationSpec]
-    routes: tuple[Rule, ...]
+    routes: tuple[dm.Rule, ...]
     per_day: float | None
     remote: str | None
     offline: bool
@@ -58,30 +48,30 @@ class Config(NamedTuple):
     spikes_to: str | None = None  # the destination of spikes
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
     app: bool = False  # whether the server has a page for people at /app
-    imports: Mapping[str, KeptMapping] = {}
+    imports: Mapping[str, dm.KeptMapping] = {}
     routes_path: Path | None = None  # of the routing map, if it has a file of its own
-    calendars: Mapping[str, Calendar] = {}
-    before: tuple[Rule, ...] = ()  # rules that send before the classification
-    escalations: tuple[Rule, ...] = ()
-    questions: tuple[Question, ...] = ()  # that tickets are asked beside that for their category
+    calendars: Mapping[str, dm.Calendar] = {}
+    before: tuple[dm.Rule, ...] = ()  # rules that send before the classification
+    escalations: tuple[dm.Rule, ...] = ()
+    questions: tuple[dm.Question, ...] = ()  # that tickets are asked beside that for their category
     levels: bool = True  # whether names with slashes may be below others
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
 
     @property
-    def asked(self) -> tuple[Question, ...]:
+    def asked(self) -> tuple[dm.Question, ...]:
         """Return all questions that tickets are asked, that for the category first."""
-        return (Question(CATEGORY, self.categories), *self.questions)
+        return (dm.Question(dm.CATEGORY, self.categories), *self.questions)
 
-    def question(self, name: str) -> Question:
+    def question(self, name: str) -> dm.Question:
         """Return the question of a name. Raises `UsageError` if there is none."""
         for question in self.asked:
             if question.name == name:
                 return question
         names = [question.name for question in self.questions]
         hint = f"the questions are {', '.join(names)}" if names else "name questions below `questions` in the config"
-        if parts := parts_of(name, names):
+        if parts := dm.parts_of(name, names):
             hint = f"each of its values is a question: {', '.join(parts.values())}"
-        raise UsageError(f'no question "{name}"', hint=hint)
+        raise dm.UsageError(f'no question "{name}"', hint=hint)
 
     def routing_hash(self) -> str:
         """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""
@@ -120,10 +110,10 @@ def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str,
         raise mistakes_error(str(config.path or "the configuration"), problems)
 
 
-def mistakes_error(label: str, problems: Sequence[str], hint: str = "") -> ConfigError:
+def mistakes_error(label: str, problems: Sequence[str], hint: str = "") -> dm.ConfigError:
     """Return one error with all mistakes of the configuration; `label` names the file."""
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-    return ConfigError(f"{label} has {count}", hint=hint, problems=tuple(problems))
+    return dm.ConfigError(f"{label} has {count}", hint=hint, problems=tuple(problems))
 
 
 def own_files(database: str, *config_files: AnyPath | None) -> tuple[AnyPath, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.http_auth import TokenSpec, mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
 from triage_cli.config.key_tables import Field, Schema, accepts, keys_of, named_schema, record, record_schema
@@ -22,7 +23,6 @@ from triage_cli.config.validators import (
 from triage_cli.config.validators import path as file_path
 from triage_cli.config.validators import url as web_address
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain import Category
 from triage_cli.runtime import is_loopback
 
 SUBMISSIONS = 465  # the port of SMTP with TLS from the start (RFC 8314)
@@ -205,7 +205,7 @@ def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
     return spec
 
 
-def default_destinations(categories: Iterable[Category], folder: Path) -> dict[str, DestinationSpec]:
+def default_destinations(categories: Iterable[dm.Category], folder: Path) -> dict[str, DestinationSpec]:
     """Return a destination of type `file` for each category, for a configuration without a routing map."""
     queue_files = {category.name: folder / _queue_file_name(category.name) for category in categories}
     return {name: DestinationSpec(name, "file", path=queue_file) for name, queue_file in queue_files.items()}

@@ -3,10 +3,10 @@
 import codecs
 from collections.abc import Mapping
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import Field, accepts, mapping, named_schema, record, record_schema, schema_of
 from triage_cli.config.validators import named_entries, one_of, several, text, text_matching, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
-from triage_cli.domain import IMPORT_FIELDS, SOURCE_NAME, SOURCE_RULE, TABLE_FORMATS, KeptMapping, delimiter_named
 
 
 @accepts({"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": ["number", "boolean"]}]})
@@ -29,7 +29,7 @@ def _mapped_column(setting: ConfigNode) -> str:
 @accepts({"type": "string", "minLength": 1, "maxLength": 9})
 def _delimiter(setting: ConfigNode) -> str:
     value = setting.value if isinstance(setting.value, str) else text(setting)
-    if delimiter_named(value) is None:
+    if dm.delimiter_named(value) is None:
         raise ConfigValueError('must be one character, such as ";", or tab')
     return value
 
@@ -45,25 +45,25 @@ def _encoding(setting: ConfigNode) -> str:
     return encoding
 
 
-MAP: Mapping[str, Field] = {field: Field(_mapped_column) for field in IMPORT_FIELDS}
+MAP: Mapping[str, Field] = {field: Field(_mapped_column) for field in dm.IMPORT_FIELDS}
 IMPORT: Mapping[str, Field] = {
     "columns": Field(several(_column, alone=False, least=1), needed=True),
     "map": Field(mapping(MAP)),
-    "source": Field(text_matching(SOURCE_NAME, f"must have {SOURCE_RULE}")),
+    "source": Field(text_matching(dm.SOURCE_NAME, f"must have {dm.SOURCE_RULE}")),
     "html": Field(truth),
-    "format": Field(one_of(*TABLE_FORMATS)),
+    "format": Field(one_of(*dm.TABLE_FORMATS)),
     "delimiter": Field(_delimiter),
     "encoding": Field(_encoding),
 }
 
 
 @accepts(lambda: named_schema(record_schema(IMPORT)))
-def read_imports(setting: ConfigNode) -> dict[str, KeptMapping]:
+def read_imports(setting: ConfigNode) -> dict[str, dm.KeptMapping]:
     """Return the kept mappings by name; mistakes go to the diagnostics."""
-    kept_mappings: dict[str, KeptMapping] = {}
+    kept_mappings: dict[str, dm.KeptMapping] = {}
     for name, entry in named_entries(setting).items():
         values = record(entry, IMPORT, f"imports.{name}")
         if columns := values.pop("columns", ()):
             mapping = values.pop("map", {})
-            kept_mappings[name] = KeptMapping(name, columns, mapping, **values)
+            kept_mappings[name] = dm.KeptMapping(name, columns, mapping, **values)
     return kept_mappings

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
 from triage_cli.config.database_address import is_postgres, no_database, without_password
@@ -23,7 +24,6 @@ from triage_cli.config.yaml_document import (
     UnreadableError,
     parse,
 )
-from triage_cli.domain import ConfigError
 from triage_cli.runtime import distrust
 
 STDOUT = 1  # the file descriptor
@@ -105,9 +105,9 @@ def load_config(
     return Config(**fields)
 
 
-def no_home() -> ConfigError:
+def no_home() -> dm.ConfigError:
     """Return the error for a database whose default place would be in a home directory that does not exist."""
-    return ConfigError("no home directory, where the database usually is", hint="give --db or TRIAGE_DB")
+    return dm.ConfigError("no home directory, where the database usually is", hint="give --db or TRIAGE_DB")
 
 
 def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) -> None:
@@ -116,7 +116,7 @@ def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) ->
         return
     mistaken_files = diagnostics.mistaken_files
     if len(problems) == 1 and not mistaken_files:
-        raise ConfigError(problems[0])
+        raise dm.ConfigError(problems[0])
     mistaken_place = mistaken_files[0] if len(mistaken_files) == 1 else "the configuration"
     top_keys = config_file.root.value if config_file and config_file.root else ()
     is_foreign_file = 2 * sum(key in TOP_KEYS for key in top_keys) < len(top_keys)
@@ -191,7 +191,7 @@ def find_config_file(
     for named, origin in named_files:
         if named is not None:
             if not named.strip():
-                raise ConfigError("flag --config: is empty", hint="name the file, or leave it out")
+                raise dm.ConfigError("flag --config: is empty", hint="name the file, or leave it out")
             path = typed_path(named, origin, cwd, home)
             return _open_config(path, named, home, f" ({origin})"), _empty_file_notes(path, named)
     notes: tuple[str, ...] = ()
@@ -204,7 +204,7 @@ def find_config_file(
         if not _is_our_output(local_file):
             if not local_file.stat().st_size:
                 problem = "./config.yaml is an empty file, as a command that failed behind > config.yaml leaves it"
-                raise ConfigError(problem, hint="write it again, delete it, or name another with --config")
+                raise dm.ConfigError(problem, hint="write it again, delete it, or name another with --config")
             notes = (IGNORED,)
     config_folder = xdg_folder(env, home, "XDG_CONFIG_HOME", ".config")
     user_file = config_folder / "triage" / "config.yaml" if config_folder else None
@@ -244,7 +244,7 @@ def _open_config(path: Path, label: str, home: Path | None, origin: str = "") ->
             content = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
-        raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
+        raise dm.ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
     try:
         root = parse(content, diagnostics)
     except UnreadableError as exc:
@@ -282,7 +282,7 @@ def typed_path(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
     try:
         return absolute(value, cwd, home)
     except ConfigValueError as mistake:
-        raise ConfigError(f"{origin} {mistake}") from mistake
+        raise dm.ConfigError(f"{origin} {mistake}") from mistake
 
 
 def _check_unnamed_config(path: Path, opened: str) -> None:
@@ -296,7 +296,7 @@ def _check_unnamed_config(path: Path, opened: str) -> None:
         why = f"its folder {reason}"
     else:
         return
-    raise ConfigError(
+    raise dm.ConfigError(
         f"./{path.name} is not used, because {why} and could send your tickets and keys anywhere",
         hint=f"if you trust it, name it: --config {path.name}",
     )

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config.categories import in_levels, read_categories
 from triage_cli.config.classifiers import SHARE, ClassifierSpec
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import ESCALATION_WHEN, promised_error
 from triage_cli.config.validators import text, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.domain import CATEGORY, HOLDS, HOLDS_NOT, NO_VALUE, PART, Category, Question
 
 MOST_QUESTIONS = 20
 QUESTION_NAME = "[A-Za-z][A-Za-z0-9_]{0,39}"
@@ -44,18 +44,17 @@ def read_questions(setting: ConfigNode) -> dict[str, ConfigNode]:
 def _taken_names() -> frozenset[str]:
     """Return the names of a record's fields, conditions, words of `stats --by`, templates and added columns."""
     from triage_cli.config.template_language import DELIVERY_NAMES
-    from triage_cli.domain import STATS_KEYS, TICKET_KEYS, added_keys
 
     others = "answers asked classifications deliveries events id label labels language note remote text ticket"
-    tables = (TICKET_KEYS, ESCALATION_WHEN, STATS_KEYS, DELIVERY_NAMES, added_keys(prefix=""))
-    return frozenset((CATEGORY, NO_VALUE, *others.split(), *(name for table in tables for name in table)))
+    tables = (dm.TICKET_KEYS, ESCALATION_WHEN, dm.STATS_KEYS, DELIVERY_NAMES, dm.added_keys(prefix=""))
+    return frozenset((dm.CATEGORY, dm.NO_VALUE, *others.split(), *(name for table in tables for name in table)))
 
 
 def checked_questions(
     entries: Mapping[str, ConfigNode], classifiers: Mapping[str, ClassifierSpec], default: str, *, levels: bool
-) -> tuple[Question, ...]:
+) -> tuple[dm.Question, ...]:
     """Return the questions; `default` is the classifier of those that name none. Mistakes go to the diagnostics."""
-    questions: list[Question] = []
+    questions: list[dm.Question] = []
     for name, entry in entries.items():
         values = record(entry, QUESTION, f"questions.{name}")
         if "values" not in values:
@@ -68,7 +67,7 @@ def checked_questions(
             entry.wrong("values of which several may hold are not renamed yet: leave out was")
         if "map" in values and "column" not in values:
             entry.wrong("map translates the values of a column; name that as column")
-        names = [*(value.name for value in listed), *([NO_VALUE] if many else [])]
+        names = [*(value.name for value in listed), *([dm.NO_VALUE] if many else [])]
         for written, meant in values.get("map", {}).items():
             if listed and meant not in names:
                 near = suggestion(meant, names)
@@ -78,16 +77,16 @@ def checked_questions(
         named = values.get("classifier", default)
         if named not in classifiers and "classifier" in values:
             entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
-        asked = list(_parts(name, listed, values)) if many else [Question(name, **values)]
+        asked = list(_parts(name, listed, values)) if many else [dm.Question(name, **values)]
         if len(questions) <= MOST_QUESTIONS < len(questions) + len(asked):
             entry.wrong(f"makes more than {MOST_QUESTIONS} questions: each of several values is one; leave values out")
         questions += asked
     return tuple(questions)
 
 
-def _parts(name: str, listed: tuple[Category, ...], shared: Mapping[str, Any]) -> Iterator[Question]:
+def _parts(name: str, listed: tuple[dm.Category, ...], shared: Mapping[str, Any]) -> Iterator[dm.Question]:
     """Yield a question for each of several values: whether it holds. Examples of the others show what it is not."""
-    ask, meanings = shared.get("ask", ""), {value.name: value.name for value in listed} | {NO_VALUE: NO_VALUE}
+    ask, meanings = shared.get("ask", ""), {value.name: value.name for value in listed} | {dm.NO_VALUE: dm.NO_VALUE}
     meanings |= shared.get("map", {})
     for value in listed:
         others = [example for other in listed if other != value for example in other.examples[:EXAMPLES_OF_OTHERS]]
@@ -95,12 +94,12 @@ def _parts(name: str, listed: tuple[Category, ...], shared: Mapping[str, Any]) -
         part = {
             "ask": f'{ask} Does "{value.name}" hold? Several values of {name} may hold, or none.'.lstrip(),
             "values": (
-                Category(HOLDS, described, value.examples),
-                Category(HOLDS_NOT, examples=tuple(others) if value.examples else ()),
+                dm.Category(dm.HOLDS, described, value.examples),
+                dm.Category(dm.HOLDS_NOT, examples=tuple(others) if value.examples else ()),
             ),
-            "map": {written: HOLDS if meant == value.name else HOLDS_NOT for written, meant in meanings.items()},
+            "map": {written: dm.HOLDS if meant == value.name else dm.HOLDS_NOT for written, meant in meanings.items()},
         }
-        yield Question(name + PART + value.name, **{**shared, **part})
+        yield dm.Question(name + dm.PART + value.name, **{**shared, **part})
 
 
 def _values_of(section: str, objection: Callable[[str], str]) -> Callable[[ConfigNode], object]:
@@ -122,7 +121,7 @@ def _value_objection(name: str) -> str:
         return f'"{name}" holds a comma, which parts the values of a verdict; write another sign'
     return (
         f'"{name}" is what a verdict says where no value holds; take another word'
-        if name.casefold() == NO_VALUE
+        if name.casefold() == dm.NO_VALUE
         else ""
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.key_tables import Field, Schema, accepts, listed, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import (
@@ -24,19 +25,6 @@ from triage_cli.config.yaml_document import (
     UnreadableError,
     kind,
     parse,
-)
-from triage_cli.domain import (
-    EXTRA,
-    NO_VALUE,
-    Age,
-    Calendar,
-    Category,
-    Hours,
-    Levels,
-    Question,
-    Rule,
-    parts_of,
-    whole_names,
 )
 
 SECTIONS = ("routes", "escalations")
@@ -120,24 +108,25 @@ class RouteReader:
 
     def __init__(
         self,
-        categories: tuple[Category, ...],
+        categories: tuple[dm.Category, ...],
         destinations: dict[str, DestinationSpec],
-        calendars: Mapping[str, Calendar],
-        questions: Iterable[Question] = (),
+        calendars: Mapping[str, dm.Calendar],
+        questions: Iterable[dm.Question] = (),
     ) -> None:
         self.destinations = destinations
         self.calendars = calendars
         asked = {question.name: question for question in questions}
         self.questions = {
-            name: asked.get(name) or Question(name, tuple(map(Category, (*parts_of(name, asked), NO_VALUE))))
-            for name in whole_names(asked)
+            name: asked.get(name)
+            or dm.Question(name, tuple(map(dm.Category, (*dm.parts_of(name, asked), dm.NO_VALUE))))
+            for name in dm.whole_names(asked)
         }
-        self.before: list[Rule] = []  # the rules of the map that send before the classification
+        self.before: list[dm.Rule] = []  # the rules of the map that send before the classification
         self.names = [category.name for category in categories]
-        self.levels = Levels.of(categories)
+        self.levels = dm.Levels.of(categories)
         self.current_names = {old: category.name for category in categories for old in category.was}
 
-    def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
+    def read(self, setting: ConfigNode) -> tuple[dm.Rule, ...]:
         """Return the rules of the routing map; adds its addresses to `destinations`."""
         if isinstance(setting.value, dict):
             return self._short_form(setting)
@@ -147,8 +136,8 @@ class RouteReader:
             f"must be a mapping (category: destination) or a list of rules, not {kind(setting.node)}"
         )
 
-    def _short_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
-        rules: dict[str, Rule] = {}
+    def _short_form(self, setting: ConfigNode) -> tuple[dm.Rule, ...]:
+        rules: dict[str, dm.Rule] = {}
         for name, inner in setting.entries().items():
             current_name = self.current_names.get(name, name)
             receivers = inner.read(self._receivers, ())
@@ -160,11 +149,11 @@ class RouteReader:
                 inner.origin(f"routes.{current_name}.to")
                 inner.origin(f"routes.{current_name}.when.category")
                 accepted = self._with_what_is_below([current_name])
-                rules[current_name] = Rule(f"routes.{current_name}", receivers, {"category": accepted})
+                rules[current_name] = dm.Rule(f"routes.{current_name}", receivers, {"category": accepted})
         return tuple(rules[name] for name in sorted(rules, key=self.levels.depth, reverse=True))  # the lowest wins
 
-    def _long_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
-        rules: dict[str, Rule] = {}
+    def _long_form(self, setting: ConfigNode) -> tuple[dm.Rule, ...]:
+        rules: dict[str, dm.Rule] = {}
         for inner in setting.items():
             rule = inner.read(self._rule)
             if rule is not None and rule.name in rules:
@@ -175,7 +164,7 @@ class RouteReader:
         names = {rule.name for rule in self.before}
         return tuple(rule for rule in rules.values() if rule.name not in names)
 
-    def _before(self, setting: ConfigNode, rules: Mapping[str, Rule]) -> Rule | None:
+    def _before(self, setting: ConfigNode, rules: Mapping[str, dm.Rule]) -> dm.Rule | None:
         """Return a rule that sends before the classification; None if it does not. Its mistakes are reported."""
         if not isinstance(setting.value, dict) or "before" not in setting.value:
             return None
@@ -183,12 +172,12 @@ class RouteReader:
         if rule is not None:
             compared = {key: getattr(rule, key) for key in COMPARED_CONDITIONS if getattr(rule, key) is not None}
             for key in (*rule.when, *compared):
-                if key not in BEFORE_WHEN and not key.startswith(EXTRA):
+                if key not in BEFORE_WHEN and not key.startswith(dm.EXTRA):
                     setting.wrong(f"looks at {key}, which is not known before: classify; leave one of them out")
             self._check_no_labels(setting, rule)
         return rule
 
-    def _check_no_labels(self, setting: ConfigNode, rule: Rule) -> None:
+    def _check_no_labels(self, setting: ConfigNode, rule: dm.Rule) -> None:
         """Record a mistake if a rule beside the map leads to a destination that labels by the category."""
         for name in rule.to:
             if self.destinations[name].writes_back:
@@ -196,9 +185,9 @@ class RouteReader:
                     f"{name} labels a helpdesk's ticket with its category, and only the routing map gives one"
                 )
 
-    def escalations(self, setting: ConfigNode) -> tuple[Rule, ...]:
+    def escalations(self, setting: ConfigNode) -> tuple[dm.Rule, ...]:
         """Return the escalations; adds their addresses to `destinations`."""
-        rules: dict[str, Rule] = {}
+        rules: dict[str, dm.Rule] = {}
         for inner in setting.items():
             rule = inner.read(lambda each: self._rule(each, "escalations", ESCALATION, ESCALATION_WHEN))
             if rule is not None and rule.name in rules:
@@ -214,7 +203,7 @@ class RouteReader:
         section: str = "routes",
         keys: Mapping[str, Field] = ROUTE,
         when: Mapping[str, Field] = WHEN,
-    ) -> Rule:
+    ) -> dm.Rule:
         rule_name = _rule_name(setting, section)
         values = record(setting, keys, rule_name)
         receivers = values["to"].read(self._receivers, ()) if "to" in values else ()
@@ -227,11 +216,11 @@ class RouteReader:
             conditions["category"] = self._with_what_is_below(named)
         if "hours" in conditions:
             name, outside = conditions["hours"]
-            conditions["hours"] = Hours(self._calendar(setting, "hours", name), outside)
+            conditions["hours"] = dm.Hours(self._calendar(setting, "hours", name), outside)
         if "age" in conditions:
             over, name = conditions["age"]
-            conditions["age"] = Age(over, None if name is None else self._calendar(setting, "age", name))
-        return Rule(
+            conditions["age"] = dm.Age(over, None if name is None else self._calendar(setting, "age", name))
+        return dm.Rule(
             rule_name,
             receivers,
             {key: value for key, value in conditions.items() if key not in COMPARED_CONDITIONS},
@@ -246,7 +235,9 @@ class RouteReader:
             inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
         return current_name
 
-    def _answers(self, setting: ConfigNode, question: Question, named: Sequence[str | None]) -> tuple[str | None, ...]:
+    def _answers(
+        self, setting: ConfigNode, question: dm.Question, named: Sequence[str | None]
+    ) -> tuple[str | None, ...]:
         """Return the values of a question that a rule names, with those below them; None is that of an open one."""
         names = [value.name for value in question.values]
         for name in named:
@@ -259,12 +250,12 @@ class RouteReader:
         """Return named categories, and those below them, in the order of the list."""
         return _with_what_is_below(named, self.names, self.levels)
 
-    def _calendar(self, setting: ConfigNode, key: str, name: str) -> Calendar:
+    def _calendar(self, setting: ConfigNode, key: str, name: str) -> dm.Calendar:
         """Return the calendar that a condition of a rule names."""
         if name not in self.calendars:
             inner = setting.entries()["when"].entries()[key]
             inner.wrong(f'no calendar "{name}"{suggestion(name, self.calendars)}')
-        return self.calendars.get(name, Calendar(name, "UTC", ()))
+        return self.calendars.get(name, dm.Calendar(name, "UTC", ()))
 
     def _receivers(self, setting: ConfigNode) -> tuple[str, ...]:
         return tuple(dict.fromkeys(several(self._receiver, least=1)(setting)))
@@ -282,7 +273,7 @@ class RouteReader:
 N = TypeVar("N", bound=str | None)
 
 
-def _with_what_is_below(named: Sequence[N], names: Iterable[str], levels: Levels) -> tuple[N | str, ...]:
+def _with_what_is_below(named: Sequence[N], names: Iterable[str], levels: dm.Levels) -> tuple[N | str, ...]:
     below = (name for name in names if any(levels.refines(name, each) for each in named))
     return tuple(dict.fromkeys((*named, *below)))
 
@@ -293,7 +284,7 @@ def _rule_name(setting: ConfigNode, section: str) -> str:
     return f"{section}.{name_entry.value}" if name_entry and isinstance(name_entry.value, str) else setting.path
 
 
-def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:
+def default_routes(categories: Iterable[dm.Category]) -> tuple[dm.Rule, ...]:
     """Return the rules without a routing map: each category is routed to the destination of its name."""
     routed_names = [category.name for category in categories]
-    return tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in routed_names)
+    return tuple(dm.Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in routed_names)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import Field, Schema, accepts, or_null, record, record_schema, schema_of
 from triage_cli.config.validators import duration, number, one_of, optional, several, share, text, truth, unless
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain import ESCALATED, EXTRA, LANGUAGES, PRIORITIES, Bounds, Match, MaxError, Words
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
@@ -33,11 +33,10 @@ def _comparison_objection(column: str) -> str:
 
 
 def _word_objection(word: str) -> str:
-    from triage_cli.domain import linear_patterns
 
     if len(word) > LONGEST_WORD:
         return f"is {len(word)} characters long; a word or phrase has at most {LONGEST_WORD}"
-    if not linear_patterns.folded_word(word):
+    if not dm.linear_patterns.folded_word(word):
         return "has no character that can be seen"
     if re.search(PATTERN_LIKE, word):
         return "looks like a pattern, and a word is looked for as it stands; write {match: …} for a pattern"
@@ -46,11 +45,9 @@ def _word_objection(word: str) -> str:
 
 def pattern_objection(pattern: str) -> str:
     """Return why a text is no pattern that can be looked for in linear time, else an empty text."""
-    from triage_cli.domain import linear_patterns
-
     if len(pattern) > LONGEST_PATTERN:
         return f"is {len(pattern):,} characters long; a pattern has at most {LONGEST_PATTERN}"
-    return linear_patterns.no_pattern(pattern)
+    return dm.linear_patterns.no_pattern(pattern)
 
 
 pattern = unless({"type": "string", "minLength": 1, "maxLength": LONGEST_PATTERN}, pattern_objection)
@@ -58,11 +55,11 @@ words = several(unless(WORD_TEXT, _word_objection), least=1)
 
 
 @accepts(lambda: {"anyOf": [schema_of(words), record_schema(MATCH)]})
-def _text_condition(setting: ConfigNode) -> Words | Match:
+def _text_condition(setting: ConfigNode) -> dm.Words | dm.Match:
     """Accept a word, several of them, or a pattern."""
     if not isinstance(setting.value, dict):
-        return Words(words(setting))
-    return Match(record(setting, MATCH, setting.path).get("match", ""))
+        return dm.Words(words(setting))
+    return dm.Match(record(setting, MATCH, setting.path).get("match", ""))
 
 
 @accepts({"type": ["number", "string"]})
@@ -84,9 +81,9 @@ def _bound(setting: ConfigNode) -> float | str:
 
 
 @accepts(lambda: {**record_schema(BOUNDS), "minProperties": 1})
-def _bounds(setting: ConfigNode) -> Bounds:
+def _bounds(setting: ConfigNode) -> dm.Bounds:
     """Accept bounds of numbers or times that some value lies within."""
-    bounds = Bounds(**record(setting, BOUNDS, setting.path))
+    bounds = dm.Bounds(**record(setting, BOUNDS, setting.path))
     given = dict(bounds.given())
     if not setting.value:
         raise ConfigValueError("names no bound; write one of over, under, at_least, at_most")
@@ -101,7 +98,7 @@ def _bounds(setting: ConfigNode) -> Bounds:
 
 
 @accepts(lambda: {"anyOf": [schema_of(_listed_column), schema_of(_bounds)]})
-def _column_condition(setting: ConfigNode) -> tuple[str, ...] | Bounds:
+def _column_condition(setting: ConfigNode) -> tuple[str, ...] | dm.Bounds:
     """Accept the values that a column may have, or their bounds."""
     if isinstance(setting.value, dict):
         return _bounds(setting)
@@ -110,12 +107,12 @@ def _column_condition(setting: ConfigNode) -> tuple[str, ...] | Bounds:
 
 
 @accepts(lambda: {"anyOf": [schema_of(PROMISED_SHARE), record_schema(OF_EACH)]})
-def promised_error(setting: ConfigNode) -> MaxError | None:
+def promised_error(setting: ConfigNode) -> dm.MaxError | None:
     """Accept the share of wrong answers that is promised: of all, or `{each: …}` of each category."""
     if not isinstance(setting.value, dict):
-        return MaxError(PROMISED_SHARE(setting))
+        return dm.MaxError(PROMISED_SHARE(setting))
     values = record(setting, OF_EACH, setting.path)
-    return MaxError(values["each"], each=True) if "each" in values else None
+    return dm.MaxError(values["each"], each=True) if "each" in values else None
 
 
 def _or_open(check: Check) -> Check:
@@ -155,16 +152,16 @@ _listed_column: Callable[[ConfigNode], Any] = several(unless(COLUMN_TEXT, _compa
 AGE: Mapping[str, Field] = {"over": Field(duration, needed=True), "in": Field(text)}
 OUTSIDE: Mapping[str, Field] = {"outside": Field(text, needed=True)}
 MATCH: Mapping[str, Field] = {"match": Field(pattern, needed=True)}
-BOUNDS: Mapping[str, Field] = {name: Field(_bound) for name in Bounds._fields}
+BOUNDS: Mapping[str, Field] = {name: Field(_bound) for name in dm.Bounds._fields}
 # The placeholder for any column of `extra`.
-COLUMN = f"{EXTRA}COLUMN"
+COLUMN = f"{dm.EXTRA}COLUMN"
 WHEN: Mapping[str, Field] = {
     "category": Field(several(text, least=1)),
-    "priority": Field(several(one_of(*PRIORITIES), least=1)),
+    "priority": Field(several(one_of(*dm.PRIORITIES), least=1)),
     "customer_id": Field(several(text, least=1)),
     "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
-    "language": Field(_or_open(one_of(*LANGUAGES))),
+    "language": Field(_or_open(one_of(*dm.LANGUAGES))),
     COLUMN: Field(_column_condition),
     "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),
@@ -178,7 +175,7 @@ WHEN: Mapping[str, Field] = {
 # The conditions of an escalation.
 ESCALATION_WHEN: Mapping[str, Field] = {
     **{key: field for key, field in WHEN.items() if key != "max_error"},
-    "status": Field(several(one_of(*ESCALATED), least=1), needed=True),
+    "status": Field(several(one_of(*dm.ESCALATED), least=1), needed=True),
     "age": Field(_age),
 }
 # What a rule before the classification can look at, beside columns.
@@ -188,19 +185,20 @@ BEFORE_WHEN = frozenset({"priority", "customer_id", "external_id", "source", "te
 def when_schema(table: Mapping[str, Field] = WHEN) -> Schema:
     """Return the schema of a rule's conditions."""
     conditions = {key: field for key, field in table.items() if key != COLUMN}
-    from triage_cli.domain import TICKET_KEYS
 
-    columns = {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}
+    columns = {f"^{re.escape(dm.EXTRA)}.": schema_of(WHEN[COLUMN].check)}
     # Any other name may be that of a question, unless something else has it.
-    names = {"pattern": rf"^([A-Za-z][A-Za-z0-9_]*|{re.escape(EXTRA)}.+)$"}
-    taken = {"not": {"enum": sorted({*TICKET_KEYS, *WHEN, *ESCALATION_WHEN} - conditions.keys())}}
+    names = {"pattern": rf"^([A-Za-z][A-Za-z0-9_]*|{re.escape(dm.EXTRA)}.+)$"}
+    taken = {"not": {"enum": sorted({*dm.TICKET_KEYS, *WHEN, *ESCALATION_WHEN} - conditions.keys())}}
     further = {"additionalProperties": schema_of(answer_condition), "propertyNames": {**names, **taken}}
     return record_schema(conditions) | {"patternProperties": columns} | further
 
 
 def read_conditions(setting: ConfigNode, name: str, when: Mapping[str, Field] = WHEN) -> dict[str, Any]:
     """Return the conditions of a rule, in the order of the table, so that equal rules have equal hashes."""
-    extra_columns = [key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)]
-    table = {**when, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != EXTRA}}
+    extra_columns = [
+        key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(dm.EXTRA)
+    ]
+    table = {**when, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != dm.EXTRA}}
     values = record(setting, table, f"{name}.when")
     return {key: values[key] for key in table if key in values}

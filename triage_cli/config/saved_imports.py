@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.imports import IMPORT
 from triage_cli.config.yaml_document import Diagnostics, Node, UnreadableError, parse
-from triage_cli.domain import ConfigError, KeptMapping
 from triage_cli.runtime import distrust
 
 _HEADER = "# The configuration of triage. What is not given here has its default: triage config show\n\n"
@@ -35,7 +35,7 @@ class SavedImport(NamedTuple):
         part = None
         try:
             if _content(target) != self.before:
-                raise ConfigError(f"{self.path} was changed meanwhile", hint="run the same command again")
+                raise dm.ConfigError(f"{self.path} was changed meanwhile", hint="run the same command again")
             with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:  # private
                 part = Path(file.name)
                 if self.before is not None:
@@ -48,13 +48,13 @@ class SavedImport(NamedTuple):
                 os.fsync(file.fileno())
             part.replace(target)
         except OSError as error:
-            raise ConfigError(f"cannot write {self.path}: {error.strerror}", hint="check its rights") from error
+            raise dm.ConfigError(f"cannot write {self.path}: {error.strerror}", hint="check its rights") from error
         finally:
             if part is not None:
                 part.unlink(missing_ok=True)
 
 
-def with_import(path: Path | None, folder: Path, kept: KeptMapping) -> SavedImport:
+def with_import(path: Path | None, folder: Path, kept: dm.KeptMapping) -> SavedImport:
     """Return the configuration file with one more kept mapping; without a file, `config.yaml` in a folder.
 
     Nothing is written. Raises `ConfigError` where the file cannot be written or added to, or keeps another mapping
@@ -67,7 +67,7 @@ def with_import(path: Path | None, folder: Path, kept: KeptMapping) -> SavedImpo
     if not os.access(place if before is not None else place.parent, os.W_OK) or not os.access(
         Path(os.path.realpath(place)).parent, os.W_OK | os.X_OK
     ):
-        raise ConfigError(f"cannot write {place}, which would keep the mapping", hint="check its rights")
+        raise dm.ConfigError(f"cannot write {place}, which would keep the mapping", hint="check its rights")
     entry = _entry(kept)
     text = _HEADER if before is None else before.decode("utf-8")
     bom, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
@@ -76,7 +76,7 @@ def with_import(path: Path | None, folder: Path, kept: KeptMapping) -> SavedImpo
     if kept.name in known:
         if known[kept.name] == entry:
             return SavedImport(place, before, before or b"")
-        raise ConfigError(
+        raise dm.ConfigError(
             f"imports.{kept.name} is in {place} already, and says something else",
             hint="give another name, or change it there",
         )
@@ -86,7 +86,7 @@ def with_import(path: Path | None, folder: Path, kept: KeptMapping) -> SavedImpo
         if _plain(added.removeprefix(bom)) == expected:
             return SavedImport(place, before, added.encode())
     lines = json.dumps({kept.name: entry}, ensure_ascii=False)
-    raise ConfigError(f"{place} is written in a way that nothing can be added to", hint=f"add to imports: {lines}")
+    raise dm.ConfigError(f"{place} is written in a way that nothing can be added to", hint=f"add to imports: {lines}")
 
 
 def _content(path: Path) -> bytes | None:
@@ -95,21 +95,21 @@ def _content(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="check its name and its rights") from error
+        raise dm.ConfigError(f"cannot read {path}: {error.strerror}", hint="check its name and its rights") from error
 
 
 def _check_new_file(place: Path, content: bytes | None) -> None:
     """Raise `ConfigError` if a new file would be none of triage's, or would not be trusted by the next command."""
     if content is not None:
-        raise ConfigError(f"{place} has none of triage's keys", hint="name the configuration with --config")
+        raise dm.ConfigError(f"{place} has none of triage's keys", hint="name the configuration with --config")
     if reason := distrust(place.parent.stat()):
-        raise ConfigError(
+        raise dm.ConfigError(
             f"a configuration in {place.parent} would not be used, because this folder {reason}",
             hint="make one elsewhere with triage config init PATH, and name it with --config",
         )
 
 
-def _entry(kept: KeptMapping) -> dict[str, Any]:
+def _entry(kept: dm.KeptMapping) -> dict[str, Any]:
     """Return a kept mapping as it stands in the file: without what is detected."""
     values = {"columns": list(kept.columns), "map": dict(kept.mapping)}
     values |= {key: value for key, value in kept._asdict().items() if key in IMPORT.keys() - {"columns", "map"}}

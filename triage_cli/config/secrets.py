@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from triage_cli import domain as dm
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
 from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS
-from triage_cli.domain import ConfigError
 
 # The variables of triage, the SDKs and libpq; they count whatever the configuration names.
 USUAL_SECRETS = re.compile(
@@ -36,9 +36,9 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     """Return the secret in a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
     value = env.get(variable, "").strip()
     if not value:
-        raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
+        raise dm.ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
     if FORBIDDEN_IN_HEADERS.search(value):
-        raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
+        raise dm.ConfigError(f"{owner}: {variable} holds a line break or another control character")
     return value
 
 
@@ -47,7 +47,7 @@ def check_signing_secrets(owner: str, variables: Iterable[str], env: Mapping[str
     for variable in variables:
         if not env.get(variable):
             unset_problem = f"{owner} needs the secret in {variable}, which is not set"
-            raise ConfigError(unset_problem, hint=f"export {variable}")
+            raise dm.ConfigError(unset_problem, hint=f"export {variable}")
 
 
 def unset(owner: str, variables: Iterable[tuple[str, str]], env: Mapping[str, str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.config.calendars import read_calendars
 from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
@@ -30,7 +31,6 @@ from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import named_entries, number, one_of, optional, path, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
-from triage_cli.domain import ROLES, Rule
 from triage_cli.runtime import is_loopback
 
 MOST_FIELDS = 50
@@ -41,14 +41,12 @@ OWN_COLUMNS = ("mail", "thread", "updated_at")
 @accepts(lambda: {**named_schema(schema_of(pattern)), "maxProperties": MOST_FIELDS})
 def read_fields(setting: ConfigNode) -> dict[str, str]:
     """Return the pattern of each field by its name."""
-    from triage_cli.domain import TICKET_KEYS
-
     entries = named_entries(setting)
     if len(entries) > MOST_FIELDS:
         raise ConfigValueError(f"holds more than {MOST_FIELDS} fields")
     patterns = {}
     for name, entry in entries.items():
-        if name in OWN_COLUMNS or name in TICKET_KEYS:
+        if name in OWN_COLUMNS or name in dm.TICKET_KEYS:
             entry.wrong("is the name of what a ticket has already; give the field another name")
         elif found := entry.read(pattern):
             patterns[name] = found
@@ -56,7 +54,7 @@ def read_fields(setting: ConfigNode) -> dict[str, str]:
     return patterns
 
 
-TRIAGE_ROLE = one_of(*ROLES)
+TRIAGE_ROLE = one_of(*dm.ROLES)
 
 
 class OidcSpec(NamedTuple):
@@ -178,12 +176,12 @@ def _routing_map(
     return (*setting.read(lambda named: open_routes(named_path, named.value, diagnostics), (None, None)), routes_path)
 
 
-def _escalations(reader: RouteReader, here: ConfigNode | None, there: ConfigNode | None) -> tuple[Rule, ...]:
+def _escalations(reader: RouteReader, here: ConfigNode | None, there: ConfigNode | None) -> tuple[dm.Rule, ...]:
     """Return the escalations, which stand in the configuration or in the file of the routing map."""
     if here is not None and there is not None:
         there.wrong("stand in the configuration as well; keep them in one of the files")
     setting = here if there is None else there
-    escalations: tuple[Rule, ...] = () if setting is None else setting.read(reader.escalations, ())
+    escalations: tuple[dm.Rule, ...] = () if setting is None else setting.read(reader.escalations, ())
     return escalations
 
 

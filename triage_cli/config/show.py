@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config.categories import CATEGORY
 from triage_cli.config.classifiers import CLASSIFIER, ClassifierSpec, Price
 from triage_cli.config.configuration import Config
@@ -13,7 +14,6 @@ from triage_cli.config.http_destination import LIMITS
 from triage_cli.config.imports import IMPORT
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain import DAY_NAMES, Age, Calendar, Category, Condition, Hours, KeptMapping, MaxError, Rule, Words
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
@@ -73,7 +73,7 @@ def _question_settings(config: Config) -> Iterator[tuple[str, object]]:
         given = question._replace(values=())._asdict()
         for key, value in given.items():
             if key != "name" and value not in (None, "", (), {}):
-                yield f"{section}.{key}", value.configured if isinstance(value, MaxError) else _json_value(value)
+                yield f"{section}.{key}", value.configured if isinstance(value, dm.MaxError) else _json_value(value)
         for value in question.values:
             yield from _record_settings(f"{section}.{value.name}", value, CATEGORY)
 
@@ -96,7 +96,7 @@ def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[t
         yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in mail_values.items())
 
 
-def _import_settings(kept: KeptMapping) -> Iterator[tuple[str, object]]:
+def _import_settings(kept: dm.KeptMapping) -> Iterator[tuple[str, object]]:
     section, plain_keys = f"imports.{kept.name}", IMPORT.keys() - {"columns", "map"}
     yield f"{section}.columns", list(kept.columns)
     yield from ((f"{section}.map.{field}", column) for field, column in kept.mapping.items())
@@ -104,7 +104,7 @@ def _import_settings(kept: KeptMapping) -> Iterator[tuple[str, object]]:
     yield from ((f"{section}.{key}", value) for key, value in given_values.items() if key in plain_keys)
 
 
-def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
+def _rule_settings(rule: dm.Rule) -> Iterator[tuple[str, object]]:
     yield from ((f"{rule.name}.when.{key}", _shown_condition(values)) for key, values in rule.when.items())
     promised = rule.max_error.configured if rule.max_error else None
     compared_conditions = (("min_confidence", rule.min_confidence), ("max_error", promised))
@@ -112,9 +112,9 @@ def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
     yield f"{rule.name}.to", list(rule.to)
 
 
-def _calendar_settings(calendar: Calendar) -> Iterator[tuple[str, object]]:
+def _calendar_settings(calendar: dm.Calendar) -> Iterator[tuple[str, object]]:
     yield "zone", calendar.zone
-    yield "days", [DAY_NAMES[day] for day in calendar.days]
+    yield "days", [dm.DAY_NAMES[day] for day in calendar.days]
     yield "hours", [f"{_clock(begin)}-{_clock(end)}" for begin, end in calendar.spans]
     yield "closed", list(calendar.closed)
 
@@ -123,27 +123,27 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
-def _shown_condition(condition: Condition) -> object:
+def _shown_condition(condition: dm.Condition) -> object:
     """Return a condition as it stands in the configuration."""
-    if isinstance(condition, Words):
+    if isinstance(condition, dm.Words):
         return list(condition.words)
-    if isinstance(condition, Age):
+    if isinstance(condition, dm.Age):
         calendar = {"in": condition.calendar.name} if condition.calendar else {}
         return {"over": f"{condition.over:g}s", **calendar}
-    if isinstance(condition, Hours):
+    if isinstance(condition, dm.Hours):
         return {"outside": condition.calendar.name} if condition.outside else condition.calendar.name
     return _json_value(condition)
 
 
 def _record_settings(
-    section: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
+    section: str, record: dm.Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
     """Yield the settings of a record that apply to its type, as dotted keys and values."""
     type_name = getattr(record, "type", "")
     for key, value in record._asdict().items():
         if key == "name" or key not in table or (table[key].types and type_name not in table[key].types):
             continue
-        if isinstance(value, MaxError):
+        if isinstance(value, dm.MaxError):
             yield f"{section}.{key}", value.configured
         elif isinstance(value, Price):
             yield from ((f"{section}.{key}.{inner}", price) for inner, price in value._asdict().items())

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config.destinations import mail_host
 from triage_cli.config.http_auth import AuthSpec, TokenSpec, mail_token, read_auth, settable_header
 from triage_cli.config.key_tables import (
@@ -39,7 +40,6 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain import PRIORITIES, whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
 _CONFIGURED_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -76,7 +76,7 @@ def _cursor_start(setting: ConfigNode) -> float | str:
     start_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
     with suppress(ValueError, TypeError, OverflowError):
         start_time = datetime.fromisoformat(start_text)
-        return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
+        return dm.whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
     return duration(setting)
 
 
@@ -179,9 +179,9 @@ def _item_conditions(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
     return {path: inner.read(_condition_values, ()) for path, inner in setting.entries().items()}
 
 
-@accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
+@accepts({"type": "object", "additionalProperties": schema_of(one_of(*dm.PRIORITIES))})
 def _priority_numbers(setting: ConfigNode) -> dict[str, str]:
-    return {priority_number: inner.read(one_of(*PRIORITIES)) for priority_number, inner in setting.entries().items()}
+    return {priority_number: inner.read(one_of(*dm.PRIORITIES)) for priority_number, inner in setting.entries().items()}
 
 
 SOURCE_TYPES = ("http", "command", "imap")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from triage_cli import domain as dm
 from triage_cli.config.saved_imports import scalar
-from triage_cli.domain import Category
 
 # The example with every key: in a wheel it is beside this module, in a clone at the root of the repository.
 EXAMPLE_FILES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
@@ -66,7 +66,7 @@ classifiers:
 """
 
 
-def proposed_configuration(categories: Iterable[Category], *, database: str | None = None) -> str:
+def proposed_configuration(categories: Iterable[dm.Category], *, database: str | None = None) -> str:
     """Return a configuration with these categories, and nothing else unless it names a database, as a first one does.
 
     A first one is also careful: a model that nobody has taught, or that topics have taught, is often wrong.

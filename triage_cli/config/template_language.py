@@ -17,8 +17,8 @@ import jinja2
 from jinja2 import filters, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import suggestion
-from triage_cli.domain import TICKET_KEYS, as_tag, compact
 
 # The longest rendered text, and the longest result of a filter, in characters.
 LARGEST = 4_000_000
@@ -47,7 +47,7 @@ def as_text(value: Any) -> str:
         return value
     if value is None:
         return ""
-    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
+    return dm.compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
 
 
 def as_query_part(value: Any) -> str:
@@ -121,11 +121,11 @@ def _join(value: Any, between: str = "") -> str:
 TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "truncate": _truncate,
-    "slug": lambda template_value: as_tag(as_text(template_value)),
+    "slug": lambda template_value: dm.as_tag(as_text(template_value)),
     "one_line": _one_line,
     "uuid": _uuid,
     "default": default,
-    "json": compact,
+    "json": dm.compact,
     "lower": lambda template_value: as_text(template_value).lower(),
     "upper": lambda template_value: as_text(template_value).upper(),
     "capitalize": lambda template_value: as_text(template_value).capitalize(),
@@ -151,7 +151,7 @@ class TemplateMistake(ValueError):  # noqa: N818 - a mistake in the configuratio
 
 def delivery_names(kept: AbstractSet[str] = frozenset(), others: AbstractSet[str] = frozenset()) -> frozenset[str]:
     """Return the names that a destination's templates may use: `kept` values of earlier answers, and `others`."""
-    fields = ["answers", "ticket.answers", *(f"ticket.{key}" for key in TICKET_KEYS)]
+    fields = ["answers", "ticket.answers", *(f"ticket.{key}" for key in dm.TICKET_KEYS)]
     return frozenset([*DELIVERY_NAMES, *fields, *(f"remote.{name}" for name in kept), *others])
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config.key_tables import NAME_SCHEMA, WRONG, accepts, listed, or_null, schema_of, suggestion
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind, quote_advice
-from triage_cli.domain import first_hidden
 
 _VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
@@ -58,7 +58,7 @@ header = text_matching(
 
 def no_name(name: str) -> str:
     """Return why a text cannot be a name, else an empty text."""
-    if hidden_character := first_hidden(name):
+    if hidden_character := dm.first_hidden(name):
         return f"holds U+{ord(hidden_character):04X}, which nobody sees; type it again"
     return _name_objection(name)
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from triage_cli import domain as dm
 from triage_cli.destinations.payload import attempted, payload_line
-from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
 from triage_cli.runtime import bridge, resource_exhaustion, run_command
 
 # How many processes of one command run at once.
@@ -40,45 +40,47 @@ class CommandDestination:
         self._env = env
         self._final_exit = final_exit
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         bridge()
         return self._delivered(chunks)
 
-    def _delivered(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def _delivered(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         # The loop's own threads are few and resolve host names, so slow commands get other threads.
         command_threads = ThreadPoolExecutor(WORKERS, "command")
 
-        async def run_for(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+        async def run_for(outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
             return await asyncio.get_running_loop().run_in_executor(command_threads, self._run_for, outgoing)
 
         try:
             yield from attempted(
-                chunks, run_for, WORKERS, lambda error: DeliveryError(f"cannot run it: {type(error).__name__}")
+                chunks, run_for, WORKERS, lambda error: dm.DeliveryError(f"cannot run it: {type(error).__name__}")
             )
         finally:
             command_threads.shutdown(wait=False)
 
-    def _run_for(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+    def _run_for(self, outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
         run_began = time.perf_counter()
         exit_code: int | None = None
         try:
             exit_code, stderr = run_command(self._run, payload_line(outgoing), self._timeout, self._env)
         except subprocess.TimeoutExpired:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
-            error = DeliveryError(message, hint="raise its timeout", doubtful=True)
+            error = dm.DeliveryError(message, hint="raise its timeout", doubtful=True)
         except OSError as start_failure:
             if lack := resource_exhaustion.lack_of(start_failure):
-                return Outcome.failed(outgoing, lack)
-            error = DeliveryError(
+                return dm.Outcome.failed(outgoing, lack)
+            error = dm.DeliveryError(
                 f"cannot run {self._run[0]}: {start_failure.strerror}", hint="check its path and its rights"
             )
         else:
             if exit_code == 0:
-                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - run_began), None, outgoing)
+                return dm.Outcome(
+                    0, dm.Action.DELIVERED, dm.Receipt(0, time.perf_counter() - run_began), None, outgoing
+                )
             is_final = exit_code in self._final_exit
             exit_reason = f"{self._run[0]} exited with {exit_code}{', which is final' if is_final else ''}"
             message = stderr.decode("utf-8", "replace").strip()
             exit_reason = f"{exit_reason}: {message}" if message else exit_reason
             was_killed = exit_code < 0  # maybe after its work
-            error = DeliveryError(exit_reason, final=is_final, status=exit_code, doubtful=was_killed)
-        return Outcome.failed(outgoing, error, Receipt(exit_code, time.perf_counter() - run_began))
+            error = dm.DeliveryError(exit_reason, final=is_final, status=exit_code, doubtful=was_killed)
+        return dm.Outcome.failed(outgoing, error, dm.Receipt(exit_code, time.perf_counter() - run_began))

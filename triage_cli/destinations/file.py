@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from triage_cli import domain as dm
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
 from triage_cli.runtime import FOLDER, private, resource_exhaustion
 
 # Deliveries of one write to the file: many, since each write waits for the disk once.
@@ -37,7 +37,7 @@ class FileDestination:
         self.schedule = schedule
         self._path = path
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         """Append the payloads of each chunk to the file in one write."""
         for chunk in chunks:
             if not chunk:
@@ -47,13 +47,13 @@ class FileDestination:
             try:
                 self._append(b"".join(payload_line(outgoing) for outgoing in chunk))
             except OSError as error:
-                failure = resource_exhaustion.lack_of(error) or DeliveryError(
+                failure = resource_exhaustion.lack_of(error) or dm.DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
-                yield [Outcome.failed(outgoing, failure) for outgoing in chunk]
+                yield [dm.Outcome.failed(outgoing, failure) for outgoing in chunk]
             else:
-                receipt = Receipt(None, time.perf_counter() - append_began)
-                yield [Outcome(None, Action.DELIVERED, receipt, None, outgoing) for outgoing in chunk]
+                receipt = dm.Receipt(None, time.perf_counter() - append_began)
+                yield [dm.Outcome(None, dm.Action.DELIVERED, receipt, None, outgoing) for outgoing in chunk]
 
     def _append(self, queue_lines: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)

@@ -3,24 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, TemplateFailure, is_template
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_requests import HttpRequests, HttpSecrets, hidden_secrets
-from triage_cli.domain import (
-    DeliveryError,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    Refusal,
-    as_tag,
-    compact,
-    encodable,
-    from_json,
-    has_place,
-    lookup,
-    tags_of,
-)
 from triage_cli.runtime import Endpoint, HttpAnswer, HttpRequest, Network, host_of
 
 OK = range(200, 300)
@@ -51,16 +38,16 @@ class HttpDestination:
         endpoint = Endpoint(spec.name, host, spec.timeout, spec.timeout, guarded)
         self._sender = HttpSender(endpoint, network, tokens=secrets.tokens)
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         return self._sender.deliver(self.name, chunks, self._attempt_requests)
 
-    async def _attempt_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+    async def _attempt_requests(self, send: Send, outgoing: dm.OutgoingDelivery) -> dm.Receipt:
         try:
             return await self._send_requests(send, outgoing)
         except TemplateFailure as failure:
             raise not_renderable(self.name, failure) from failure
 
-    async def _send_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+    async def _send_requests(self, send: Send, outgoing: dm.OutgoingDelivery) -> dm.Receipt:
         find = self._requests.find(outgoing)
         kept = await self._found_values(send, find, outgoing) if find else {}
         search_request = self._requests.search(outgoing, kept) if outgoing.delivery.doubtful else None
@@ -80,77 +67,81 @@ class HttpDestination:
         if not is_accepted or (self._http.preset and answer.is_page):
             if answer.status in OK and content is None and (answer.body or not answer.complete):
                 found = "no JSON" if answer.complete else "more than can be read, or with half of it"
-                raise DeliveryError(
+                raise dm.DeliveryError(
                     f"{self.name} answered {answer.status} with {found}, so it is not known whether it accepted",
                     status=answer.status,
                     doubtful=True,
                     answer=self._beginning_of(answer),
                 )
             raise self._refusal(answer, content)
-        return Receipt(answer.status, kept=self._values_to_keep(content))
+        return dm.Receipt(answer.status, kept=self._values_to_keep(content))
 
-    async def _found_values(self, send: Send, find: HttpRequest, outgoing: OutgoingDelivery) -> Mapping[str, Any]:
+    async def _found_values(self, send: Send, find: HttpRequest, outgoing: dm.OutgoingDelivery) -> Mapping[str, Any]:
         """Return the values that the `find` request returned.
 
         Raises `DeliveryError` if one is missing, or if a person has set the field that the delivery would set.
         """
         answer = await self._extra_answer(send, find)
         if not answer.complete:
-            raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
+            raise dm.DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
         find_spec = self._http.find or FindSpec("")
         paths, field = find_spec.keep, find_spec.field
         content = _json_content(answer)
         if content is None:  # a page, as while the system is maintained
             raise self._no_json("find", answer)
-        kept = {name: lookup(content, path) for name, path in paths.items()}
+        kept = {name: dm.lookup(content, path) for name, path in paths.items()}
         missing_paths = [path for name, path in paths.items() if kept[name] is None]
-        may_be_absent = find_spec.absent and isinstance(lookup(content, find_spec.place[0]), Mapping)
-        if field and not (may_be_absent or has_place(content, field)):  # with a mistake in the path it guards nothing
+        may_be_absent = find_spec.absent and isinstance(dm.lookup(content, find_spec.place[0]), Mapping)
+        if field and not (
+            may_be_absent or dm.has_place(content, field)
+        ):  # with a mistake in the path it guards nothing
             missing_paths.append(field)
         if missing_paths:
             hint = "correct find.field in the config, or make that field there" if missing_paths == [field] else ""
-            error = DeliveryError(
+            error = dm.DeliveryError(
                 f"{self.name} has nothing at {missing_paths[0]}, which find asks for", hint=hint, final=True
             )
             error.answer = self._beginning_of(answer)
             raise error
         if field:
-            self._check_unset(lookup(content, field), outgoing)
+            self._check_unset(dm.lookup(content, field), outgoing)
         return kept
 
-    def _check_unset(self, helpdesk_value: Any, outgoing: OutgoingDelivery) -> None:
+    def _check_unset(self, helpdesk_value: Any, outgoing: dm.OutgoingDelivery) -> None:
         """Raise `DeliveryError` if the helpdesk's field holds another value than a category of triage, or its tag."""
         if helpdesk_value in EMPTY_VALUES:
             return
-        value_text = helpdesk_value if isinstance(helpdesk_value, str) else compact(helpdesk_value)
-        value_text = encodable(self._secrets.hidden_in(value_text))
-        known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
-        if known.isdisjoint(tags_of(value_text)):
-            raise DeliveryError(
+        value_text = helpdesk_value if isinstance(helpdesk_value, str) else dm.compact(helpdesk_value)
+        value_text = dm.encodable(self._secrets.hidden_in(value_text))
+        known = {dm.as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
+        if known.isdisjoint(dm.tags_of(value_text)):
+            raise dm.DeliveryError(
                 f'{self.name}: the ticket there holds "{value_text[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",
                 hint="if no source reads that field as its verdict, correct or empty it there",
                 final=True,
-                refusal=Refusal.SET_BY_A_PERSON,
+                refusal=dm.Refusal.SET_BY_A_PERSON,
             )
 
-    async def _search_earlier(self, send: Send, search_request: HttpRequest, contains: str) -> Receipt | None:
+    async def _search_earlier(self, send: Send, search_request: HttpRequest, contains: str) -> dm.Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""
         answer = await self._extra_answer(send, search_request)
         if contains and contains.encode() in answer.body:
-            return Receipt(answer.status)
+            return dm.Receipt(answer.status)
         if not answer.complete:
-            raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
+            raise dm.DeliveryError(
+                f"{self.name} answered the search of once with more than can be read, or incompletely"
+            )
         once, content = self._http.once or OnceSpec(), _json_content(answer)
         if content is None and (not contains or answer.is_page):
             raise self._no_json("the search of once", answer)
-        if contains or lookup(content, once.found) in EMPTY_VALUES:
-            if once.partial and lookup(content, once.partial) not in EMPTY_VALUES:
-                raise DeliveryError(f"{self.name} answered the search of once before it had looked everywhere")
+        if contains or dm.lookup(content, once.found) in EMPTY_VALUES:
+            if once.partial and dm.lookup(content, once.partial) not in EMPTY_VALUES:
+                raise dm.DeliveryError(f"{self.name} answered the search of once before it had looked everywhere")
             return None
         found_object = once.found.rpartition(".")[0]  # what is kept stands in the object that was found
-        kept = self._values_to_keep(lookup(content, found_object) if found_object else content)
-        return Receipt(answer.status, kept=kept)
+        kept = self._values_to_keep(dm.lookup(content, found_object) if found_object else content)
+        return dm.Receipt(answer.status, kept=kept)
 
     async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers: find, search or undo.
@@ -161,12 +152,12 @@ class HttpDestination:
             answer = await send(request)
             if answer.status not in usual:
                 raise self._refusal(answer, _json_content(answer))
-        except DeliveryError as error:
+        except dm.DeliveryError as error:
             error.doubtful = error.gone = False
             raise
         return answer
 
-    def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
+    def _refusal(self, answer: HttpAnswer, content: Any) -> dm.DeliveryError:
         retry = self._http.retry
         retried = retry is not None and _passes(retry, answer.status, content)
         error = refusal(self.name, answer, retried=retried, is_secret=bool(self._secrets.url))
@@ -183,21 +174,21 @@ class HttpDestination:
             error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
         return error
 
-    def _no_json(self, request: str, answer: HttpAnswer) -> DeliveryError:
-        return DeliveryError(f"{self.name} answered {request} with no JSON", answer=self._beginning_of(answer))
+    def _no_json(self, request: str, answer: HttpAnswer) -> dm.DeliveryError:
+        return dm.DeliveryError(f"{self.name} answered {request} with no JSON", answer=self._beginning_of(answer))
 
     def _beginning_of(self, answer: HttpAnswer) -> str | None:
         return beginning_of(answer, self._secrets.hidden_in)
 
     def _values_to_keep(self, content: Any) -> str | None:
         """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
-        kept = {name: lookup(content, path) for name, path in self._http.keep.items()}
+        kept = {name: dm.lookup(content, path) for name, path in self._http.keep.items()}
         short = {
-            name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
+            name: dm.encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
             for name, value in kept.items()
             if isinstance(value, str | int | float) and len(str(value)) <= LONGEST_KEPT
         }
-        return compact(short) if short else None
+        return dm.compact(short) if short else None
 
 
 def _json_content(answer: HttpAnswer) -> Any:
@@ -205,7 +196,7 @@ def _json_content(answer: HttpAnswer) -> Any:
     if not answer.complete:
         return None
     try:
-        return from_json(answer.body.decode())
+        return dm.from_json(answer.body.decode())
     except (ValueError, RecursionError):
         return None
 
@@ -216,14 +207,14 @@ def _passes(test: AnswerTest, status: int, content: Any, usual: range = range(10
         return False
     if test.path is None:
         return True
-    actual = lookup(content, test.path)
+    actual = dm.lookup(content, test.path)
     if test.contains:
         return isinstance(actual, str) and test.contains in actual
     # 1 and true are different values here.
     return actual is not None if not test.value else (type(actual), actual) == (type(test.value[0]), test.value[0])
 
 
-def http_as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
+def http_as_text(http: HttpSpec, outgoing: dm.OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:

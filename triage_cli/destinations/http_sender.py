@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
+from triage_cli import domain as dm
 from triage_cli.destinations.payload import attempted
-from triage_cli.domain import NOT_ATTEMPTED, Action, DeliveryError, Outcome, OutgoingDelivery, Receipt, storable_text
 from triage_cli.runtime import (
     READ,
     AccessTokens,
@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 64
 
 # Sends one HTTP request and returns the answer.
 Send = Callable[[HttpRequest], Awaitable[HttpAnswer]]
-Attempt = Callable[[Send, OutgoingDelivery], Awaitable[Receipt]]
+Attempt = Callable[[Send, dm.OutgoingDelivery], Awaitable[dm.Receipt]]
 
 
 @cache
@@ -58,8 +58,8 @@ class HttpSender:
         self._resolver = resolver or network.resolve
 
     def deliver(
-        self, name: str, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
-    ) -> Iterator[Sequence[Outcome[Receipt]]]:
+        self, name: str, chunks: Iterable[Sequence[dm.OutgoingDelivery]], attempt: Attempt
+    ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         """Make an attempt at each delivery; yield outcomes as they arrive, without blocking the caller.
 
         Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
@@ -68,8 +68,8 @@ class HttpSender:
         return self._delivered(HttpConnections(self._network, name), chunks, attempt)
 
     def _delivered(
-        self, connections: HttpConnections, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
-    ) -> Iterator[Sequence[Outcome[Receipt]]]:
+        self, connections: HttpConnections, chunks: Iterable[Sequence[dm.OutgoingDelivery]], attempt: Attempt
+    ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         async def send_as_it_is(request: HttpRequest) -> HttpAnswer:
             return await exchange(connections, self._endpoint, request, self._resolver)
 
@@ -78,17 +78,17 @@ class HttpSender:
                 return await send_as_it_is(request)
             return await self._tokens.authorized(send_as_it_is, request, self._endpoint.name)
 
-        async def attempt_and_time(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+        async def attempt_and_time(outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
             began = time.perf_counter()
             try:
                 async with _all_attempts():
                     receipt = await attempt(send, outgoing)
-            except NOT_ATTEMPTED as problem:
-                return Outcome.failed(outgoing, problem)
-            except DeliveryError as error:
-                return Outcome.failed(outgoing, error, Receipt(error.status, time.perf_counter() - began))
+            except dm.NOT_ATTEMPTED as problem:
+                return dm.Outcome.failed(outgoing, problem)
+            except dm.DeliveryError as error:
+                return dm.Outcome.failed(outgoing, error, dm.Receipt(error.status, time.perf_counter() - began))
             seconds = time.perf_counter() - began
-            return Outcome(0, Action.DELIVERED, receipt._replace(seconds=seconds), None, outgoing)
+            return dm.Outcome(0, dm.Action.DELIVERED, receipt._replace(seconds=seconds), None, outgoing)
 
         try:
             yield from attempted(chunks, attempt_and_time, WORKERS, self._unexpected)
@@ -96,8 +96,8 @@ class HttpSender:
             # Closing connections is not waited for: an abandoned generator may be closed in the thread of the loop.
             asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
-    def _unexpected(self, error: Exception) -> DeliveryError:
-        return DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
+    def _unexpected(self, error: Exception) -> dm.DeliveryError:
+        return dm.DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
 
 
 def shown_request(request: HttpRequest) -> str:
@@ -117,7 +117,7 @@ KEPT = 500
 LONGEST_RETRY_AFTER = 7 * 24 * 3600.0
 
 
-def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: bool = False) -> DeliveryError:
+def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: bool = False) -> dm.DeliveryError:
     """Return the error for an answer that does not accept.
 
     `retried` if the configuration has it tried again, `is_secret` if the address must not be shown.
@@ -134,7 +134,7 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
         origin = "" if is_secret else answer.target[0]
         why = f"redirects{origin and f' to {origin}'}, which is not followed"
         hint = "name in url where it leads" if origin else "check url and auth"
-    return DeliveryError(
+    return dm.DeliveryError(
         f"{name} {why}",
         hint=hint,
         final=not retried,
@@ -148,4 +148,4 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
 def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:
     """Return the beginning of a refusal's body, without what `hide` removes; None if it is empty."""
     text = hide(answer.body[:READ].decode("utf-8", "replace"))
-    return storable_text(text)[:KEPT] or None
+    return dm.storable_text(text)[:KEPT] or None

@@ -7,9 +7,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
+from triage_cli import domain as dm
 from triage_cli.config import MailSpec, Template, TemplateFailure, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values
-from triage_cli.domain import OutgoingDelivery, Ticket, encodable, from_json, mail_of
 
 # Characters of a mail's subject, and of another mail's Message-ID.
 LONGEST = 250
@@ -28,13 +28,13 @@ class MailMessages:
         self._spec = spec
         self._subject, self._text = (Template(source, delivery_names(), key) for key, source in _mail_templates(spec))
 
-    def message(self, outgoing: OutgoingDelivery, now: datetime) -> EmailMessage:
+    def message(self, outgoing: dm.OutgoingDelivery, now: datetime) -> EmailMessage:
         """Return the mail. All attempts at a delivery have one Message-ID, so that a repeated mail is recognisable."""
         values = template_values(outgoing)
         message = EmailMessage(policy=SMTP)
         message["From"] = self._spec.sender
         message["To"] = ", ".join(self._spec.to)
-        subject = HEADER_CONTROLS.sub(" ", encodable(self._subject.text(values))).replace(ENCODED_WORD, "= ?")
+        subject = HEADER_CONTROLS.sub(" ", dm.encodable(self._subject.text(values))).replace(ENCODED_WORD, "= ?")
         message["Subject"] = subject.strip()[:LONGEST]
         message["Date"] = format_datetime(now)
         domain = bare_address(self._spec.sender).rpartition("@")[2]
@@ -42,18 +42,18 @@ class MailMessages:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation notices do not answer it
         if replied_to := _replied_to(outgoing.ticket):
             message["In-Reply-To"] = message["References"] = replied_to
-        message.set_content(encodable(self._text.text(values)), cte="quoted-printable")
+        message.set_content(dm.encodable(self._text.text(values)), cte="quoted-printable")
         return message
 
 
-def _replied_to(ticket: Ticket) -> str | None:
+def _replied_to(ticket: dm.Ticket) -> str | None:
     """Return the Message-ID that a mail about a ticket replies to, in angle brackets; None if the ticket has none.
 
     A ticket that came as mail has its id without them. So the mail joins its thread, also if it comes back to a mailbox
     that is pulled.
     """
     message_id = ticket.external_id or ""
-    if mail_of(from_json(ticket.extra)) is not None:
+    if dm.mail_of(dm.from_json(ticket.extra)) is not None:
         message_id = f"<{message_id}>"
     is_id = len(message_id) <= LONGEST and ENCODED_WORD not in message_id and MESSAGE_ID.fullmatch(message_id)
     return message_id if is_id else None
@@ -77,7 +77,7 @@ def bare_address(mailbox: str) -> str:
     return mailbox.rpartition("<")[2].rstrip(">")
 
 
-def mail_as_text(mail: MailSpec, outgoing: OutgoingDelivery, now: datetime) -> str:
+def mail_as_text(mail: MailSpec, outgoing: dm.OutgoingDelivery, now: datetime) -> str:
     """Return a mail as `route --dry-run` prints it."""
     try:
         message = MailMessages(mail).message(outgoing, now)

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.config import (
     FORBIDDEN_IN_HEADERS,
     AuthSpec,
@@ -27,7 +28,6 @@ from triage_cli.config import (
     secret,
 )
 from triage_cli.destinations.payload import template_values
-from triage_cli.domain import HIDDEN, ConfigError, Delivery, OutgoingDelivery, compact, from_json, hide_secrets
 from triage_cli.runtime import USER_AGENT, AccessTokens, HttpRequest
 
 # Shorter parts of a secret address, and shorter user names, are not hidden.
@@ -61,7 +61,7 @@ class HttpSecrets(NamedTuple):
             _, _, path, query, _ = urlsplit(self.url)
             url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
             parts += [self.url, *url_parts, *map(unquote, url_parts)]
-        return hide_secrets(text, parts)
+        return dm.hide_secrets(text, parts)
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:
@@ -75,7 +75,7 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets
 
     url = secret_in(spec.url_env) if spec.url_env else None
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
-        raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
+        raise dm.ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = secret_in(spec.key_env) if spec.key_env else None
     if not isinstance(spec.auth, AuthSpec):
         return HttpSecrets(url, None, key)
@@ -89,10 +89,10 @@ def hidden_secrets(spec: HttpSpec) -> HttpSecrets:
     hidden_auth = None
     if isinstance(spec.auth, AuthSpec):
         scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
-        hidden_auth = (spec.auth.header, f"{scheme}{HIDDEN}")
+        hidden_auth = (spec.auth.header, f"{scheme}{dm.HIDDEN}")
     elif spec.auth:
-        hidden_auth = ("authorization", f"Bearer {HIDDEN}")
-    return HttpSecrets(url, hidden_auth, HIDDEN if spec.key_env else None)
+        hidden_auth = ("authorization", f"Bearer {dm.HIDDEN}")
+    return HttpSecrets(url, hidden_auth, dm.HIDDEN if spec.key_env else None)
 
 
 class _RequestPart(NamedTuple):
@@ -164,7 +164,7 @@ class HttpRequests:
         self._secrets = secrets
         self._render = {part.key: _renderer(part) for part in _request_parts(spec)}
 
-    def find(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
+    def find(self, outgoing: dm.OutgoingDelivery) -> HttpRequest | None:
         """Return the `find` request, whose answer the other requests use, if there is one."""
         if self._spec.find is None:
             return None
@@ -172,7 +172,7 @@ class HttpRequests:
         url = self._url(self._render["find.get"](values), values, query=False)
         return self._request("GET", url, {}, None)._replace(most=EXAMINED)
 
-    def delivery(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> HttpRequest:
+    def delivery(self, outgoing: dm.OutgoingDelivery, kept: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers, rendered with the delivery's values."""
         values = self._template_values(outgoing, kept)
         body, content_type = None, None
@@ -188,7 +188,7 @@ class HttpRequests:
         request = self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
         return request._replace(most=EXAMINED) if self._spec.ok.path or self._spec.keep else request
 
-    def search(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
+    def search(self, outgoing: dm.OutgoingDelivery, kept: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
         once = self._spec.once
         if once is None:
@@ -202,7 +202,7 @@ class HttpRequests:
         body = _json_body(self._render["once.body"](values))
         return self._request("POST", url, headers, None, body)._replace(most=EXAMINED), contains
 
-    def undos(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> Iterator[HttpRequest]:
+    def undos(self, outgoing: dm.OutgoingDelivery, kept: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that undo earlier deliveries of other categories to this destination.
 
         These are the delivery accepted last, and later ones that may have arrived.
@@ -215,7 +215,7 @@ class HttpRequests:
                 return
 
     def _undo(
-        self, spec: UndoSpec, outgoing: OutgoingDelivery, earlier: Delivery, kept: Mapping[str, Any]
+        self, spec: UndoSpec, outgoing: dm.OutgoingDelivery, earlier: dm.Delivery, kept: Mapping[str, Any]
     ) -> HttpRequest:
         replaced = {"category": earlier.category, "delivery_id": earlier.delivery_id}
         values = {**self._template_values(outgoing, kept), "replaced": replaced}
@@ -225,7 +225,7 @@ class HttpRequests:
         url = self._url(self._render["undo.endpoint"](values), values, query=False)
         return self._request(spec.method, url, headers, f"{earlier.delivery_id}-undo", body)
 
-    def _template_values(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _template_values(self, outgoing: dm.OutgoingDelivery, kept: Mapping[str, Any]) -> Mapping[str, Any]:
         key = {"key": self._secrets.key} if self._secrets.key else {}
         remote_values = {**_remote_values(outgoing.earlier), **kept}
         return template_values(outgoing, remote=remote_values, **self._spec.given, **key)
@@ -284,15 +284,15 @@ def _joined_address(url: str, endpoint: str) -> str:
     return url + endpoint
 
 
-def _remote_values(earlier: tuple[Delivery, ...]) -> Mapping[str, Any]:
+def _remote_values(earlier: tuple[dm.Delivery, ...]) -> Mapping[str, Any]:
     """Return the values that were kept from the newest answer about this ticket at this destination."""
     kept = next((delivery.kept for delivery in reversed(earlier) if delivery.kept), None)
-    return from_json(kept) if kept else {}
+    return dm.from_json(kept) if kept else {}
 
 
 def _json_body(tree: Any) -> bytes:
     try:
-        return compact(tree).encode()
+        return dm.compact(tree).encode()
     except (ValueError, TypeError) as error:  # NaN, or half of a surrogate pair
         raise TemplateFailure(f"body: JSON cannot hold it: {error}") from error
 

@@ -11,21 +11,10 @@ from email.message import EmailMessage
 from operator import itemgetter
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config import DestinationSpec, MailSpec, TemplateFailure
 from triage_cli.destinations.payload import attempted, not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
-from triage_cli.domain import (
-    NOT_ATTEMPTED,
-    Action,
-    ConfigError,
-    DeliveryError,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    causes,
-    encodable,
-    hide_secrets,
-)
 from triage_cli.runtime import (
     AccessTokens,
     MailConnectionLost,
@@ -81,11 +70,13 @@ def login_of(name: str, spec: MailSpec, env: Mapping[str, str], tokens: AccessTo
         return None
     for variable in filter(None, (spec.user_env, spec.password_env)):
         if not env.get(variable):
-            raise ConfigError(
+            raise dm.ConfigError(
                 f'destination "{name}" needs the variable {variable}, which is not set', hint=f"export {variable}"
             )
         if not env[variable].isascii() or HEADER_CONTROLS.search(env[variable]):
-            raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
+            raise dm.ConfigError(
+                f'destination "{name}": {variable} holds a character that no login over SMTP can carry'
+            )
     return SmtpLogin(env[spec.user_env], env[spec.password_env] if spec.password_env else "", tokens)
 
 
@@ -114,7 +105,7 @@ class MailDestination:
         self._resolver = resolver or network.resolve
         self._messages = MailMessages(mail)
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         bridge()
         server = self._network.mail_server(
             self.name, self._mail.host, self._mail.port, tls=self._mail.tls, timeout=self._timeout
@@ -122,16 +113,16 @@ class MailDestination:
         return self._delivered(server, chunks)
 
     def _delivered(
-        self, server: MailServer, chunks: Iterable[Sequence[OutgoingDelivery]]
-    ) -> Iterator[Sequence[Outcome[Receipt]]]:
+        self, server: MailServer, chunks: Iterable[Sequence[dm.OutgoingDelivery]]
+    ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         threads = ThreadPoolExecutor(WORKERS, "mail")
 
-        async def mail_one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+        async def mail_one(outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
             if self._login and self._login.tokens:  # the wait for a token is none for the mail server
                 try:
                     await self._login.tokens.token()
-                except NOT_ATTEMPTED as problem:
-                    return Outcome.failed(outgoing, problem)
+                except dm.NOT_ATTEMPTED as problem:
+                    return dm.Outcome.failed(outgoing, problem)
             loop = asyncio.get_running_loop()
             connection = server.connection()
             timer = loop.call_later(self._timeout, connection.expire)
@@ -148,30 +139,32 @@ class MailDestination:
         finally:
             threads.shutdown(wait=False)
 
-    def _unexpected(self, error: Exception) -> DeliveryError:
-        return DeliveryError(f"{self.name}: {type(error).__name__}", doubtful=True)
+    def _unexpected(self, error: Exception) -> dm.DeliveryError:
+        return dm.DeliveryError(f"{self.name}: {type(error).__name__}", doubtful=True)
 
-    def _mail_one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+    def _mail_one(self, connection: SmtpConnection, outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
         mail_began = time.perf_counter()
         try:
             self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
         except TemplateFailure as failure:
             error = not_renderable(self.name, failure)
-        except NOT_ATTEMPTED as problem:
-            return Outcome.failed(outgoing, problem)
-        except DeliveryError as failure:
+        except dm.NOT_ATTEMPTED as problem:
+            return dm.Outcome.failed(outgoing, problem)
+        except dm.DeliveryError as failure:
             error = failure
         except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as smtp_failure:
             if lack := resource_exhaustion.lack_of(smtp_failure, is_probe=True):
-                return Outcome.failed(outgoing, lack)
+                return dm.Outcome.failed(outgoing, lack)
             error = self._unreached_server(smtp_failure, connection)
         else:
-            return Outcome(0, Action.DELIVERED, Receipt(COMPLETED, time.perf_counter() - mail_began), None, outgoing)
+            return dm.Outcome(
+                0, dm.Action.DELIVERED, dm.Receipt(COMPLETED, time.perf_counter() - mail_began), None, outgoing
+            )
         finally:
             connection.close()
-        return Outcome.failed(outgoing, error, Receipt(error.status, time.perf_counter() - mail_began))
+        return dm.Outcome.failed(outgoing, error, dm.Receipt(error.status, time.perf_counter() - mail_began))
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, mail_bytes = self._mail, message.as_bytes()
@@ -209,37 +202,37 @@ class MailDestination:
                 f"{self.name} refuses a new token of {self._login.tokens.client}, too"
             )
 
-    def _refused_recipients(self, replies: Mapping[str, tuple[int, bytes]]) -> DeliveryError:
+    def _refused_recipients(self, replies: Mapping[str, tuple[int, bytes]]) -> dm.DeliveryError:
         """Return the error for refused recipients. Then nobody gets the mail, so that nobody gets it twice."""
         worst = max(replies.values(), key=itemgetter(0))
         error = self._refusal(worst[0], b"; ".join(text for _, text in replies.values()))
         error.message = f"{self.name}: {', '.join(f'{to} is refused ({code})' for to, (code, _) in replies.items())}"
         return error
 
-    def _refusal(self, smtp_code: int, text: bytes | str) -> DeliveryError:
+    def _refusal(self, smtp_code: int, text: bytes | str) -> dm.DeliveryError:
         answer = self._excerpt(text) or None
         hint = "triage why shows its answer" if answer else ""
         final, limited = 500 <= smtp_code < 600, smtp_code in BUSY_CODES
         why = f"{self.name} answered {smtp_code}"
-        return DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)
+        return dm.DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)
 
-    def _unreached_server(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
+    def _unreached_server(self, failure: OSError, connection: SmtpConnection) -> dm.DeliveryError:
         mail_server = f"{self._mail.host}:{self._mail.port}"
-        if connection.expired or any(isinstance(cause, TimeoutError) for cause in causes(failure)):
+        if connection.expired or any(isinstance(cause, TimeoutError) for cause in dm.causes(failure)):
             why = f"{self.name} did not answer within {self._timeout:g} s"
         elif isinstance(failure, MailConnectionLost):
             why = f"{self.name} cannot be reached at {mail_server}: it closed the connection"
         elif isinstance(failure, MailError):
-            return DeliveryError(
+            return dm.DeliveryError(
                 f"{self.name} cannot be used at {mail_server}: {self._excerpt(str(failure)).rstrip('.')}",
                 hint="see tls, user_env and what stands beside it in the config",
             )
         else:
             why = f"{self.name} cannot be reached at {mail_server}: {reason(failure)}"
-        return DeliveryError(why, doubtful=connection.in_doubt)
+        return dm.DeliveryError(why, doubtful=connection.in_doubt)
 
     def _excerpt(self, text: bytes | str) -> str:
         """Return the beginning of a mail server's answer, on one line and without the login."""
         answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        answer = hide_secrets(answer, self._login.secret_forms if self._login else ())
-        return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]
+        answer = dm.hide_secrets(answer, self._login.secret_forms if self._login else ())
+        return HEADER_CONTROLS.sub(" ", dm.encodable(answer)).strip()[:KEPT]

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain import Outcome, OutgoingDelivery, Receipt, signature
 from triage_cli.runtime import USER_AGENT, Endpoint, HttpRequest, Network, Resolver, host_of
 
 # Only the status of an answer counts. Its body is read for at most so many seconds, so that the connection can be
@@ -26,7 +26,7 @@ class WebhookTarget(NamedTuple):
     guarded: bool = False
 
 
-def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: float) -> HttpRequest:
+def webhook_request(target: WebhookTarget, outgoing: dm.OutgoingDelivery, now: float) -> HttpRequest:
     """Return the signed request of one attempt at a webhook."""
     body = payload_line(outgoing).rstrip()
     webhook_id = outgoing.delivery.delivery_id
@@ -39,7 +39,7 @@ def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: floa
         **outgoing.request_headers,
     }
     if target.secrets:
-        headers["webhook-signature"] = signature(target.secrets, webhook_id, int(now), body)
+        headers["webhook-signature"] = dm.signature(target.secrets, webhook_id, int(now), body)
     return HttpRequest("POST", target.url, headers, body)
 
 
@@ -58,18 +58,18 @@ class WebhookDestination:
         endpoint = Endpoint(self._shown_name, "" if is_unnamed else host, target.timeout, BODY_SECONDS, target.guarded)
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         return self._sender.deliver(self.name, chunks, self._post)
 
-    async def _post(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+    async def _post(self, send: Send, outgoing: dm.OutgoingDelivery) -> dm.Receipt:
         answer = await send(webhook_request(self._target, outgoing, time.time()))
         if 200 <= answer.status < 300:
-            return Receipt(answer.status)
+            return dm.Receipt(answer.status)
         error = refusal(self._shown_name, answer)
         error.gone, error.answer = answer.status == GONE, beginning_of(answer)
         raise error
 
 
-def webhook_as_text(target: WebhookTarget, outgoing: OutgoingDelivery) -> str:
+def webhook_as_text(target: WebhookTarget, outgoing: dm.OutgoingDelivery) -> str:
     """Return the request as `route --dry-run` prints it; only the time and the signature differ at the attempt."""
     return shown_request(webhook_request(target, outgoing, time.time()))

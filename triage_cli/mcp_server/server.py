@@ -20,32 +20,7 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from triage_cli import __version__
-from triage_cli.domain import (
-    AgentSuggestionDraft,
-    AmbiguousError,
-    ClassifyPlan,
-    NotFoundError,
-    Priority,
-    Selection,
-    SimilarQuery,
-    StatsKey,
-    StatsQuery,
-    Status,
-    Suspicion,
-    TextQuestion,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UsageError,
-    agent_name,
-    answers_meant,
-    group_record,
-    parts_of,
-    storable_or_none,
-    times,
-    to_seconds,
-    without_lone_surrogates,
-)
+from triage_cli import domain as dm
 from triage_cli.mcp_server import tool_answers
 from triage_cli.mcp_server.tool_answers import INSTRUCTIONS, one_line
 from triage_cli.ports import Consultation, Triage
@@ -55,7 +30,7 @@ STATS_DAYS = 31
 STATS_GROUPS = 200
 Waiting = Literal["needs_review", "failed", "new", "pending_delivery", "dead_letter", "unroutable"]
 # The status of the tickets of each kind, and the next step.
-WAITING: dict[Waiting, tuple[Status, str]] = {
+WAITING: dict[Waiting, tuple[dm.Status, str]] = {
     "needs_review": ("needs_review", "a person decides: triage review, or triage verdict TICKET CATEGORY"),
     "failed": ("failed", "triage classify asks again; the error says what went wrong"),
     "new": ("new", "triage classify asks about them"),
@@ -90,23 +65,23 @@ class ReadTools:
         self._consultation = consultation
         self._max_cost = max_cost
         first, *further = triage.questions()
-        self._suspicion = Suspicion(category.name for category in first.values)
+        self._suspicion = dm.Suspicion(category.name for category in first.values)
         self._questions = [question.name for question in further]
 
     def _meant(self, named_value: str) -> list[str]:
         question, _, value = named_value.partition("=")
-        return answers_meant(question, value, self._questions)
+        return dm.answers_meant(question, value, self._questions)
 
     def search_tickets(
         self,
         text: Annotated[str | None, Field(max_length=1000, description="a part of subject or description")] = None,
-        status: Annotated[list[Status], Field(description="any of these; empty: all")] = [],  # noqa: B006
+        status: Annotated[list[dm.Status], Field(description="any of these; empty: all")] = [],  # noqa: B006
         category: Annotated[list[str], Field(max_length=50, description="any of these; empty: all")] = [],  # noqa: B006
         answer: Annotated[
             list[GivenTo], Field(max_length=20, description="answers to questions, all of which hold")
         ] = [],  # noqa: B006
         customer_id: Annotated[str | None, Field(max_length=1000)] = None,
-        priority: Priority | None = None,
+        priority: dm.Priority | None = None,
         since: DayOrTime = None,
         until: DayOrTime = None,
         limit: PageLimit = 20,
@@ -116,7 +91,7 @@ class ReadTools:
 
         Each is a summary; get_ticket reads one whole. `since` and `until` are about when a ticket was stored.
         """
-        ticket_selection = Selection(
+        ticket_selection = dm.Selection(
             search=text,
             statuses=frozenset(status),
             categories=tuple(category),
@@ -149,7 +124,7 @@ class ReadTools:
         limit: PageLimit = 5,
     ) -> tool_answers.SimilarTickets:
         """Find the tickets with the most similar texts, the most similar first: how others like it were decided."""
-        found = self._triage.similar(ticket_id, SimilarQuery(decided=decided, limit=limit))
+        found = self._triage.similar(ticket_id, dm.SimilarQuery(decided=decided, limit=limit))
         summaries = self._summaries([each.ticket for each in found])
         return tool_answers.SimilarTickets(
             tickets=summaries, similarities=[round(each.similarity, 4) for each in found]
@@ -158,7 +133,7 @@ class ReadTools:
     def get_stats(
         self,
         group_by: Annotated[
-            list[StatsKey | QuestionName], Field(max_length=20, description="count in groups with the same of these")
+            list[dm.StatsKey | QuestionName], Field(max_length=20, description="count in groups with the same of these")
         ] = [],  # noqa: B006
         since: DayOrTime = None,
         until: DayOrTime = None,
@@ -168,15 +143,15 @@ class ReadTools:
         With `group_by` it also counts groups; `since` and `until` hold for the groups alone.
         """
         stats = self._triage.stats()
-        period = Selection(since=_time_argument(since), until=_time_argument(until))
-        spelled = (parts_of(key, self._questions).values() or [key] for key in group_by)
-        stats_query = StatsQuery(period, tuple(dict.fromkeys(chain.from_iterable(spelled))))
+        period = dm.Selection(since=_time_argument(since), until=_time_argument(until))
+        spelled = (dm.parts_of(key, self._questions).values() or [key] for key in group_by)
+        stats_query = dm.StatsQuery(period, tuple(dict.fromkeys(chain.from_iterable(spelled))))
         groups = self._triage.stats_by(stats_query)[:STATS_GROUPS] if group_by else []
         counts = {
             name: count for name, count in stats._asdict().items() if name in tool_answers.StatsAnswer.model_fields
         }
         counts["by_day"] = dict(sorted(stats.by_day.items())[-STATS_DAYS:])
-        return tool_answers.StatsAnswer(**counts, groups=[group_record(group) for group in groups])
+        return tool_answers.StatsAnswer(**counts, groups=[dm.group_record(group) for group in groups])
 
     def list_waiting(self, kind: Waiting = "needs_review", limit: PageLimit = 20) -> tool_answers.WaitingPage:
         """Count the tickets that wait, and list the first ones of one kind.
@@ -187,7 +162,7 @@ class ReadTools:
         counts_by_status = self._triage.stats().by_status
         order = "review" if kind == "needs_review" else "newest"
         status, next_step = WAITING[kind]
-        ticket_selection = Selection(statuses=frozenset({status}), order=order, limit=limit)
+        ticket_selection = dm.Selection(statuses=frozenset({status}), order=order, limit=limit)
         return tool_answers.WaitingPage(
             counts={name: counts_by_status.get(status, 0) for name, (status, _) in WAITING.items()},
             next_step=next_step,
@@ -200,7 +175,7 @@ class ReadTools:
         named = [p for p in profiles if category is None or category.casefold() in map(str.casefold, (p.name, *p.was))]
         if not named:
             hint = f"the categories are {', '.join(profile.name for profile in profiles)}"
-            raise UsageError(f'no category "{category}"', hint=hint)
+            raise dm.UsageError(f'no category "{category}"', hint=hint)
         return tool_answers.CategoryList(categories=[tool_answers.CategoryAnswer.of(profile) for profile in named])
 
     def preview_route(self, ticket_id: TicketName, category: CategoryName | None = None) -> tool_answers.RouteAnswer:
@@ -223,10 +198,12 @@ class ReadTools:
         A classifier that asks a language model costs money each time, within the limit of this session.
         """
         budget_left = max(0.0, self._max_cost - self._consultation.spent)
-        plan = ClassifyPlan(classifier, max_cost=budget_left, max_wait=MAX_WAIT)
-        return tool_answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
+        plan = dm.ClassifyPlan(classifier, max_cost=budget_left, max_wait=MAX_WAIT)
+        return tool_answers.TextClassification.of(
+            self._consultation.classify_text(dm.TextQuestion(subject, text), plan)
+        )
 
-    def _summaries(self, tickets: Iterable[Ticket]) -> list[tool_answers.TicketSummary]:
+    def _summaries(self, tickets: Iterable[dm.Ticket]) -> list[tool_answers.TicketSummary]:
         return [tool_answers.TicketSummary.of(ticket, self._suspicion) for ticket in tickets]
 
 
@@ -243,28 +220,28 @@ class WriteTools:
         subject: Annotated[str, Field(min_length=1, max_length=1000)],
         description: Annotated[str | None, Field(max_length=100_000)] = None,
         customer_id: Annotated[str | None, Field(max_length=400, description="whose ticket it is")] = None,
-        priority: Priority | None = None,
+        priority: dm.Priority | None = None,
     ) -> tool_answers.CreatedTicket:
         """Store a new ticket, with your name as its source; each call makes another one.
 
         It gets the status new: the next `triage classify` and `triage route` process it.
         """
-        draft = TicketDraft(
-            subject=storable_or_none(subject),
-            description=storable_or_none(description),
-            customer_id=storable_or_none(customer_id),
+        draft = dm.TicketDraft(
+            subject=dm.storable_or_none(subject),
+            description=dm.storable_or_none(description),
+            customer_id=dm.storable_or_none(customer_id),
             priority=priority,
             source=f"agent:{_agent_name_of(context)}",
             origin="typed",
         )
         if not draft.text.strip():
-            raise UsageError("the ticket has no text", hint="give a subject that says what it is about")
+            raise dm.UsageError("the ticket has no text", hint="give a subject that says what it is about")
         for outcome in self._triage.create([draft]):
             if outcome.value is not None:
                 ticket = outcome.value
                 return tool_answers.CreatedTicket(ticket_id=ticket.ticket_id, status=ticket.status, source=draft.source)
-            raise outcome.error or TriageError("the ticket was not stored", hint="try again")
-        raise TriageError("the ticket was not stored: the server is stopping", hint="try again later")
+            raise outcome.error or dm.TriageError("the ticket was not stored", hint="try again")
+        raise dm.TriageError("the ticket was not stored: the server is stopping", hint="try again later")
 
     def suggest_category(
         self,
@@ -277,7 +254,7 @@ class WriteTools:
 
         It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
         """
-        return self._suggested(AgentSuggestionDraft(ticket_id, category, _agent_name_of(context), reason))
+        return self._suggested(dm.AgentSuggestionDraft(ticket_id, category, _agent_name_of(context), reason))
 
     def suggest_answer(
         self,
@@ -291,9 +268,9 @@ class WriteTools:
 
         It is no verdict: the ticket keeps its answers and status. Your next suggestion on the question replaces it.
         """
-        return self._suggested(AgentSuggestionDraft(ticket_id, value, _agent_name_of(context), reason, question))
+        return self._suggested(dm.AgentSuggestionDraft(ticket_id, value, _agent_name_of(context), reason, question))
 
-    def _suggested(self, draft: AgentSuggestionDraft) -> tool_answers.RecordedSuggestion:
+    def _suggested(self, draft: dm.AgentSuggestionDraft) -> tool_answers.RecordedSuggestion:
         recorded = self._consultation.suggest(draft)
         fields = {name: getattr(recorded, name) for name in tool_answers.RecordedSuggestion.model_fields}
         return tool_answers.RecordedSuggestion(**fields)
@@ -302,16 +279,16 @@ class WriteTools:
 def _agent_name_of(context: Context) -> str:
     """Return the agent's name, which the MCP client of this session gives itself."""
     client = context.session.client_params
-    return agent_name(client.client_info.name if client else "")
+    return dm.agent_name(client.client_info.name if client else "")
 
 
 def _time_argument(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return times.timestamp(datetime.fromtimestamp(to_seconds(text), UTC))
+        return dm.times.timestamp(datetime.fromtimestamp(dm.to_seconds(text), UTC))
     except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f'"{text}" is no time', hint="write it as 2026-11-01 or 2026-11-01T08:00:00Z") from error
+        raise dm.UsageError(f'"{text}" is no time', hint="write it as 2026-11-01 or 2026-11-01T08:00:00Z") from error
 
 
 # Seconds that a signal leaves a tool's call at work: hosts kill an MCP server 2 s after SIGTERM.
@@ -391,7 +368,7 @@ class _MendedLines:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for line in self._lines:
-            yield without_lone_surrogates(line)
+            yield dm.without_lone_surrogates(line)
 
 
 def _diverted_stdin() -> IO[str]:
@@ -420,11 +397,11 @@ def _one_at_a_time(tool: Callable[..., Any], lock: threading.Lock) -> Callable[.
 def _error_sentence(name: str, error: ToolError) -> str:
     """Return the message about a tool's error for the agent."""
     cause = error.__cause__
-    if isinstance(cause, NotFoundError):
+    if isinstance(cause, dm.NotFoundError):
         return _error_line(f"{cause.message}; search_tickets finds tickets by their text")
-    if isinstance(cause, AmbiguousError):  # its message quotes the tickets
+    if isinstance(cause, dm.AmbiguousError):  # its message quotes the tickets
         return "several tickets have this name; name one by its ticket_id, which search_tickets tells"
-    if isinstance(cause, TriageError):
+    if isinstance(cause, dm.TriageError):
         return _error_line(cause.sentence())
     if isinstance(cause, ValidationError):
         first_mistake = cause.errors()[0]

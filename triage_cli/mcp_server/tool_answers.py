@@ -9,19 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from triage_cli.domain import (
-    CategoryProfile,
-    Delivery,
-    History,
-    Suspicion,
-    TextAnswer,
-    Ticket,
-    Why,
-    compact,
-    from_json,
-    told_answers,
-    visible,
-)
+from triage_cli import domain as dm
 
 INSTRUCTIONS = """\
 triage stores customer support tickets, gives each a category and routes it to a destination.
@@ -52,7 +40,7 @@ def quoted(text: str | None, most_characters: int) -> str | None:
     """Return at most so many characters of an untrusted text, visible; one that is cut ends with an ellipsis."""
     if text is None:
         return None
-    return visible(text) if len(text) <= most_characters else f"{visible(text[:most_characters])}…"
+    return dm.visible(text) if len(text) <= most_characters else f"{dm.visible(text[:most_characters])}…"
 
 
 def one_line(text: str | None, most_characters: int) -> str | None:
@@ -62,7 +50,7 @@ def one_line(text: str | None, most_characters: int) -> str | None:
 
 def quoted_json(value: Mapping[str, Any]) -> str | None:
     """Return an untrusted JSON object as text, None if it is empty."""
-    return quoted(compact(value), EXTRA_LENGTH) if value else None
+    return quoted(dm.compact(value), EXTRA_LENGTH) if value else None
 
 
 # The most sentences of an explanation, and the most deliveries, in one tool's answer: the last ones.
@@ -105,10 +93,10 @@ class TicketFields(BaseModel):
     suspicious: list[str] = Field(description="what in its text seems to address a machine")
 
 
-def trusted_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
+def trusted_fields(ticket: dm.Ticket, suspicion: dm.Suspicion) -> dict[str, Any]:
     """Return the fields of a tool's answer that triage itself sets."""
     answer_fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
-    answers = {name: given.value for name, given in told_answers(ticket).items()}
+    answers = {name: given.value for name, given in dm.told_answers(ticket).items()}
     return answer_fields | {
         "verdict": ticket.verdict == 1,
         "suspicious": suspicion.found(ticket.text),
@@ -116,7 +104,7 @@ def trusted_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
     }
 
 
-def quoted_fields(ticket: Ticket) -> dict[str, str | None]:
+def quoted_fields(ticket: dm.Ticket) -> dict[str, str | None]:
     """Return the short texts of a ticket from outside, quoted for a tool's answer."""
     lengths = dict.fromkeys(("source", "customer_id", "external_id"), NAME_LENGTH)
     fields = QuotedFields.model_fields
@@ -129,7 +117,7 @@ class TicketSummary(TicketFields):
     untrusted: QuotedSummary
 
     @classmethod
-    def of(cls, ticket: Ticket, suspicion: Suspicion) -> "TicketSummary":
+    def of(cls, ticket: dm.Ticket, suspicion: dm.Suspicion) -> "TicketSummary":
         """Return the summary of a ticket for a tool's answer."""
         quoted_summary = QuotedSummary(**quoted_fields(ticket), excerpt=one_line(ticket.body, EXCERPT_LENGTH))
         return cls(**trusted_fields(ticket, suspicion), untrusted=quoted_summary)
@@ -172,7 +160,7 @@ class DeliveryAnswer(BaseModel):
     last_status: int | None
 
     @classmethod
-    def of(cls, delivery: Delivery) -> "DeliveryAnswer":
+    def of(cls, delivery: dm.Delivery) -> "DeliveryAnswer":
         """Return what a tool's answer has of a delivery."""
         answer_fields = {name: getattr(delivery, name) for name in cls.model_fields if name != "due_at"}
         return cls(due_at=datetime.fromtimestamp(delivery.due_at, UTC).isoformat(timespec="seconds"), **answer_fields)
@@ -214,7 +202,7 @@ class TicketAnswer(TicketFields):
     notice: str = NOTICE
 
     @classmethod
-    def of_history(cls, history: History, why: Why, suspicion: Suspicion, offset: int) -> "TicketAnswer":
+    def of_history(cls, history: dm.History, why: dm.Why, suspicion: dm.Suspicion, offset: int) -> "TicketAnswer":
         """Return the tool's answer about a ticket, with a page of its description."""
         ticket, page_end = history.ticket, offset + PAGE_LENGTH
         description = ticket.description or ""
@@ -236,7 +224,7 @@ class TicketAnswer(TicketFields):
             untrusted=QuotedTicket(
                 **quoted_fields(ticket),
                 description=quoted(description[offset:], PAGE_LENGTH) if description else None,
-                extra=quoted_json(from_json(ticket.extra)),
+                extra=quoted_json(dm.from_json(ticket.extra)),
                 story=[one_line(line, LINE_LENGTH) or "" for line in why.why[-MOST_SENTENCES:]],
             ),
         )
@@ -268,7 +256,7 @@ class CategoryAnswer(BaseModel):
     always_routed: bool = Field(description="whether each of its tickets matches one of the rules")
 
     @classmethod
-    def of(cls, profile: CategoryProfile) -> "CategoryAnswer":
+    def of(cls, profile: dm.CategoryProfile) -> "CategoryAnswer":
         """Return the tool's answer about the profile of a category."""
         return cls(
             name=profile.name,
@@ -324,7 +312,7 @@ class TextClassification(BaseModel):
     untrusted: QuotedReason
 
     @classmethod
-    def of(cls, answer: TextAnswer) -> "TextClassification":
+    def of(cls, answer: dm.TextAnswer) -> "TextClassification":
         """Return the tool's answer about how a text would be classified."""
         answer_fields = answer._asdict() | {"suspicious": list(answer.suspicious)}
         reason = QuotedReason(reason=one_line(answer_fields.pop("reason"), EXCERPT_LENGTH))

@@ -3,22 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
-from triage_cli.domain import (
-    NOTHING,
-    Answer,
-    Answered,
-    Asking,
-    Batch,
-    BatchItem,
-    BatchLook,
-    BatchRequest,
-    BatchResult,
-    Classification,
-    Labelled,
-    Outcome,
-    Ticket,
-    Unlabelled,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import Budget
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
@@ -34,14 +19,19 @@ class Trainer(Protocol):
     def built_in(self) -> bytes:
         """A trainer makes the model that is trained on the categories alone."""
 
-    def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
+    def weighed(self, labelled: Sequence[dm.Labelled], texts: Sequence[str]) -> dm.Unlabelled:
         """A trainer weighs texts without a label: those that help to learn beside labelled ones; none if none do."""
 
-    def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
+    def settings(self, labelled: Sequence[dm.Labelled], more: dm.Unlabelled = dm.NOTHING) -> Settings:
         """A trainer finds the settings with which its `fit` would train; that takes most of the time of a training."""
 
     def fit(
-        self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = (), *, to_use: bool = False
+        self,
+        labelled: Sequence[dm.Labelled],
+        more: dm.Unlabelled = dm.NOTHING,
+        settings: Settings = (),
+        *,
+        to_use: bool = False,
     ) -> bytes:
         """A trainer fits a model to the categories, to labelled texts, and to texts without a label.
 
@@ -52,7 +42,7 @@ class Trainer(Protocol):
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """A trainer returns a model's answers about texts: (category, confidence)."""
 
-    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+    def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         """A trainer returns a model's log loss on each labelled text, in nats."""
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
@@ -86,13 +76,15 @@ class Classifier(Protocol):
         A fingerprint names how a question is asked (model, prompt, values), so that an answer can be reused.
         """
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[dm.Asking, ...]:
         """A classifier returns how it asks, for the record; a cascade has several ways."""
 
-    def rejudged(self, answer: Classification, text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, text: str) -> dm.Classification:
         """A classifier returns its stored answer about a text with its present confidence and threshold."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answered]]]:
         """A classifier yields outcomes as its answers arrive; an empty chunk means that nothing has arrived yet.
 
         Each outcome is about one of the questions that are `asked` about its ticket; all of them have one in the end.
@@ -134,32 +126,34 @@ class Batcher(Protocol):
     def remember(self, options: str) -> None:
         """A batcher starts with the refused features of an earlier batch."""
 
-    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+    def request(self, ticket: dm.Ticket, batch_id: str, number: int) -> dm.BatchRequest:
         """A batcher makes the request about a ticket, as a line of the batch."""
 
-    def submit(self, batch: Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
+    def submit(self, batch: dm.Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """A batcher sends a batch and returns the provider's id for it.
 
         A batcher calls `mark_sent` before the step that cannot be undone; that returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
 
-    def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+    def find(self, batch: dm.Batch, known_ids: frozenset[str]) -> str | None:
         """A batcher asks for the provider's id of a batch that may not have arrived, or returns None.
 
         `known_ids` are those of other batches. Raises `UnknownOutcomeError` if the provider is not certain yet.
         """
 
-    def look(self, batch: Batch) -> BatchLook:
+    def look(self, batch: dm.Batch) -> dm.BatchLook:
         """A batcher asks the provider for the progress of a batch."""
 
-    def fetch(self, batch: Batch, result_file: IO[bytes]) -> None:
+    def fetch(self, batch: dm.Batch, result_file: IO[bytes]) -> None:
         """A batcher writes the results of a batch that has ended to a file, one per line."""
 
-    def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+    def results(self, batch: dm.Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[dm.BatchResult]:
         """A batcher yields a batch's results; in an `outage` nothing was answered, so failed requests are repeated."""
 
-    def answers(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> list[Outcome[Answer]]:
+    def answers(
+        self, ticket: dm.Ticket, item: dm.BatchItem, batch: dm.Batch, result: dm.BatchResult
+    ) -> list[dm.Outcome[dm.Answer]]:
         """A batcher makes the outcomes for a ticket of a batch's result, with tokens and the halved cost.
 
         There is one for each question that was asked and still is there.

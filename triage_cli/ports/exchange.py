@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from triage_cli.domain import Outcome, OutgoingDelivery, PullPlan, Receipt, SourcePage
+from triage_cli import domain as dm
 
 
 class Pause(Protocol):
@@ -25,7 +25,7 @@ class Source(Protocol):
     name: str
     keeps_category: bool
 
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+    def pages(self, position: str | None, plan: dm.PullPlan, pause: Pause) -> Iterator[dm.SourcePage]:
         """A source yields pages from a stored position (None: its beginning) or from the plan's time on.
 
         A page's position is stored after all drafts up to it, so nothing is lost if the process is killed. A source
@@ -46,7 +46,7 @@ class Destination(Protocol):
     max_attempts: int
     schedule: tuple[float, ...]
 
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
         """A destination attempts deliveries; an outcome's `item` is the `OutgoingDelivery`, its error `DeliveryError`.
 
         An empty chunk of deliveries asks a destination for the outcomes that are ready.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, get_origin, get_type_hints
 
-from triage_cli.domain import Reader, Role, named_values, reader, to_wire
+from triage_cli import domain as dm
 from triage_cli.ports.analysis import Analysis
 from triage_cli.ports.triage import Triage
 
@@ -18,7 +18,7 @@ PROTOCOL = "1"
 PROTOCOL_HEADER = "triage-protocol"
 PATH = "/operations/"
 # The least role that may ask for an operation, by port. A method without a row is not served.
-SERVED: Mapping[type, Mapping[str, Role]] = {
+SERVED: Mapping[type, Mapping[str, dm.Role]] = {
     Analysis: {
         "find_spikes": "admin",
         "send_spikes": "admin",
@@ -33,7 +33,7 @@ SERVED: Mapping[type, Mapping[str, Role]] = {
     },
     Triage: {"last_reading": "reader", "keep_reading": "agent"},
 }
-ROLES: Mapping[str, Role] = {name: role for roles in SERVED.values() for name, role in roles.items()}
+ROLES: Mapping[str, dm.Role] = {name: role for roles in SERVED.values() for name, role in roles.items()}
 # Operations that only read and take little, or may be done twice: if an answer is lost, they are asked for again.
 REPEATABLE = frozenset({"find_spikes", "drift", "report", "last_reading", "keep_reading"})
 
@@ -55,14 +55,14 @@ class Operation(NamedTuple):
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the method from JSON. Raises `ProtocolError`."""
-        readers: Mapping[str, Reader] = {name: reader(hint) for name, hint in self.hints.items()}
-        arguments = named_values(self.name, readers, wire_record)
+        readers: Mapping[str, dm.Reader] = {name: dm.reader(hint) for name, hint in self.hints.items()}
+        arguments = dm.named_values(self.name, readers, wire_record)
         return arguments | dict.fromkeys(self.silent, _say_nothing)
 
     def arguments_to(self, *values: Any, **named: Any) -> dict[str, Any]:
         """Return the arguments of a call as JSON has them."""
         given = self.signature.bind(None, *values, **named).arguments
-        return {name: to_wire(value) for name, value in given.items() if name in self.hints}
+        return {name: dm.to_wire(value) for name, value in given.items() if name in self.hints}
 
     @property
     def required(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.domain import IMPORT_FIELDS, UsageError
+from triage_cli import domain as dm
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.dates import moment
 from triage_cli.readers.table import triage_columns
@@ -73,7 +73,7 @@ _OTHER_WORDS = {*_word_list(_WORDS["other_words"])}
 _PERSON_HEADERS = {*_word_list(_WORDS["person"])}
 
 
-class UnknownColumnError(UsageError):
+class UnknownColumnError(dm.UsageError):
     """A column that the user named is none of the input's."""
 
 
@@ -137,7 +137,7 @@ def match_columns(
         if field not in mapped and index not in used:
             fields[field] = index
             used.add(index)
-    ordered = {field: fields[field] for field in IMPORT_FIELDS if field in fields}
+    ordered = {field: fields[field] for field in dm.IMPORT_FIELDS if field in fields}
     return MatchedColumns(ordered, helpdesk.name, helpdesk.numbers) if helpdesk else MatchedColumns(ordered)
 
 
@@ -156,11 +156,13 @@ def _helpdesk_columns(
 
 
 def _mapped_column(field: str, mapped_header: str, headers: Sequence[str]) -> int | None:
-    if field not in IMPORT_FIELDS:
-        similar_names = difflib.get_close_matches(field, IMPORT_FIELDS, 1, 0.5)
-        raise UsageError(
+    if field not in dm.IMPORT_FIELDS:
+        similar_names = difflib.get_close_matches(field, dm.IMPORT_FIELDS, 1, 0.5)
+        raise dm.UsageError(
             f'--map: there is no field "{field}"',
-            hint=f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(IMPORT_FIELDS)}",
+            hint=f"did you mean {similar_names[0]}?"
+            if similar_names
+            else f"the fields are {', '.join(dm.IMPORT_FIELDS)}",
         )
     if not mapped_header.strip():
         return None
@@ -278,7 +280,7 @@ def unused_columns(matched: MatchedColumns, columns: Sequence[str], our_columns:
 
 def html_remarks(html_fields: AbstractSet[str]) -> list[str]:
     """Return how the mapping says that fields are read as the text of their HTML."""
-    fields = " and ".join(field for field in IMPORT_FIELDS if field in html_fields)
+    fields = " and ".join(field for field in dm.IMPORT_FIELDS if field in html_fields)
     return [f"HTML of {fields} as text"] if fields else []
 
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from itertools import chain
 from typing import Any, NamedTuple
 
-from triage_cli.domain import unguarded
+from triage_cli import domain as dm
 from triage_cli.readers.decoding import LONGEST, lines_of
 from triage_cli.readers.records import Record, Spool
 
@@ -332,7 +332,7 @@ class Escapes(NamedTuple):
             cell = _CONTROL_ESCAPE.sub(lambda escape: _ESCAPED_CONTROLS.get(escape[1], escape[1]), cell)
         if self.hidden:
             cell = cell.translate(_UNHIDDEN)
-        return unguarded(cell) if self.guarded else cell
+        return dm.unguarded(cell) if self.guarded else cell
 
 
 MYSQL_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '\\"': _HIDDEN_QUOTE})

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import InputError, UsageError, delimiter_named
+from triage_cli import domain as dm
 from triage_cli.readers.cell_values import is_nothing
 from triage_cli.readers.column_mapping import (
     MatchedColumns,
@@ -45,9 +45,11 @@ def delimiter_of(delimiter_option: str | None) -> str | None:
     """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
     if delimiter_option is None:
         return None
-    delimiter = delimiter_named(delimiter_option)
+    delimiter = dm.delimiter_named(delimiter_option)
     if delimiter is None:
-        raise UsageError(f'"{delimiter_option}" cannot delimit cells', hint="give one character, such as ';', or tab")
+        raise dm.UsageError(
+            f'"{delimiter_option}" cannot delimit cells', hint="give one character, such as ';', or tab"
+        )
     return delimiter
 
 
@@ -138,7 +140,9 @@ def find_header(sample: CsvSample, name: str, mapping: Mapping[str, str], *, hea
     """Return the header of a sample. Raises `InputError` if no column has text."""
     rows = sample.rows
     if not rows:
-        raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
+        raise dm.InputError(
+            f"{name} has no rows", hint="a table of tickets has a header with a subject or a description"
+        )
     check_column_count(len(rows[0]), name)
     if not headed:
         return _headless(rows, name, mapping, "")
@@ -186,7 +190,7 @@ def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, st
     mapped_fields = match_columns(columns, mapping).fields
     fields = mapped_fields if has_text(mapped_fields) else {**by_content(rows, column_count), **mapped_fields}
     if not has_text(fields):
-        raise InputError(
+        raise dm.InputError(
             f"{name} has no header row, and no column that holds a text",
             hint=f"say which one does, by its number: --no-header --map description={min(2, column_count)}",
         )
@@ -196,13 +200,15 @@ def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, st
 def check_column_count(width: int, name: str) -> None:
     """Raise `InputError` for more columns than any table of tickets has."""
     if width > _MOST_COLUMNS:
-        raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
+        raise dm.InputError(
+            f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?"
+        )
 
 
-def no_text_column(name: str, columns: Sequence[str], other_cause: str) -> InputError:
+def no_text_column(name: str, columns: Sequence[str], other_cause: str) -> dm.InputError:
     """Return the error for an input without a subject or description, with advice about another cause."""
     mapping_hint = 'name one with --map description="COLUMN"'
-    return InputError(
+    return dm.InputError(
         f"{name} has no column for a subject or a description; its columns are {listing(columns)}",
         hint=f"{mapping_hint}; {other_cause}" if other_cause else mapping_hint,
     )

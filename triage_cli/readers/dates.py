@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
-from triage_cli.domain import whole_second
+from triage_cli import domain as dm
 from triage_cli.readers.cell_values import plain
 
 _MONTH_WORDS = (
@@ -111,7 +111,7 @@ def _to_utc(parsed: datetime | None) -> str | None:
             parsed = parsed.astimezone(UTC)
         except OverflowError:
             return None
-    return whole_second(parsed)
+    return dm.whole_second(parsed)
 
 
 def _from_seconds(number: int, digits: int) -> datetime | None:

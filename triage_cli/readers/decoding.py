@@ -8,7 +8,7 @@ from io import StringIO
 from itertools import chain
 from typing import BinaryIO
 
-from triage_cli.domain import UsageError
+from triage_cli import domain as dm
 
 BLOCK = 1 << 18  # bytes read at a time
 LONGEST = 1 << 20  # characters; longer lines and rows are rejected
@@ -251,10 +251,10 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
     return Decoder(encoding)
 
 
-def wrong_encoding(encoding: str) -> UsageError:
+def wrong_encoding(encoding: str) -> dm.UsageError:
     """Return the error for an input that is in another encoding than the named one."""
-    return UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected")
+    return dm.UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected")
 
 
-def _unknown_encoding(encoding_option: str) -> UsageError:
-    return UsageError(f'there is no encoding "{encoding_option}"', hint="try utf-8, utf-16, cp1252 or mac-roman")
+def _unknown_encoding(encoding_option: str) -> dm.UsageError:
+    return dm.UsageError(f'there is no encoding "{encoding_option}"', hint="try utf-8, utf-16, cp1252 or mac-roman")

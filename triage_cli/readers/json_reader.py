@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from triage_cli.domain import DECODER, DEEPEST, InputError, is_too_deep
+from triage_cli import domain as dm
 from triage_cli.readers.column_mapping import has_text, listing, match_columns
 from triage_cli.readers.decoding import LONGEST, lines_of
 from triage_cli.readers.records import Record, Spool
@@ -41,7 +41,7 @@ def json_cell(value: object) -> str:
 def parsed_json(text: str, position: int = 0) -> tuple[Any, int]:
     """Return the JSON value at a position of a text, and its end. Raises `ValueError`."""
     try:
-        return DECODER.raw_decode(text, position)
+        return dm.DECODER.raw_decode(text, position)
     except RecursionError as exc:
         raise ValueError(_TOO_DEEP) from exc
 
@@ -84,7 +84,7 @@ class JsonRecords:
             return Record(line, None, problem)
         if not isinstance(value, dict):
             return Record(line, None, "not a JSON object")
-        if text.count("[") + text.count("{") > DEEPEST and is_too_deep(value):  # counting is faster
+        if text.count("[") + text.count("{") > dm.DEEPEST and dm.is_too_deep(value):  # counting is faster
             return Record(line, None, _TOO_DEEP)
         item: dict[str, Any] = _without_surrogates(value) if "\\u" in text else value
         if "\\u0000" in text and _NUL_ESCAPE.search(text):
@@ -292,13 +292,13 @@ def layout_of(sample: str, name: str, *, whole: bool, by_line: bool) -> JsonLayo
     if not by_line and sample[start : start + 1] == "{":
         by_line, list_start = _objects_layout(sample, start, name, whole=whole)
     elif not by_line and sample[start : start + 1] != "[":
-        raise InputError(f"{name} begins with no array and no object of JSON", hint="a ticket is a JSON object: {…}")
+        raise dm.InputError(f"{name} begins with no array and no object of JSON", hint="a ticket is a JSON object: {…}")
     records = islice(JsonRecords([sample], (), by_line=by_line, start=list_start), _SAMPLE_OBJECTS)
     sample_objects = [record.item for record in records if record.item is not None]
     empty_list = list_start and (whole or sample.startswith("]", json_gap_end(sample, list_start)))
     if not sample_objects and not empty_list and not _EMPTY_ARRAY.fullmatch(sample):
         hint = "a ticket is a JSON object of at most 1 MB: {…}"
-        raise InputError(f"{name} holds no JSON objects at its beginning", hint=hint)
+        raise dm.InputError(f"{name} holds no JSON objects at its beginning", hint=hint)
     return JsonLayout(sample_objects, by_line, list_start)
 
 
@@ -324,13 +324,13 @@ def _objects_layout(sample: str, start: int, name: str, *, whole: bool) -> tuple
     if wrapped_lists and is_single_object:
         # Any other key could be a command of a shell.
         first_plain = next(filter(_PLAIN_KEY.fullmatch, wrapped_lists), "NAME")
-        raise InputError(
+        raise dm.InputError(
             f"{name} is one object with several lists: {listing(list(wrapped_lists))}",
             hint=f"take one of them: jq .{first_plain} FILE | triage create -",
         )
     if first_object is None and not object_lines:
         hint = "is the file complete?" if whole else "a ticket is a JSON object of at most 1 MB"
-        raise InputError(f"{name} is not JSON ({syntax_error})", hint=hint)
+        raise dm.InputError(f"{name} is not JSON ({syntax_error})", hint=hint)
     return object_lines > 0 and first_object is None, 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain import InputError
+from triage_cli import domain as dm
 from triage_cli.readers.records import Spool
 
 MAIL_FORMATS = ("eml", "mbox")
@@ -51,11 +51,13 @@ class MailFolder:
             self._file = os.open(path, os.O_RDONLY)
             holds_mails = self._folders != [path] or any(map(_is_eml, path.iterdir()))
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}", hint="check its name and its rights") from error
+            raise dm.InputError(
+                f"cannot read {path}: {error.strerror}", hint="check its name and its rights"
+            ) from error
         if not holds_mails:
             self.close()
             hint = f"name its files, as in {path}/*.csv, or a Maildir, or a folder of .eml files"
-            raise InputError(f"{path} is a folder without mails", hint=hint)
+            raise dm.InputError(f"{path} is a folder without mails", hint=hint)
 
     def mails(self) -> Iterator[RawMail]:
         """Yield the mails in the order of their file names, which begin with a time in a Maildir."""
@@ -69,7 +71,7 @@ class MailFolder:
                 with path.open("rb") as stream:
                     mail = next(eml_mail(stream, b""))
             except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror}", hint="check its rights") from error
+                raise dm.InputError(f"cannot read {path}: {error.strerror}", hint="check its rights") from error
             yield mail._replace(place=str(path.relative_to(self._path)))
 
     def fileno(self) -> int:

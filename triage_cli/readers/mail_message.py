@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from triage_cli.domain import MAIL, Mail, Rejected, RowError, TicketDraft, UsageError, quotes_and_signatures
+from triage_cli import domain as dm
 from triage_cli.readers import mail_html
 from triage_cli.readers.dates import moment
 from triage_cli.readers.decoding import LONGEST, decoded
@@ -72,7 +72,7 @@ class _MailContent(NamedTuple):
     wants_text: bool = True
 
 
-def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
+def mail_draft(encoded: bytes, *, whole: bool = True) -> dm.TicketDraft:
     """Return the draft of a mail, which is too long if it is not `whole`. Raises `UnreadableMailError`."""
     _check_parsable(encoded, whole=whole)
     content = _MailContent([], [], [], [])
@@ -101,7 +101,7 @@ def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
     thread_id = next(
         (each for name in ("references", "in-reply-to") for each in _message_ids(headers, name) if each != own_id), None
     )
-    left_out_spans = quotes_and_signatures.unwritten_parts(text or "", subject=subject, reply=thread_id is not None)
+    left_out_spans = dm.quotes_and_signatures.unwritten_parts(text or "", subject=subject, reply=thread_id is not None)
     header_extra = {
         "from": _header_text(headers, "from"),
         "to": _header_text(headers, "to"),
@@ -112,13 +112,13 @@ def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
     extra: dict[str, Any] = {name: value for name, value in header_extra.items() if value}
     if content.attachments:
         extra["attachments"] = content.attachments[:_MOST_ATTACHMENTS]
-    return TicketDraft(
+    return dm.TicketDraft(
         subject=subject,
         description=text,
         customer_id=sender,
         created_at=sent_at,
         external_id=thread_id or own_id,
-        extra={**extra, MAIL: Mail(own_id, left_out_spans).record()},
+        extra={**extra, dm.MAIL: dm.Mail(own_id, left_out_spans).record()},
         cells=(own_id, header_extra["from"], header_extra["to"], sent_at or unread_date, subject, text),
         size=len(encoded),
         origin="mail",
@@ -251,13 +251,15 @@ def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Tab
     table_options = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
     for is_given, option in (*table_options, (not options.header, "--no-header")):
         if is_given:
-            raise UsageError(f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts")
+            raise dm.UsageError(
+                f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts"
+            )
     source = options.source or MAIL_SOURCE
     mail_rows = islice(mail_drafts(mails, source), options.limit)
     return Table(MAIL_COLUMNS, f"{_MAIL_MAPPING}; mail", source, mail_rows, "", name=name, trusts_ids=True)
 
 
-def rewritten_mail(draft: TicketDraft) -> str:
+def rewritten_mail(draft: dm.TicketDraft) -> str:
     """Return the mbox form of a mail that was rejected after it had been read, made from the draft."""
     own_id, sender, to, date, subject, text = draft.cells or [""] * len(MAIL_COLUMNS)
     headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own_id}>"}
@@ -267,12 +269,14 @@ def rewritten_mail(draft: TicketDraft) -> str:
     return as_mbox("\n".join([*header_lines, "", text or ""]).encode("utf-8", "replace"))
 
 
-def mail_drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Rejected]:
+def mail_drafts(mails: Iterable[RawMail], source: str) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield a draft or a rejection for every mail."""
     for index, mail in enumerate(mails):
         try:
             draft = mail_draft(mail.content, whole=mail.is_whole)
         except UnreadableMailError as error:
-            yield Rejected(index, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest)
+            yield dm.Rejected(
+                index, mail.line, dm.RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest
+            )
         else:
             yield draft._replace(row=index, line=mail.line, source=source)

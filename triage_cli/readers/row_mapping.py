@@ -8,19 +8,7 @@ from functools import lru_cache
 from io import StringIO
 from typing import Any, NamedTuple
 
-from triage_cli.domain import (
-    EXPORTED_KEYS,
-    SOURCE_NAME,
-    Rejected,
-    RowError,
-    TicketDraft,
-    foreign,
-    ids,
-    is_too_deep,
-    is_typical,
-    parts,
-    place_of,
-)
+from triage_cli import domain as dm
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none, text_or_none
 from triage_cli.readers.dates import moment
@@ -86,9 +74,11 @@ def _without_empty_end(cells: list[str]) -> list[str]:
     return cells
 
 
-def without_totals(csv_rows: Iterable[TicketDraft | Rejected], delimiter: str) -> Iterator[TicketDraft | Rejected]:
+def without_totals(
+    csv_rows: Iterable[dm.TicketDraft | dm.Rejected], delimiter: str
+) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield the rows of a CSV; the last ones are rejected if they have only totals."""
-    pending_totals: list[TicketDraft | Rejected] = []  # rows of totals, unless another row follows
+    pending_totals: list[dm.TicketDraft | dm.Rejected] = []  # rows of totals, unless another row follows
     for csv_row in csv_rows:
         if len(pending_totals) < _MOST_TOTALS and _is_totals(csv_row.cells or ()):
             pending_totals.append(csv_row)
@@ -100,13 +90,13 @@ def without_totals(csv_rows: Iterable[TicketDraft | Rejected], delimiter: str) -
         yield _rejected_totals(csv_row, delimiter)
 
 
-def _rejected_totals(totals_row: TicketDraft | Rejected, delimiter: str) -> Rejected:
-    totals_error = RowError(f"line {totals_row.line}: the totals of the rows above, not a ticket")
-    if isinstance(totals_row, Rejected):
+def _rejected_totals(totals_row: dm.TicketDraft | dm.Rejected, delimiter: str) -> dm.Rejected:
+    totals_error = dm.RowError(f"line {totals_row.line}: the totals of the rows above, not a ticket")
+    if isinstance(totals_row, dm.Rejected):
         return totals_row._replace(error=totals_error)
     totals_csv = StringIO(newline="")
     writer(totals_csv, delimiter=delimiter, lineterminator="\n").writerow(totals_row.cells or ())
-    return Rejected(totals_row.row, totals_row.line, totals_error, totals_csv.getvalue(), totals_row.cells)
+    return dm.Rejected(totals_row.row, totals_row.line, totals_error, totals_csv.getvalue(), totals_row.cells)
 
 
 def _is_totals(cells: Sequence[str]) -> bool:
@@ -178,7 +168,9 @@ class UnreadFields(NamedTuple):
     dates: UnreadCells
 
 
-def row_drafts(records: Records, mapping: RowMapping, unread_fields: UnreadFields) -> Iterator[TicketDraft | Rejected]:
+def row_drafts(
+    records: Records, mapping: RowMapping, unread_fields: UnreadFields
+) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield a draft or a rejection for every record except blank lines, in the order of the input.
 
     A line of delimiters alone is blank too. Priorities and dates that cannot be read are added to `unread_fields`.
@@ -213,7 +205,7 @@ class _RowMapper:
             mapping.fields.get(field, width)
             for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
         )
-        is_export = mapping.our_columns >= EXPORTED_KEYS
+        is_export = mapping.our_columns >= dm.EXPORTED_KEYS
         # In an export of ours a dash is a text: nothing is empty there.
         self._text_or_none = stripped_or_none if is_export else text_or_none
         self._exported = [mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
@@ -235,7 +227,7 @@ class _RowMapper:
             mapping.header, {self._subject_index, self._description_index} - {width}
         )
 
-    def draft_or_rejection(self, record: Record, row: int) -> TicketDraft | Rejected | None:
+    def draft_or_rejection(self, record: Record, row: int) -> dm.TicketDraft | dm.Rejected | None:
         """Return the draft of a record, or its rejection; None for a blank line, which is no row."""
         if record.item is None and record.cells and not record.problem and not any(map(str.strip, record.cells)):
             return None
@@ -266,7 +258,7 @@ class _RowMapper:
             extra[self._row_mapping.column_names[self._created_index]] = unread_time
             self._unread_fields.dates.add(unread_time, record.line)
         # By position, in the order of the fields: names take more than twice as long.
-        return TicketDraft(
+        return dm.TicketDraft(
             row,
             record.line,
             subject,
@@ -277,7 +269,7 @@ class _RowMapper:
             external_id,
             self._row_mapping.source,
             extra or _NO_EXTRA,
-            None if is_typical(extra) else text_or_none(row_cells[self._verdict_index]),
+            None if dm.is_typical(extra) else text_or_none(row_cells[self._verdict_index]),
             _original_row(record.cells, record.item, self._row_mapping),
             0,  # seen
             self._silent_columns(record, extra),
@@ -294,7 +286,7 @@ class _RowMapper:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
         source, external_id = (row_cells[index].strip() for index in self._exported)
         source = source if self._row_mapping.source == "import" else self._row_mapping.source
-        return (source, external_id) if external_id and re.fullmatch(SOURCE_NAME, source) else None
+        return (source, external_id) if external_id and re.fullmatch(dm.SOURCE_NAME, source) else None
 
     def _row_cells(self, record: Record) -> tuple[list[str], str]:
         """Return the cells, with an empty one behind the last column, and the problem of the record."""
@@ -305,13 +297,13 @@ class _RowMapper:
             return [*cells, ""], problem
         return _padded_row(cells, self._column_count, problem)
 
-    def _rejected_row(self, record: Record, row: int, problem: str) -> Rejected | None:
+    def _rejected_row(self, record: Record, row: int, problem: str) -> dm.Rejected | None:
         raw = self._raw()
         if not problem and record.item is None and not raw.replace(_DOS_END, "").strip():
             return None
-        place = place_of(record.line, row + 1 if self._row_mapping.numbered else 0)
-        error = RowError(f"{place}: {problem or 'neither subject nor description'}")
-        return Rejected(
+        place = dm.place_of(record.line, row + 1 if self._row_mapping.numbered else 0)
+        error = dm.RowError(f"{place}: {problem or 'neither subject nor description'}")
+        return dm.Rejected(
             row, record.line, error, raw, _original_row(record.cells, record.item, self._row_mapping), record.rest
         )
 
@@ -319,7 +311,7 @@ class _RowMapper:
         """Return the columns that are no field of a ticket and have a value."""
         if record.item is not None:
             values = ((key, value) for key, value in record.item.items() if key not in self._field_columns)
-            extra = parts.whole({key: value for key, value in values if value not in (None, "", [], {})})
+            extra = dm.parts.whole({key: value for key, value in values if value not in (None, "", [], {})})
             if isinstance(extra.get("extra"), dict):  # as the API and our own export have it
                 extra |= {key: value for key, value in extra.pop("extra").items() if key not in extra}
         else:
@@ -367,7 +359,7 @@ def _other_contents(
         subjects, descriptions = ({text, text and _plain_text(text)} for text in written)
         others = {(subject, description) for subject in subjects for description in descriptions}
     with suppress(UnicodeEncodeError):  # half of a character, in JSON
-        return tuple(sorted(ids.content_hash(*other) for other in others - {taken}))
+        return tuple(sorted(dm.ids.content_hash(*other) for other in others - {taken}))
     return ()
 
 
@@ -396,10 +388,10 @@ def _exported_extra(value: object) -> dict[str, Any]:
     """Return the column `extra` of our own export: an object, or JSON in a cell."""
     if isinstance(value, str) and value.startswith("{"):
         try:
-            read_value = foreign(value)
+            read_value = dm.foreign(value)
         except ValueError:
             return {"extra": value}
-        value = {"extra": value} if is_too_deep(read_value) else read_value
+        value = {"extra": value} if dm.is_too_deep(read_value) else read_value
     return dict(value) if isinstance(value, dict) else {}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain import ADDED_PREFIX, EXPORTED_KEYS, TICKET_KEYS, KeptMapping, Rejected, TicketDraft, added_keys
+from triage_cli import domain as dm
 
 LABEL_HEADERS = ("label", "category")
 
@@ -27,10 +27,10 @@ class ReadOptions(NamedTuple):
     header: bool = True
     limit: int | None = None
     html: bool | None = None
-    prefix: str = ADDED_PREFIX
+    prefix: str = dm.ADDED_PREFIX
     questions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    kept: tuple[KeptMapping, ...] = ()
+    kept: tuple[dm.KeptMapping, ...] = ()
     kept_as: str = ""
 
 
@@ -47,14 +47,14 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     taken: str
     source: str
-    rows: Iterator[TicketDraft | Rejected]
+    rows: Iterator[dm.TicketDraft | dm.Rejected]
     delimiter: str = ","
     notes: tuple[str, ...] = ()
     name: str = ""
     headed: bool = True
     remarks: Callable[[], list[str]] = list
     trusts_ids: bool = False
-    added: tuple[str, ...] = added_keys()
+    added: tuple[str, ...] = dm.added_keys()
     unused: tuple[str, ...] = ()
     first_rows: Sequence[Sequence[str]] = ()
     fields: Mapping[str, str] = {}
@@ -77,7 +77,7 @@ class Table(NamedTuple):
     def earlier_indexes(self) -> list[int]:
         """Return the indexes of the columns that an earlier `run` added, the ticket's id first; empty without them."""
         columns = self.columns
-        if not {*added_keys(self.read_as.prefix)} <= {*columns}:
+        if not {*dm.added_keys(self.read_as.prefix)} <= {*columns}:
             return []
         added = [name for name in self.added if name in columns]  # that run may have asked fewer questions
         return [max(index for index, name in enumerate(columns) if name == each) for each in added]
@@ -92,12 +92,14 @@ class Table(NamedTuple):
         return [self.columns[index] for index in self.own_indexes()]
 
 
-def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX, questions: Iterable[str] = ()) -> frozenset[str]:
+def triage_columns(
+    columns: Sequence[str], prefix: str = dm.ADDED_PREFIX, questions: Iterable[str] = ()
+) -> frozenset[str]:
     """Return the columns that triage wrote, if this is its own export or the output of `run` with this prefix."""
-    if {*columns} >= EXPORTED_KEYS:
-        return frozenset((*TICKET_KEYS, "answers", "asked"))
-    is_output = {*added_keys(prefix)} <= {*columns}
-    return frozenset(added_keys(prefix, questions)) & {*columns} if is_output else frozenset()
+    if {*columns} >= dm.EXPORTED_KEYS:
+        return frozenset((*dm.TICKET_KEYS, "answers", "asked"))
+    is_output = {*dm.added_keys(prefix)} <= {*columns}
+    return frozenset(dm.added_keys(prefix, questions)) & {*columns} if is_output else frozenset()
 
 
 def unique_column_names(columns: Sequence[str]) -> list[str]:

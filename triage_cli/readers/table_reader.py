@@ -9,15 +9,7 @@ from io import BytesIO
 from itertools import chain, islice
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.domain import (
-    EXPORTED_KEYS,
-    FILE_OPTIONS,
-    TABLE_FORMATS,
-    InputError,
-    KeptMapping,
-    UsageError,
-    added_keys,
-)
+from triage_cli import domain as dm
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (
@@ -75,7 +67,7 @@ def with_kept_mapping(options: ReadOptions, header_rows: HeaderRows, name: str) 
     if not options.header:
         return plain
     rows_by_format: dict[tuple[str | None, ...], list[Sequence[str]]] = {}
-    fitting: list[tuple[int, KeptMapping, ReadOptions, Sequence[str]]] = []
+    fitting: list[tuple[int, dm.KeptMapping, ReadOptions, Sequence[str]]] = []
     for kept in options.kept:
         kept_options = _merged(plain, kept)
         needed = {*map(_key, kept.columns)}
@@ -89,7 +81,7 @@ def with_kept_mapping(options: ReadOptions, header_rows: HeaderRows, name: str) 
     best = [one for one in fitting if one[0] == most]
     if len(best) > 1:
         names = " and ".join(f"imports.{kept.name}" for _, kept, *_ in best)
-        raise UsageError(
+        raise dm.UsageError(
             f"{names} fit {name} equally well, each by {most} of its columns",
             hint="add a column to one of them that only its files have",
         )
@@ -99,9 +91,9 @@ def with_kept_mapping(options: ReadOptions, header_rows: HeaderRows, name: str) 
     return plain
 
 
-def _merged(options: ReadOptions, kept: KeptMapping) -> ReadOptions:
-    typed = {option: value for option in FILE_OPTIONS if (value := getattr(options, option)) not in (None, "")}
-    kept_options = {option: getattr(kept, option) for option in FILE_OPTIONS}
+def _merged(options: ReadOptions, kept: dm.KeptMapping) -> ReadOptions:
+    typed = {option: value for option in dm.FILE_OPTIONS if (value := getattr(options, option)) not in (None, "")}
+    kept_options = {option: getattr(kept, option) for option in dm.FILE_OPTIONS}
     return options._replace(kept_as=kept.name, mapping={**kept.mapping, **options.mapping}, **kept_options | typed)
 
 
@@ -110,18 +102,18 @@ def _key(column: str) -> str:
     return compact(column) or column.strip()
 
 
-def _check_columns(kept: KeptMapping, options: ReadOptions, header: Sequence[str], name: str) -> None:
+def _check_columns(kept: dm.KeptMapping, options: ReadOptions, header: Sequence[str], name: str) -> None:
     columns = {*map(_key, header)}
     for field, column in kept.mapping.items():
         if column and field not in options.mapping and _key(column) not in columns:
-            raise UsageError(
+            raise dm.UsageError(
                 f'imports.{kept.name}.map.{field}: {name} has no column "{column}"',
                 hint=f"its columns are {listing(header)}",
             )
 
 
 HEAD_SIZE = 1 << 18  # bytes that are examined before the first ticket
-ALL_FORMATS = (*TABLE_FORMATS, *MAIL_FORMATS)
+ALL_FORMATS = (*dm.TABLE_FORMATS, *MAIL_FORMATS)
 _MAGIC_BYTES = (
     (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook or an Outlook message", "save a sheet as CSV, a message as .eml"),
@@ -235,14 +227,14 @@ def _header_rows(head: bytes, name: str, options: ReadOptions) -> list[Sequence[
         delimiter = delimiter or ("\t" if table_format == "tsv" and options.format else None)
         sample = take_csv_sample(head_text, delimiter, whole=table.whole, has_bom=head.startswith(codecs.BOM_UTF8))
         return [*sample.rows[:SEARCHED_ROWS]]
-    except (InputError, UsageError):
+    except (dm.InputError, dm.UsageError):
         return []
 
 
 def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     from triage_cli.readers.mail_message import mail_table  # the package for mail is slow to import
 
-    return mail_table(mails, name, options)._replace(added=added_keys(options.prefix, options.questions))
+    return mail_table(mails, name, options)._replace(added=dm.added_keys(options.prefix, options.questions))
 
 
 def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
@@ -325,7 +317,7 @@ def _opened(table: _TableInput, beginning: _Beginning, **row_reading: Any) -> Ta
         table.name,
         beginning.headed,
         lambda: [*table.decoder.remarks(), *unread.priorities.remarks(), *unread.dates.remarks()],
-        added=added_keys(options.prefix, options.questions),
+        added=dm.added_keys(options.prefix, options.questions),
         unused=unused_columns(matched, columns, our_columns),
         first_rows=beginning.rows[:SAMPLE_ROWS],
         fields={field: columns[index] for field, index in matched.fields.items()} if beginning.headed else {},
@@ -339,7 +331,7 @@ def _json_input(table: _TableInput, *, by_line: bool) -> tuple[_TableInput, Json
         is_whole = table.whole
         try:
             return table, layout_of(_head_text(table), table.name, whole=is_whole, by_line=by_line)
-        except InputError:
+        except dm.InputError:
             if is_whole or len(table.head) > HEAD_SIZE:
                 raise
         head = read_head(table.stream, LONGEST_HEAD, table.head)
@@ -390,7 +382,7 @@ def _html_fields(
 
     An export of ours is read as it was stored.
     """
-    if html is False or (html is None and our_columns >= EXPORTED_KEYS):
+    if html is False or (html is None and our_columns >= dm.EXPORTED_KEYS):
         return frozenset()
     fields = {field for field in ("subject", "description") if _is_mostly_html(matched.fields.get(field), rows)}
     return frozenset(fields | ({"description"} & matched.fields.keys() if html else set()))
@@ -413,12 +405,12 @@ def read_head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:
 def refuse_non_tables(head: bytes, name: str) -> None:
     """Raise `InputError` for an input that is no text table: empty, markup, an archive, a pointer, binary."""
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
-        raise InputError(f"{name} is empty", hint="a table of tickets has a header with a subject or a description")
+        raise dm.InputError(f"{name} is empty", hint="a table of tickets has a header with a subject or a description")
     for magic, non_table, hint in _MAGIC_BYTES:
         if head.startswith(magic):
-            raise InputError(f"{name} is {non_table}", hint=hint)
+            raise dm.InputError(f"{name} is {non_table}", hint=hint)
     if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
-        raise InputError(
+        raise dm.InputError(
             f"{name} is a web page or XML, not a table of tickets",
             hint="a login page is often saved by mistake: download the export again, as CSV or JSON",
         )
@@ -427,7 +419,7 @@ def refuse_non_tables(head: bytes, name: str) -> None:
         most_controls = len(head_start) * 0.05
         controls, zeros = sum(map(head_start.count, _BINARY_CONTROLS)), head_start.count(0)
         if controls > most_controls or zeros > max(most_controls, 40):
-            raise InputError(f"{name} is binary, not a table of tickets", hint="export the tickets as CSV or JSON")
+            raise dm.InputError(f"{name} is binary, not a table of tickets", hint="export the tickets as CSV or JSON")
 
 
 def text_lines(stream: BinaryIO) -> Iterator[str]:
@@ -446,8 +438,8 @@ def text_lines(stream: BinaryIO) -> Iterator[str]:
 def format_of(head_text: str, name: str, format_option: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
     if format_option is not None:
-        if format_option.lower() not in TABLE_FORMATS:
-            raise UsageError(f'there is no format "{format_option}"', hint=f"one of {', '.join(ALL_FORMATS)}")
+        if format_option.lower() not in dm.TABLE_FORMATS:
+            raise dm.UsageError(f'there is no format "{format_option}"', hint=f"one of {', '.join(ALL_FORMATS)}")
         return format_option.lower()
     suffix = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', head_text):

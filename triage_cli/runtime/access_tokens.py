@@ -17,15 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from triage_cli.domain import (
-    DeliveryError,
-    NoTokenError,
-    TokenRefusedError,
-    encodable,
-    foreign,
-    hide_secrets,
-    is_credential,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.child_command import run_command
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange, host_of
@@ -83,7 +75,7 @@ class AccessTokens:
         self._token = ""
         self._good_until = math.inf
         self._fetching: asyncio.Task[str] | None = None
-        self._failure: NoTokenError | TokenRefusedError | None = None
+        self._failure: dm.NoTokenError | dm.TokenRefusedError | None = None
         self._paused_until = -math.inf
         self._had: deque[str] = deque(maxlen=REMEMBERED)
 
@@ -109,7 +101,7 @@ class AccessTokens:
             async with asyncio.timeout_at(until):
                 return await asyncio.shield(self._fetching)
         except TimeoutError as error:
-            raise NoTokenError(f"{self.client} gave no token in time", hint="try later") from error
+            raise dm.NoTokenError(f"{self.client} gave no token in time", hint="try later") from error
 
     def waited_for(self, refused: str = "", until: float | None = None) -> str:
         """Return what `token` returns, to a thread other than the loop's."""
@@ -118,8 +110,8 @@ class AccessTokens:
     async def _renew(self) -> str:
         try:
             new_token = await self._fetch()
-        except (NoTokenError, TokenRefusedError) as error:
-            pause = (error.retry_after if isinstance(error, NoTokenError) else None) or PAUSE
+        except (dm.NoTokenError, dm.TokenRefusedError) as error:
+            pause = (error.retry_after if isinstance(error, dm.NoTokenError) else None) or PAUSE
             self._failure, self._paused_until = error, time.monotonic() + min(LONGEST_PAUSE, pause)
             raise
         finally:
@@ -148,10 +140,10 @@ class AccessTokens:
             raise self.refused_again(f"{name} refuses a new token of {self.client}, too ({UNAUTHORIZED})")
         return answer
 
-    def refused_again(self, message: str) -> TokenRefusedError:
+    def refused_again(self, message: str) -> dm.TokenRefusedError:
         """Return the error about a token that is refused although it is new."""
         variables = f", and what {' and '.join(self._variables)} hold" if self._variables else ""
-        return TokenRefusedError(message, hint=f"check what the token is for (scope, audience){variables}")
+        return dm.TokenRefusedError(message, hint=f"check what the token is for (scope, audience){variables}")
 
 
 def _with_token(request: HttpRequest, token: str) -> HttpRequest:
@@ -195,8 +187,8 @@ class ClientCredentials(NamedTuple):
 
     def shown(self, text: str) -> str:
         """Return the beginning of what a token server says, on one line and without the secrets."""
-        hidden = hide_secrets(text, (self.client_secret, self._basic))
-        return " ".join(encodable(hidden).split())[:SHOWN].strip()
+        hidden = dm.hide_secrets(text, (self.client_secret, self._basic))
+        return " ".join(dm.encodable(hidden).split())[:SHOWN].strip()
 
 
 class TokenCommand(NamedTuple):
@@ -215,8 +207,8 @@ def client_tokens(client: ClientCredentials, network: Network) -> AccessTokens:
         connections = HttpConnections(network, server)
         try:
             answer = await exchange(connections, endpoint, client.request, network.resolve)
-        except DeliveryError as error:
-            raise NoTokenError(error.message, hint="try later") from error
+        except dm.DeliveryError as error:
+            raise dm.NoTokenError(error.message, hint="try later") from error
         finally:
             await connections.aclose()
         return _token_of(answer, server, client)
@@ -230,33 +222,33 @@ def _token_of(answer: HttpAnswer, server: str, client: ClientCredentials) -> New
     status = answer.status
     if answer.is_transient:
         wait = retry_after(answer.headers, time.time())
-        raise NoTokenError(f"{server} answered {status}", hint="try later", retry_after=wait)
+        raise dm.NoTokenError(f"{server} answered {status}", hint="try later", retry_after=wait)
     if 300 <= status < 400:
         target = client.shown("".join(answer.target))
-        raise TokenRefusedError(
+        raise dm.TokenRefusedError(
             f"{server} redirects{target and f' to {target}'}, which is not followed",
             hint="name in token_url where it leads",
         )
     content: Any = None
     if answer.complete:
         with suppress(ValueError):
-            content = foreign(answer.body)
+            content = dm.foreign(answer.body)
     fields: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
     if not 200 <= status < 300 or "error" in fields:
         raise _refusal(status, fields, server, client)
     token, kind = fields.get("access_token"), fields.get("token_type", "Bearer")
     if not _is_token(token) or not isinstance(kind, str) or not kind.lower().startswith("bearer"):
-        raise TokenRefusedError(
+        raise dm.TokenRefusedError(
             f"{server} answered {status} without a bearer token",
             hint="check token_url; where a token is had in another way, bearer_command runs a program that prints it",
         )
     return NewToken(str(token), _seconds(fields.get("expires_in")))
 
 
-def _refusal(status: int, fields: Mapping[str, Any], server: str, client: ClientCredentials) -> TokenRefusedError:
+def _refusal(status: int, fields: Mapping[str, Any], server: str, client: ClientCredentials) -> dm.TokenRefusedError:
     """Return the error for a token server that refuses: what it says, and what helps."""
     if status == 404:
-        return TokenRefusedError(f"{server} gives no tokens at this address (404)", hint="check token_url")
+        return dm.TokenRefusedError(f"{server} gives no tokens at this address (404)", hint="check token_url")
     reasons = [text for key in ("error", "error_description") if isinstance(text := fields.get(key), str)]
     reason = client.shown(": ".join(reasons))
     code = reasons[0] if reasons else ""
@@ -266,14 +258,14 @@ def _refusal(status: int, fields: Mapping[str, Any], server: str, client: Client
             "where it wants a refresh token or a person's consent, "
             "bearer_command runs a program of yours that has it and prints a token"
         )
-        return TokenRefusedError(why, hint=hint)
+        return dm.TokenRefusedError(why, hint=hint)
     hint = f"check what {' and '.join(client.variables)} hold, token_url, scope, and send: basic or body"
-    return TokenRefusedError(why, hint=hint)
+    return dm.TokenRefusedError(why, hint=hint)
 
 
 def _is_token(text: object) -> bool:
     """Return whether something can be sent as a token, in a header that servers take."""
-    return isinstance(text, str) and len(text) <= LONGEST_TOKEN and is_credential(text)
+    return isinstance(text, str) and len(text) <= LONGEST_TOKEN and dm.is_credential(text)
 
 
 def _seconds(expires_in: object) -> float | None:
@@ -304,15 +296,15 @@ def _printed_token(source: TokenCommand) -> NewToken:
             source.command, b"", SECONDS, dict(source.env), keep="stdout", most=LONGEST_TOKEN + 2
         )
     except subprocess.TimeoutExpired as error:
-        raise NoTokenError(f"{program} printed no token within {SECONDS:g} s", hint="run it by itself") from error
+        raise dm.NoTokenError(f"{program} printed no token within {SECONDS:g} s", hint="run it by itself") from error
     except OSError as error:
         why = error.strerror or "the system says no more"
-        raise TokenRefusedError(f"cannot run {program}: {why}", hint="check its path and its rights") from error
+        raise dm.TokenRefusedError(f"cannot run {program}: {why}", hint="check its path and its rights") from error
     if exit_code:
-        raise TokenRefusedError(f"{program} exited with {exit_code} instead of a token", hint="run it by itself")
+        raise dm.TokenRefusedError(f"{program} exited with {exit_code} instead of a token", hint="run it by itself")
     token = next(iter(output.decode("utf-8", "replace").splitlines()), "").strip()
     if not _is_token(token):
-        raise TokenRefusedError(
+        raise dm.TokenRefusedError(
             f"{program} printed no token in its first line", hint="run it by itself; nothing else may be printed first"
         )
     return NewToken(token)

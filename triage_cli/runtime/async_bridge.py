@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Generic, TypeVar
 
-from triage_cli.domain import FlushNow
+from triage_cli import domain as dm
 from triage_cli.runtime.resource_exhaustion import lack_of_files
 
 A = TypeVar("A")
@@ -73,7 +73,7 @@ class AsyncBridge:
                         has_more = False
                         break
                     bridged_calls.add(chunk)
-                    at_once = isinstance(chunk, FlushNow)
+                    at_once = isinstance(chunk, dm.FlushNow)
                     wait_seconds = 0.0 if at_once else tick
                     if not chunk or not wait_seconds:
                         break

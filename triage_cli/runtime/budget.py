@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import NamedTuple, Self
 
-from triage_cli.domain import Answer, BudgetError, Held, Lease, Outcome
+from triage_cli import domain as dm
 from triage_cli.runtime.stop import StopControl
 
 # Stores what this run has spent and reserved, and reserves further sums, in order, while the budget of all runs allows;
@@ -42,7 +42,9 @@ class Budget:
         self._unsaved: set[str] = set()  # ids of paid answers that came and are not stored
         self.grant = grant
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
-        self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
+        self.hold: Callable[[Sequence[str]], dm.Held] | None = (
+            None  # returns which of these tickets the run still holds
+        )
         self._stop_control = stop_control
         self._open_reservations = 0
         self._queued_calls: list[Callable[[], None]] = []
@@ -120,7 +122,7 @@ class Budget:
         """Return how many paid answers came that are not stored."""
         return len(self._unsaved)
 
-    def answered(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    def answered(self, outcome: dm.Outcome[dm.Answer]) -> dm.Outcome[dm.Answer]:
         """Note an answer that came, if it was paid for, until it is stored; return it."""
         with self._lock:
             self._unsaved.update(
@@ -143,7 +145,7 @@ class Budget:
         call()
         return True
 
-    def exceeded(self, usd: float) -> BudgetError:
+    def exceeded(self, usd: float) -> dm.BudgetError:
         """Return the error for a call whose worst case passes a limit."""
         limit, per_day, _ = self.limits
         with self._lock:
@@ -153,12 +155,12 @@ class Budget:
         spent_clause = f"{_dollars(self.spent_by_command)} spent"
         if not is_own and self.spent_by_all is not None:
             spent_clause = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
-        return BudgetError(
+        return dm.BudgetError(
             f"the next call might pass the {bound} ({spent_clause})", hint=f"the other tickets stay new; {way_out}"
         )
 
     @contextmanager
-    def recording(self, lease: Lease) -> Iterator[Lease]:
+    def recording(self, lease: dm.Lease) -> Iterator[dm.Lease]:
         """Yield the lease with what is spent and reserved now; no later state is stored before the block ends."""
         with self._record_lock:
             with self._lock:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from triage_cli.domain import TemporaryError, UnavailableError
+from triage_cli import domain as dm
 from triage_cli.runtime.stop import StoppingError
 
 RECOVERY = 15.0  # seconds in which a reduced rate doubles
@@ -209,7 +209,7 @@ class CircuitBreaker(Circuit):
     def _check_max_wait(self, now: float) -> None:
         outage_began = now if self._down_since is None else self._down_since
         if max(now, self.paused_until) > outage_began + self.max_wait:
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"{self.name} is not available ({self._last_failure}): "
                 f"the next try would be later than --max-wait of {self.max_wait:g} s",
                 hint="nothing is lost, and the other tickets stay new; try again later",
@@ -226,7 +226,7 @@ class CircuitBreaker(Circuit):
         """Record that a request ended without showing whether the endpoint works."""
         self._has_probe = False
 
-    def failed(self, error: TemporaryError, began: float) -> None:
+    def failed(self, error: dm.TemporaryError, began: float) -> None:
         """Record a failure: pause, slow down, or open the circuit. Raises `UnavailableError` as `enter` does."""
         now = self.time_source.clock()
         self._has_probe = False

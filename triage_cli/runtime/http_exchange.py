@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triage_cli.domain import DeliveryError, causes
+from triage_cli import domain as dm
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge, within
 from triage_cli.runtime.lent_connections import LentConnections
@@ -111,14 +111,14 @@ async def exchange(
     except TimeoutError as late:
         is_given_up = request.until is not None and time.monotonic() >= request.until
         message = f"{name} did not answer {'in time' if is_given_up else f'within {endpoint.timeout:g} s'}"
-        raise DeliveryError(message, doubtful=True) from late
+        raise dm.DeliveryError(message, doubtful=True) from late
     except httpx.InvalidURL as wrong:
-        raise DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong
+        raise dm.DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong
     except httpx.HTTPError as problem:
         if lack := resource_exhaustion.lack_of(problem, is_probe=True):
             raise lack from problem
         at = f" at {host}" if host else ""
-        raise DeliveryError(
+        raise dm.DeliveryError(
             f"{name} cannot be reached{at}: {reason(problem)}", doubtful=not isinstance(problem, UNSENT)
         ) from problem
 
@@ -230,7 +230,7 @@ REASONS_BY_NAME = {
 
 def reason(error: BaseException) -> str:
     """Return a clause that says why a connection failed."""
-    error_and_causes = list(causes(error))
+    error_and_causes = list(dm.causes(error))
     for error_class, sentence in REASONS:
         for cause in error_and_causes:
             if isinstance(cause, error_class):

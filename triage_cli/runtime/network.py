@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triage_cli.domain import ConfigError, DeliveryError, PrivateAddressError, UsageError
+from triage_cli import domain as dm
 
 if TYPE_CHECKING:
     import ssl
@@ -51,11 +51,11 @@ def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
     try:
         addresses = resolver(host, port)
     except (OSError, UnicodeError) as error:
-        raise DeliveryError(f"cannot resolve {shown or host}", hint="check the url") from error
+        raise dm.DeliveryError(f"cannot resolve {shown or host}", hint="check the url") from error
     if not addresses:
-        raise DeliveryError(f"{shown or host} has no address", hint="check the url")
+        raise dm.DeliveryError(f"{shown or host} has no address", hint="check the url")
     if not all(map(is_public, addresses)):
-        raise PrivateAddressError(
+        raise dm.PrivateAddressError(
             f"{shown or host} leads to a private or special address, so serve sends nothing there",
             hint="triage route on the command line sends it; or set allow_private: true under destinations",
         )
@@ -78,7 +78,7 @@ class Network(NamedTuple):
     def check(self, what: str) -> None:
         """Raise `UsageError` for something that needs the network, when offline."""
         if self.offline:
-            raise UsageError(
+            raise dm.UsageError(
                 f"{what} needs the network, and --offline switches it off",
                 hint="leave out --offline (also TRIAGE_OFFLINE and offline: in the config)",
             )
@@ -223,7 +223,7 @@ def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         host = urlsplit(url).hostname
         why = "SOCKS needs the package socksio" if isinstance(error, ImportError) else "it is no http proxy's address"
-        raise ConfigError(
+        raise dm.ConfigError(
             f"{proxy.variable} names a proxy that cannot be used for {host}: {why}",
             hint=f"set {proxy.variable} to http://HOST:PORT, unset it, or add {host} to NO_PROXY",
         ) from error
@@ -286,7 +286,7 @@ def trust() -> "ssl.SSLContext":
             context.load_verify_locations(**{"cafile" if name == "SSL_CERT_FILE" else "capath": value})
         except OSError as error:  # includes the errors of OpenSSL
             why = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificate in it"
-            raise ConfigError(
+            raise dm.ConfigError(
                 f"{name} names {value}, which cannot be used: {why}", hint=f"correct or unset {name}"
             ) from error
     # OpenSSL would replace the system's authorities, but a private authority must not exclude the public ones.

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from triage_cli.domain import compact
+from triage_cli import domain as dm
 
 # So many identities are counted in memory; if there are more, all are counted on disk.
 IN_MEMORY = 120_000
@@ -47,7 +47,7 @@ class OccurrenceCounter:
         if self._db is None:
             return self._in_memory
         query = "select key, number from seen where key in (select value from json_each(?))"
-        return dict(self._db.execute(query, (compact(identity_hashes),)).fetchall())
+        return dict(self._db.execute(query, (dm.compact(identity_hashes),)).fetchall())
 
     @staticmethod
     def _open_file() -> sqlite3.Connection:

@@ -5,7 +5,7 @@ import mmap
 import os
 from contextlib import suppress
 
-from triage_cli.domain import ExhaustedError, causes
+from triage_cli import domain as dm
 
 AGAIN = "run the same command again; nothing is lost"
 LACKS = {
@@ -24,13 +24,13 @@ SPARE_MEMORY = 128 << 20
 NEEDED_DESCRIPTORS = 8
 
 
-def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError | None:
+def lack_of(error: BaseException, *, is_probe: bool = False) -> dm.ExhaustedError | None:
     """Return the lack of a resource that caused an error, None if it has another cause.
 
     With `is_probe`, also test whether files can be opened now, because some libraries do not report the cause.
     """
-    for cause in causes(error):
-        if isinstance(cause, ExhaustedError):
+    for cause in dm.causes(error):
+        if isinstance(cause, dm.ExhaustedError):
             return cause
         if _is_of_memory(cause):
             return _exhausted(LACKS[errno.ENOMEM])
@@ -68,7 +68,7 @@ def take_all_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def lack_of_files() -> ExhaustedError | None:
+def lack_of_files() -> dm.ExhaustedError | None:
     """Return the lack of file descriptors if almost no file can be opened now, None if some can."""
     descriptors: list[int] = []
     try:
@@ -83,6 +83,6 @@ def lack_of_files() -> ExhaustedError | None:
     return None
 
 
-def _exhausted(lack: tuple[str, str]) -> ExhaustedError:
+def _exhausted(lack: tuple[str, str]) -> dm.ExhaustedError:
     message, hint = lack
-    return ExhaustedError(message, hint=hint)
+    return dm.ExhaustedError(message, hint=hint)

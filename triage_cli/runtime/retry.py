@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from typing import TypeVar
 
-from triage_cli.domain import TemporaryError, UnavailableError, WebPageError
+from triage_cli import domain as dm
 from triage_cli.runtime.async_bridge import within
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
 
@@ -62,8 +62,8 @@ async def persist(
             async with within(timeout):
                 answer = await call()
         except TimeoutError:
-            failure = TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
-        except (TemporaryError, WebPageError) as error:
+            failure = dm.TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
+        except (dm.TemporaryError, dm.WebPageError) as error:
             failure = _retryable_failure(error, endpoint)
         except asyncio.CancelledError:
             lost()
@@ -81,20 +81,20 @@ async def persist(
         endpoint.failed(failure, began)
         if not retries.take():
             if not endpoint.reached:
-                raise UnavailableError(f"{endpoint.name}: {failure.message}", hint="check base_url and the network")
+                raise dm.UnavailableError(f"{endpoint.name}: {failure.message}", hint="check base_url and the network")
             raise failure
         await endpoint.wait(endpoint.time_source.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
         tries += 1
 
 
-def _retryable_failure(error: TemporaryError | WebPageError, endpoint: CircuitBreaker) -> TemporaryError:
+def _retryable_failure(error: dm.TemporaryError | dm.WebPageError, endpoint: CircuitBreaker) -> dm.TemporaryError:
     """Return the failure to retry after. Raises the error about a web page unless the address is known to be right."""
-    if isinstance(error, TemporaryError):
+    if isinstance(error, dm.TemporaryError):
         return error
     if not endpoint.has_worked:
         endpoint.answered()
         raise error
-    return TemporaryError(error.message)
+    return dm.TemporaryError(error.message)
 
 
 def retry_after(headers: Mapping[str, str], now: float, *, most: float = FOREVER) -> float | None:

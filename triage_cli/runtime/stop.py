@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from triage_cli.domain import UnavailableError
+from triage_cli import domain as dm
 
 
 class StoppingError(Exception):
@@ -45,7 +45,7 @@ class StopControl:
     def check_deadline(self, *, done: bool) -> None:
         """Raise `UnavailableError` if the deadline passed before the work was done."""
         if self.expired and not done:
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"stopped at --deadline, after {self._seconds:g} s", hint="the same command does the rest"
             )
 

@@ -13,23 +13,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    TO_ROUTE,
-    Action,
-    ClassifyPlan,
-    Decided,
-    Outcome,
-    Routed,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    compact,
-    ids,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Classifier
 from triage_cli.runtime import StopControl, lack_of
 from triage_cli.service import category_renames
@@ -56,9 +40,9 @@ errors = logging.getLogger("triage.errors")
 class Processed(NamedTuple):
     """What the steps of a call did; None: not taken, or it needs a run. `stored` counts if there was a draft."""
 
-    stored: Outcome[Ticket]
-    classified: Outcome[Decided] | None = None
-    routed: Outcome[Routed] | None = None
+    stored: dm.Outcome[dm.Ticket]
+    classified: dm.Outcome[dm.Decided] | None = None
+    routed: dm.Outcome[dm.Routed] | None = None
 
 
 class Call:
@@ -68,7 +52,7 @@ class Call:
         self,
         actor: str,
         *,
-        draft: TicketDraft | None = None,
+        draft: dm.TicketDraft | None = None,
         identity: str | None = None,
         ticket_id: str = "",
         classifier: Classifier | None = None,
@@ -78,10 +62,10 @@ class Call:
         self.signature = Signature(actor, request_id.get())
         self.draft, self.identity, self.ticket_id = draft, identity, ticket_id
         self.classifier, self.force, self.is_routed = classifier, force, is_routed
-        self.ticket: Ticket | None = None  # as the last step has left it
+        self.ticket: dm.Ticket | None = None  # as the last step has left it
         self.route_tries = 0
-        self.stored: Outcome[Ticket] = Outcome(None, Action.UNCHANGED, None, None, draft)
-        self.classified: Outcome[Decided] | None = None
+        self.stored: dm.Outcome[dm.Ticket] = dm.Outcome(None, dm.Action.UNCHANGED, None, None, draft)
+        self.classified: dm.Outcome[dm.Decided] | None = None
         self._answer = Future[Processed]()
 
     @property
@@ -98,7 +82,7 @@ class Call:
         """Return whether the caller has its answer."""
         return self._answer.done()
 
-    def end(self, routed: Outcome[Routed] | None = None) -> None:
+    def end(self, routed: dm.Outcome[dm.Routed] | None = None) -> None:
         """Answer the caller with what was done."""
         stored = self.stored
         ticket = routed.value.ticket if routed and routed.value else self.ticket
@@ -110,11 +94,11 @@ class Call:
         """Answer the caller with an error; one whose ticket is stored by now learns that from what was done."""
         if self.has_ended:
             return
-        if isinstance(error, TriageError) and self.stored.value and self.classified is None:
-            self.classified = Outcome.failed(self.ticket, error)
+        if isinstance(error, dm.TriageError) and self.stored.value and self.classified is None:
+            self.classified = dm.Outcome.failed(self.ticket, error)
             self.end()
-        elif isinstance(error, TriageError) and self.stored.value:
-            self.end(Outcome(None, Action.ROUTING, None, error, self.ticket))
+        elif isinstance(error, dm.TriageError) and self.stored.value:
+            self.end(dm.Outcome(None, dm.Action.ROUTING, None, error, self.ticket))
         else:
             self._answer.set_exception(error)
 
@@ -173,7 +157,7 @@ class SharedRun:
             return
         try:
             outcomes = self._delivery_run.finished()
-        except TriageError as error:
+        except dm.TriageError as error:
             outcomes = self._delivery_run.abandon(error)
             self.end()
         except Exception as error:  # noqa: BLE001 - it belongs to the callers who wait
@@ -207,15 +191,15 @@ class SharedRun:
         self.spend()
         if self._state is _State.SPENT:
             self._state = _State.ENDED
-            counts = compact(dict(sorted(self._counts.items())))
+            counts = dm.compact(dict(sorted(self._counts.items())))
             with _logged_failure("the run of single tickets was not ended"):
-                self._store.runs.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
+                self._store.runs.end(self._context.run._replace(ended_at=dm.times.now(), counts=counts, exit_code=0))
 
     # -- steps
 
     @cached_property
     def _context(self) -> RunContext:
-        run = self._store.runs.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
+        run = self._store.runs.begin(dm.Run(dm.ids.new_id(), KIND, ACTOR, COMMAND_LINE, dm.times.now(), served=1))
         rules = self._services.routing_map.rules
         category_renames.apply_renames(self._store, self._services.questions, rules, ACTOR, run.run_id)
         self._state = _State.OPEN
@@ -228,7 +212,12 @@ class SharedRun:
         for call, stored in zip(calls, self._intake.posted(posted), strict=True):
             call.stored = stored
             ticket = stored.value
-            if stored.action != Action.CREATED or ticket is None or ticket.status != "new" or call.classifier is None:
+            if (
+                stored.action != dm.Action.CREATED
+                or ticket is None
+                or ticket.status != "new"
+                or call.classifier is None
+            ):
                 call.end()
             else:
                 self._sign(call, ticket)
@@ -240,17 +229,17 @@ class SharedRun:
         if not calls:
             return
         claimed = self._store.runs.claimed(list(calls_by_ticket))
-        for ticket in self._store.find(Selection(ids=tuple(calls_by_ticket))):
+        for ticket in self._store.find(dm.Selection(ids=tuple(calls_by_ticket))):
             call = calls_by_ticket.pop(ticket.ticket_id)
             self._sign(call, ticket)
             if ticket.ticket_id in claimed:
                 if call.classifier:
-                    call.classified = unasked(ticket, Action.HELD)
+                    call.classified = unasked(ticket, dm.Action.HELD)
                 self._end(call)
         for call in calls_by_ticket.values():
             call.end()
 
-    def _sign(self, call: Call, ticket: Ticket) -> None:
+    def _sign(self, call: Call, ticket: dm.Ticket) -> None:
         call.ticket, call.ticket_id = ticket, ticket.ticket_id
         self._signatures[ticket.ticket_id] = call.signature
 
@@ -273,11 +262,11 @@ class SharedRun:
                 self._counts[outcome.action] += 1
                 self._end_classified(asking[outcome.ticket.ticket_id], outcome)
 
-    def _end_classified(self, call: Call, outcome: Outcome[Decided]) -> None:
+    def _end_classified(self, call: Call, outcome: dm.Outcome[dm.Decided]) -> None:
         """Note the outcome of a call's classification; the call ends unless its ticket is to be routed now."""
         call.classified = outcome
         call.ticket = outcome.value.ticket if outcome.value else call.ticket
-        if not call.is_routed or outcome.error or call.ticket is None or call.ticket.status not in TO_ROUTE:
+        if not call.is_routed or outcome.error or call.ticket is None or call.ticket.status not in dm.TO_ROUTE:
             self._end(call)
 
     def _recorder(self, classifier: Classifier, *, force: bool) -> DecisionRecorder:
@@ -305,22 +294,22 @@ class SharedRun:
         overtaken = []
         for outcome in self._delivery_run.begin([call.ticket for call in calls if call.ticket]):
             call = calls_by_ticket.pop(outcome.ticket.ticket_id)
-            if outcome.action == Action.HELD and call.route_tries < ROUTE_TRIES:
+            if outcome.action == dm.Action.HELD and call.route_tries < ROUTE_TRIES:
                 call.route_tries += 1
                 call.ticket = None
                 overtaken.append(call)
-            elif outcome.action == Action.ROUTING and outcome.value and outcome.value.ticket == call.ticket:
+            elif outcome.action == dm.Action.ROUTING and outcome.value and outcome.value.ticket == call.ticket:
                 self._end(call)  # it has deliveries that are due, for a run of its own to send
             else:
                 self._end_routed(call, outcome)
         self._sending |= calls_by_ticket
         return overtaken
 
-    def _end_routed(self, call: Call, outcome: Outcome[Routed]) -> None:
+    def _end_routed(self, call: Call, outcome: dm.Outcome[dm.Routed]) -> None:
         self._counts[outcome.action] += 1
         self._end(call, outcome)
 
-    def _end(self, call: Call, routed: Outcome[Routed] | None = None) -> None:
+    def _end(self, call: Call, routed: dm.Outcome[dm.Routed] | None = None) -> None:
         self._signatures.pop(call.ticket_id, None)
         call.end(routed)
 
@@ -344,7 +333,7 @@ def _logged_failure(what: str) -> Iterator[None]:
     """Log a failure of the block that concerns no caller."""
     try:
         yield
-    except TriageError as error:
+    except dm.TriageError as error:
         errors.warning("%s: %s", what, error.sentence())
 
 
@@ -370,11 +359,11 @@ class Callers:
         self._is_careful = False  # one call a chunk, until the one is found that has failed others
         self._runs: list[SharedRun] = []  # the last one takes the next chunk; spent ones end what they are sending
 
-    def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
+    def create(self, draft: dm.TicketDraft, actor: str, identity: str | None = None) -> dm.Outcome[dm.Ticket]:
         """Store a single draft. With an `identity`, if it has no external id, repeated calls store it once."""
         return self._processed(Call(actor, draft=draft, identity=identity)).stored
 
-    def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
+    def classify(self, ticket: dm.Ticket, plan: dm.ClassifyPlan, actor: str) -> dm.Outcome[dm.Decided] | None:
         """Classify a single ticket."""
         classifier = self._services.instant_classifier(plan)
         if classifier is None:
@@ -382,12 +371,12 @@ class Callers:
         call = Call(actor, ticket_id=ticket.ticket_id, classifier=classifier, force=plan.force)
         return self._processed(call).classified
 
-    def route(self, ticket: Ticket, actor: str) -> Outcome[Routed] | None:
+    def route(self, ticket: dm.Ticket, actor: str) -> dm.Outcome[dm.Routed] | None:
         """Route a single ticket, and send it. Deliveries that are due need a run of their own."""
         return self._processed(Call(actor, ticket_id=ticket.ticket_id, is_routed=True)).routed
 
     def process(
-        self, draft: TicketDraft, actor: str, identity: str | None, steps: Collection[str], plan: ClassifyPlan
+        self, draft: dm.TicketDraft, actor: str, identity: str | None, steps: Collection[str], plan: dm.ClassifyPlan
     ) -> Processed:
         """Store a single draft and take a new ticket through further steps.
 
@@ -419,7 +408,7 @@ class Callers:
     def _processed(self, call: Call) -> Processed:
         with self._lock:
             if self._is_closed:
-                raise UnavailableError("the server is stopping", hint="ask again in a moment")
+                raise dm.UnavailableError("the server is stopping", hint="ask again in a moment")
             if self._thread is None:
                 self._thread = _begun(threading.Thread(target=self._work, name="callers", daemon=True))
             self._queue.put(call)
@@ -463,7 +452,7 @@ class Callers:
             if not self._runs or self._runs[-1].is_spent:
                 self._runs.append(SharedRun(self._services))
             self._put_back += self._runs[-1].take(chunk)
-        except TriageError as error:
+        except dm.TriageError as error:
             self._give_up_run()
             for call in chunk:
                 call.fail(error)

@@ -7,23 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Self
 
-from triage_cli.domain import (
-    CATEGORY,
-    Category,
-    Event,
-    EventAction,
-    Levels,
-    Question,
-    Renamed,
-    Rule,
-    Selection,
-    StatsGroup,
-    StatsQuery,
-    Ticket,
-    UnknownValueError,
-    UsageError,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 
 
@@ -31,7 +15,7 @@ class CategoryNames:
     """The present and former names of one list of categories, or of the values of a `question`."""
 
     @classmethod
-    def of(cls, question: Question) -> Self:
+    def of(cls, question: dm.Question) -> Self:
         """Return the names of a question's values, and what its column has in their place."""
         names = cls(question.values, question.name)
         names._names_by_folded = {
@@ -39,8 +23,8 @@ class CategoryNames:
         } | names._names_by_folded
         return names
 
-    def __init__(self, categories: Sequence[Category], question: str = CATEGORY) -> None:
-        is_category = question == CATEGORY
+    def __init__(self, categories: Sequence[dm.Category], question: str = dm.CATEGORY) -> None:
+        is_category = question == dm.CATEGORY
         self._one, self._all = ("category", "categories") if is_category else (f"{question}", f"values of {question}")
         self._names_by_folded = {_folded_name(name): c.name for c in categories for name in (*c.was, c.name)}
         last_parts = [(_last_part(_folded_name(c.name)), c.name) for c in categories if c.parent]
@@ -56,7 +40,7 @@ class CategoryNames:
         folded = _folded_name(text)
         return self._names_by_folded.get(folded) or (None if whole else self._names_by_last_part.get(folded))
 
-    def unknown(self, text: str, prefix: str = "") -> UnknownValueError:
+    def unknown(self, text: str, prefix: str = "") -> dm.UnknownValueError:
         """Return the error for a name that is no category."""
         given = _folded_name(text)
         ends = [folded for folded in self._names_by_folded if _last_part(folded) == given]
@@ -64,15 +48,15 @@ class CategoryNames:
         meant = " or ".join(dict.fromkeys(f'"{self._names_by_folded[folded]}"' for folded in close))
         names = f"the {self._all} are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
         hint = f"did you mean {meant}? {names}" if close else names
-        return UnknownValueError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
+        return dm.UnknownValueError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
 
-    def none_of(self, row_labels: Iterable[str]) -> UsageError:
+    def none_of(self, row_labels: Iterable[str]) -> dm.UsageError:
         """Return the error for labelled tickets if none of their labels is a category."""
         labels = ", ".join(sorted(set(row_labels))[:5])
         if not labels:
-            return UsageError("no ticket of the file has a label", hint="name the right column with --label")
+            return dm.UsageError("no ticket of the file has a label", hint="name the right column with --label")
         names = ", ".join(dict.fromkeys(self._names_by_folded.values()))
-        return UsageError(
+        return dm.UsageError(
             f"no label of the file is a category (labels: {labels}; categories: {names})",
             hint="name the right column with --label, or the categories in the config",
         )
@@ -89,7 +73,7 @@ def _last_part(folded: str) -> str:
 
 
 def apply_renames(
-    store: Store, questions: Sequence[Question], rules: Iterable[Rule], actor: str, run_id: str | None
+    store: Store, questions: Sequence[dm.Question], rules: Iterable[dm.Rule], actor: str, run_id: str | None
 ) -> None:
     """Carry out the renames of the configuration (`was`) that this store has not seen.
 
@@ -108,16 +92,16 @@ def apply_renames(
         roots = {
             old: carried_out[old].root if old in repeated else root_of(old, carried_out.values()) for old in pending
         }
-        destination_renames = renamed_destinations(pending, rules) if about == CATEGORY else {}
-        of_question = {} if about == CATEGORY else {"question": about}
+        destination_renames = renamed_destinations(pending, rules) if about == dm.CATEGORY else {}
+        of_question = {} if about == dm.CATEGORY else {"question": about}
         for old, new in pending.items():
             data = of_question | {"from": old, "to": new}
-            event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), data)
-            what = Renamed(old, new, roots[old], question=about)
+            event = dm.Event(dm.EventAction.RENAMED, None, run_id, actor, dm.times.now(), data)
+            what = dm.Renamed(old, new, roots[old], question=about)
             store.categories.rename(what, event, destination=old in destination_renames)
 
 
-def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:
+def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[dm.Rule]) -> dict[str, str]:
     """Return the renames (former name to new one) that also rename the destination of the category's name.
 
     By default a category's tickets go to the file of its name; deliveries that it has accepted stay accepted.
@@ -126,18 +110,18 @@ def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> d
     return {old: new for old, new in renamed.items() if new in destinations and old not in destinations}
 
 
-def root_of(name: str, renames: Iterable[Renamed]) -> str:
+def root_of(name: str, renames: Iterable[dm.Renamed]) -> str:
     """Return the first name of a category in this store; questions are recognised by it."""
     renames_to_it = [renamed for renamed in renames if renamed.new == name]
     return max(renames_to_it, key=lambda renamed: renamed.moved).root if renames_to_it else name
 
 
-def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
+def rooted(categories: Sequence[dm.Category], renames: Iterable[dm.Renamed]) -> tuple[dm.Category, ...]:
     """Return the categories with their first names as `root`, also where their rename is yet to be carried out."""
     known_renames = list(renames)
     new_names = {renamed.new for renamed in known_renames}
 
-    def first_known_name(category: Category) -> str:
+    def first_known_name(category: dm.Category) -> str:
         return category.was[0] if category.was and category.name not in new_names else category.name
 
     return tuple(category._replace(root=root_of(first_known_name(category), known_renames)) for category in categories)
@@ -146,12 +130,12 @@ def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[
 # Reads show present names, even before a rename has been carried out in the store.
 
 
-def current_names(categories: Iterable[Category]) -> dict[str, str]:
+def current_names(categories: Iterable[dm.Category]) -> dict[str, str]:
     """Return the present name of each former one."""
     return {old: category.name for category in categories for old in category.was}
 
 
-def as_configured(categories: Iterable[Category], given: str) -> str:
+def as_configured(categories: Iterable[dm.Category], given: str) -> str:
     """Return the category name, present or former, that a person typed in any case; unknown names as they are."""
     names = {name for category in categories for name in (*category.was, category.name)}
     if given in names:
@@ -159,7 +143,9 @@ def as_configured(categories: Iterable[Category], given: str) -> str:
     return next((name for name in names if name.casefold() == given.casefold()), given)
 
 
-def in_current_names(selection: Selection, categories: Sequence[Category], new_names: Mapping[str, str]) -> Selection:
+def in_current_names(
+    selection: dm.Selection, categories: Sequence[dm.Category], new_names: Mapping[str, str]
+) -> dm.Selection:
     """Return a selection with its categories under their present names, as the configuration spells them."""
 
     def present(category_names: Iterable[str]) -> tuple[str, ...]:
@@ -168,7 +154,7 @@ def in_current_names(selection: Selection, categories: Sequence[Category], new_n
     return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
 
 
-def with_stored_answers(selection: Selection, questions: Iterable[Question], store: Store) -> Selection:
+def with_stored_answers(selection: dm.Selection, questions: Iterable[dm.Question], store: Store) -> dm.Selection:
     """Return a selection with the values of its answers, present or former ones, as this store has them.
 
     It has the former name until the rename is carried out.
@@ -185,7 +171,7 @@ def with_stored_answers(selection: Selection, questions: Iterable[Question], sto
     return selection._replace(answers=tuple(map(stored, selection.answers)))
 
 
-def as_stored(selection: Selection, new_names: Mapping[str, str]) -> Selection:
+def as_stored(selection: dm.Selection, new_names: Mapping[str, str]) -> dm.Selection:
     """Return a selection of present names that finds tickets under their former names too."""
 
     def stored(names: Collection[str]) -> tuple[str, ...]:
@@ -194,7 +180,7 @@ def as_stored(selection: Selection, new_names: Mapping[str, str]) -> Selection:
     return selection._replace(categories=stored(selection.categories), suggestions=stored(selection.suggestions))
 
 
-def with_current_names(ticket: Ticket, new_names: Mapping[str, str]) -> Ticket:
+def with_current_names(ticket: dm.Ticket, new_names: Mapping[str, str]) -> dm.Ticket:
     """Return a ticket with its category and suggestion under their present names."""
     if new_names.keys().isdisjoint((ticket.category, ticket.suggestion)):
         return ticket
@@ -202,19 +188,19 @@ def with_current_names(ticket: Ticket, new_names: Mapping[str, str]) -> Ticket:
     return ticket._replace(category=category, suggestion=suggestion)
 
 
-def find(store: Store, selection: Selection, new_names: Mapping[str, str]) -> Iterator[Ticket]:
+def find(store: Store, selection: dm.Selection, new_names: Mapping[str, str]) -> Iterator[dm.Ticket]:
     """Yield tickets in the selection's order, under present names; its categories may be former names."""
     tickets_found = store.find(as_stored(selection, new_names))
     return (with_current_names(ticket, new_names) for ticket in islice(tickets_found, selection.limit))
 
 
 def stats_by(
-    store: Store, query: StatsQuery, categories: Sequence[Category], new_names: Mapping[str, str]
-) -> list[StatsGroup]:
+    store: Store, query: dm.StatsQuery, categories: Sequence[dm.Category], new_names: Mapping[str, str]
+) -> list[dm.StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
     where = as_stored(query.where, new_names)
-    groups: dict[tuple[str | None, ...], StatsGroup] = {}
-    levels = Levels.of(categories)
+    groups: dict[tuple[str | None, ...], dm.StatsGroup] = {}
+    levels = dm.Levels.of(categories)
 
     def present(key: str, value: str | None) -> str | None:
         if value is None or not key.startswith("category"):
@@ -225,8 +211,8 @@ def stats_by(
     for group in store.stats_by(query._replace(where=where)):
         keys = {key: present(key, value) for key, value in group.keys.items()}
         current_keys = tuple(keys.values())
-        former_group = groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
-        groups[current_keys] = StatsGroup(
+        former_group = groups.get(current_keys, dm.StatsGroup(keys, 0, 0, 0, 0.0))
+        groups[current_keys] = dm.StatsGroup(
             keys,
             former_group.tickets + group.tickets,
             former_group.sure + group.sure,

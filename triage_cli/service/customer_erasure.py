@@ -2,28 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from triage_cli.domain import (
-    CHUNK,
-    Action,
-    Change,
-    Delivery,
-    EventAction,
-    Outcome,
-    Routed,
-    Selection,
-    Ticket,
-    UnavailableError,
-    ids,
-    times,
-    without_reasons,
-)
+from triage_cli import domain as dm
 from triage_cli.service.runs import RunContext
 
 # Seconds between two looks at attempts that are being made, and how much longer than its time-out one may take.
 LOOK_AGAIN, MARGIN = 0.1, 5.0
 
 
-def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Iterator[Outcome[Routed]]:
+def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Iterator[dm.Outcome[dm.Routed]]:
     """Erase all tickets of a customer; outcomes show which destinations have, or may have, text that cannot be erased.
 
     A ticket keeps its id, its category and the figures of its answers, so that counts stay true. Its text, its names
@@ -32,8 +18,8 @@ def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Ite
     sent is erased once that has ended, which takes `longest_attempt` seconds at most. Raises `UnavailableError` if
     another run holds some of the tickets.
     """
-    store, selection, row = context.store, Selection(customer_id=customer_id), 0
-    while chunk := context.claim(selection, CHUNK):
+    store, selection, row = context.store, dm.Selection(customer_id=customer_id), 0
+    while chunk := context.claim(selection, dm.CHUNK):
         left = {ticket.ticket_id: ticket for ticket in chunk}
         wait_until = context.stop.clock() + longest_attempt + MARGIN
         while left:
@@ -43,25 +29,25 @@ def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Ite
                 del left[ticket_id]
             if not left or context.stop.clock() >= wait_until or context.stop.wait(LOOK_AGAIN):
                 break
-            left = {t.ticket_id: t for t in store.find(Selection(ids=tuple(left))) if not t.is_erased}
+            left = {t.ticket_id: t for t in store.find(dm.Selection(ids=tuple(left))) if not t.is_erased}
     unerased = sum(1 for _ in store.find(selection))
     store.scrub()
     if unerased:
-        raise UnavailableError(
+        raise dm.UnavailableError(
             f"another program is at work on {unerased} more of this customer's tickets",
             hint="run the same command again when that has ended",
         )
 
 
-def _forgotten(context: RunContext, tickets: Mapping[str, Ticket]) -> dict[str, Outcome[Routed]]:
+def _forgotten(context: RunContext, tickets: Mapping[str, dm.Ticket]) -> dict[str, dm.Outcome[dm.Routed]]:
     """Erase those tickets that are not being sent now and have not changed; return their outcomes by their ids."""
-    at, deliveries = times.now(), context.store.deliveries.of(list(tickets))
+    at, deliveries = dm.times.now(), context.store.deliveries.of(list(tickets))
     erasures = []
     for ticket_id, ticket in tickets.items():
         owed = deliveries.get(ticket_id, ())
         erased = erased_ticket(ticket, [d.destination for d in sent(owed)])
-        event = context.event(EventAction.FORGOTTEN, ticket_id, {}, at)
-        erasures.append(Change(event, erased, ticket.revision, cancelled(owed, at)))
+        event = context.event(dm.EventAction.FORGOTTEN, ticket_id, {}, at)
+        erasures.append(dm.Change(event, erased, ticket.revision, cancelled(owed, at)))
     conflicts = context.save(erasures)
     forgotten = {
         change.ticket.ticket_id: change.ticket
@@ -70,27 +56,27 @@ def _forgotten(context: RunContext, tickets: Mapping[str, Ticket]) -> dict[str, 
     }
     deliveries = context.store.deliveries.of(list(forgotten))  # as they are now: an addition may have arrived since
     return {
-        ticket_id: Outcome(None, Action.FORGOTTEN, Routed(ticket, sent(deliveries.get(ticket_id, ()))))
+        ticket_id: dm.Outcome(None, dm.Action.FORGOTTEN, dm.Routed(ticket, sent(deliveries.get(ticket_id, ()))))
         for ticket_id, ticket in forgotten.items()
     }
 
 
-def sent(deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+def sent(deliveries: Sequence[dm.Delivery]) -> tuple[dm.Delivery, ...]:
     """Return the deliveries whose destinations have, or may have, the text of their ticket."""
     return tuple(d for d in deliveries if d.arrived)
 
 
-def cancelled(deliveries: Sequence[Delivery], at: str) -> tuple[Delivery, ...]:
+def cancelled(deliveries: Sequence[dm.Delivery], at: str) -> tuple[dm.Delivery, ...]:
     """Return the deliveries of an erased ticket that end with it: without its text there is nothing to send."""
     return tuple(
         d._replace(state="superseded", done_at=at, run_id=None) for d in deliveries if d.state in ("pending", "dead")
     )
 
 
-def erased_ticket(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
+def erased_ticket(ticket: dm.Ticket, sent_to: Sequence[str] = ()) -> dm.Ticket:
     """Return a forgotten ticket without its text; `sent_to` names the destinations that have, or may have, the text."""
-    return without_reasons(ticket)._replace(
-        identity=ids.forgotten(ticket.identity),
+    return dm.without_reasons(ticket)._replace(
+        identity=dm.ids.forgotten(ticket.identity),
         external_id=None,
         content_hash="",
         subject=None,

@@ -7,37 +7,7 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.domain import (
-    CHUNK,
-    ERASED,
-    IMPORT_KINDS,
-    NAMED,
-    STATUSES,
-    TO_CLASSIFY,
-    WHOLE,
-    Answer,
-    Change,
-    Classification,
-    Conflict,
-    Event,
-    EventAction,
-    ExitCode,
-    InputPart,
-    ItemError,
-    Lease,
-    Outcome,
-    Routed,
-    Run,
-    Selection,
-    Ticket,
-    TriageError,
-    UnavailableError,
-    compact,
-    gravest,
-    ids,
-    routing,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service.answers import EarlierSteps
@@ -70,12 +40,12 @@ class RunContext:
     """
 
     def __init__(
-        self, store: Store, run: Run, stop: StopControl, signatures: Mapping[str, Signature] | None = None
+        self, store: Store, run: dm.Run, stop: StopControl, signatures: Mapping[str, Signature] | None = None
     ) -> None:
         self.store = store
         self.run = run
         self.actor = run.actor
-        self.lease = Lease(run.run_id)
+        self.lease = dm.Lease(run.run_id)
         self.stop = stop
         self.signatures = {} if signatures is None else signatures
         self._own_signature = Signature(run.actor, request_id.get())
@@ -98,24 +68,24 @@ class RunContext:
         return self.budget
 
     def event(
-        self, action: EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
-    ) -> Event:
+        self, action: dm.EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
+    ) -> dm.Event:
         """Return an event of this run, with the present time if none is given."""
         actor, request = self.signatures.get(ticket_id or "", self._own_signature)
         data = {**data, "request": request} if request else data
-        return Event(action, ticket_id, self.run.run_id, actor, at or times.now(), data)
+        return dm.Event(action, ticket_id, self.run.run_id, actor, at or dm.times.now(), data)
 
     def signature(self, ticket_id: str | None) -> Signature:
         """Return in whose name something is done about a ticket."""
         return self.signatures.get(ticket_id or "", self._own_signature)
 
-    def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
+    def save(self, changes: Sequence[dm.Change]) -> Sequence[dm.Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             conflicts = self.store.save(changes, lease)
         if self.budget.unsaved_answers:
             saved = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
-            self.budget.saved(a.classification_id for c in saved for a in c.adds if isinstance(a, Classification))
+            self.budget.saved(a.classification_id for c in saved for a in c.adds if isinstance(a, dm.Classification))
         return conflicts
 
     @contextmanager
@@ -123,13 +93,13 @@ class RunContext:
         """Have the error that ends the run say how many paid answers are lost with it."""
         try:
             yield
-        except UnavailableError as error:
+        except dm.UnavailableError as error:
             if (lost := self.budget.unsaved_answers) > 0:
                 answers = "1 paid answer" if lost == 1 else f"{lost} paid answers"
                 error.hint = f"{answers} could not be stored; the same command asks again and does the rest"
             raise
 
-    def claim(self, selection: Selection, limit: int) -> list[Ticket]:
+    def claim(self, selection: dm.Selection, limit: int) -> list[dm.Ticket]:
         """Claim up to `limit` of the selected tickets for this run."""
         return self.store.runs.claim(selection, self.lease, limit)
 
@@ -149,21 +119,21 @@ class RunRecorder:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.counts: Counter[str] = Counter()
-        self.exit_codes = {ExitCode.OK}
+        self.exit_codes = {dm.ExitCode.OK}
         self.exit_code_given: int | None = None  # by the command, if it ended otherwise than the run
         self.ended = False
 
-    def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
+    def add(self, outcomes: Iterable[dm.Outcome[Any]]) -> None:
         """Count the outcomes of the run, and collect the exit codes of their errors."""
         for outcome in outcomes:
-            for result in routing.results(outcome) if self.context.run.kind == "run" else (outcome.action,):
+            for result in dm.routing.results(outcome) if self.context.run.kind == "run" else (outcome.action,):
                 self.counts[result] += 1
-            ticket = outcome.value.ticket if isinstance(outcome.value, Routed) else None
-            is_due_later = ticket and ticket.status == "routing" and isinstance(outcome.error, ItemError)
+            ticket = outcome.value.ticket if isinstance(outcome.value, dm.Routed) else None
+            is_due_later = ticket and ticket.status == "routing" and isinstance(outcome.error, dm.ItemError)
             if outcome.error is not None and not is_due_later:
                 self.exit_codes.add(outcome.error.exit_code)
 
-    def counted(self, chunks: Iterable[Sequence[Outcome[T]]]) -> Iterator[Outcome[T]]:
+    def counted(self, chunks: Iterable[Sequence[dm.Outcome[T]]]) -> Iterator[dm.Outcome[T]]:
         """Count the outcomes of the run as `add` does, a chunk at a time, and yield them."""
         for outcomes in chunks:
             self.add(outcomes)
@@ -172,7 +142,7 @@ class RunRecorder:
     @property
     def exit_code(self) -> int:
         """Return the run's exit code so far."""
-        return gravest(self.exit_codes) if self.exit_code_given is None else self.exit_code_given
+        return dm.gravest(self.exit_codes) if self.exit_code_given is None else self.exit_code_given
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from the run's."""
@@ -193,7 +163,7 @@ def recorded_run(
     actor: str,
     command_line: str,
     stop: StopControl,
-    part: InputPart = WHOLE,
+    part: dm.InputPart = dm.WHOLE,
     *,
     served: bool = False,
 ) -> Iterator[RunRecorder]:
@@ -202,40 +172,40 @@ def recorded_run(
     What `part` has spent before counts against the cost limit of the command. A run that a server begins is `served`.
     One that imports belongs to the import that `part` names, or begins one.
     """
-    run_id = ids.new_id()
-    new_run = Run(
+    run_id = dm.ids.new_id()
+    new_run = dm.Run(
         run_id,
         kind,
         actor,
         command_line,
-        times.now(),
+        dm.times.now(),
         spent=part.spent,
         parcel=part.parcel,
         served=int(served),
-        import_id=(part.import_id or run_id) if kind in IMPORT_KINDS else "",
+        import_id=(part.import_id or run_id) if kind in dm.IMPORT_KINDS else "",
     )
     recorder = RunRecorder(RunContext(store, store.runs.begin(new_run), stop))
     failure_to_end: AbstractContextManager[None] = nullcontext()
     try:
         yield recorder
-    except TriageError as error:
+    except dm.TriageError as error:
         recorder.exit_codes.add(error.exit_code)
-        failure_to_end = suppress(UnavailableError)  # the first error is the one to show
+        failure_to_end = suppress(dm.UnavailableError)  # the first error is the one to show
         raise
     except (KeyboardInterrupt, GeneratorExit):
-        recorder.exit_codes.add(ExitCode.INTERRUPTED)
+        recorder.exit_codes.add(dm.ExitCode.INTERRUPTED)
         raise
     except Exception:
-        recorder.exit_codes.add(ExitCode.UNEXPECTED)
+        recorder.exit_codes.add(dm.ExitCode.UNEXPECTED)
         raise
     finally:
         if stop.stopped:
-            recorder.exit_codes.add(ExitCode.INTERRUPTED)
+            recorder.exit_codes.add(dm.ExitCode.INTERRUPTED)
         budget = recorder.context.budget
         ended_run = recorder.context.run._replace(
-            ended_at=times.now(),
+            ended_at=dm.times.now(),
             spent=budget.spent + budget.reserved,  # calls in flight may still be charged
-            counts=compact(dict(sorted(recorder.counts.items()))),
+            counts=dm.compact(dict(sorted(recorder.counts.items()))),
             exit_code=int(recorder.exit_code),
         )
         with failure_to_end:
@@ -244,7 +214,7 @@ def recorded_run(
 
 
 # Tickets of these statuses may have a question that is open beside their category.
-HALF_ANSWERED = frozenset(STATUSES) - TO_CLASSIFY - ERASED.keys() - {"waiting"}
+HALF_ANSWERED = frozenset(dm.STATUSES) - dm.TO_CLASSIFY - dm.ERASED.keys() - {"waiting"}
 
 
 class TicketClaimer:
@@ -254,8 +224,8 @@ class TicketClaimer:
         self._context = context
 
     def chunks(
-        self, selection: Selection, statuses: frozenset[str], claim_limit: Callable[[], int] = lambda: CHUNK
-    ) -> Iterator[list[Ticket]]:
+        self, selection: dm.Selection, statuses: frozenset[str], claim_limit: Callable[[], int] = lambda: dm.CHUNK
+    ) -> Iterator[list[dm.Ticket]]:
         """Claim the selected tickets, or those with these statuses, and yield them in chunks of `claim_limit` at most.
 
         If the selection has ids, tickets that another run holds are yielded too, unclaimed.
@@ -263,12 +233,12 @@ class TicketClaimer:
         unclaimed = selection.limit
         if selection.ids is not None:
             unclaimed_names = iter(dict.fromkeys(selection.ids))
-            while unclaimed != 0 and (names := tuple(islice(unclaimed_names, min(claim_limit(), NAMED)))):
+            while unclaimed != 0 and (names := tuple(islice(unclaimed_names, min(claim_limit(), dm.NAMED)))):
                 if self._context.stop.stopping:
                     return
                 selected = list(self._context.store.find(selection._replace(ids=names, limit=unclaimed)))
                 to_claim = selection._replace(ids=tuple(ticket.ticket_id for ticket in selected))
-                claimed = {t.ticket_id: t for t in self._context.claim(to_claim, CHUNK)}
+                claimed = {t.ticket_id: t for t in self._context.claim(to_claim, dm.CHUNK)}
                 yield [claimed.get(ticket.ticket_id, ticket) for ticket in selected]
                 unclaimed = None if unclaimed is None else unclaimed - len(selected)
             return
@@ -287,7 +257,7 @@ class TicketClaimer:
         """Return whether it claims no more because the run is to stop."""
         return self._context.stop.stopping
 
-    def lost(self, ticket: Ticket) -> bool:
+    def lost(self, ticket: dm.Ticket) -> bool:
         """Return whether another run holds a ticket that was yielded."""
         return ticket.run_id != self._context.run.run_id
 
@@ -307,14 +277,14 @@ class TrialRecorder:
         self._save(steps)
         self._unfinished_ids.update(step.classification_id for step in steps)
 
-    def save(self, outcomes: Sequence[Outcome[Answer]]) -> None:
+    def save(self, outcomes: Sequence[dm.Outcome[dm.Answer]]) -> None:
         """Save the paid answers that are not saved yet, and renew the run's lease."""
         self._context.heartbeat()
         steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
         self._save(steps)
         self._unfinished_ids.difference_update(step.classification_id for step in steps)
 
-    def _save(self, steps: Sequence[Classification]) -> None:
+    def _save(self, steps: Sequence[dm.Classification]) -> None:
         paid_answers = [
             step._replace(confidence=step.raw_confidence)
             for step in steps

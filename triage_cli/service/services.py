@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from triage_cli.domain import CATEGORY, Category, ClassifyPlan, Nearness, Question, Selection, UsageError
+from triage_cli import domain as dm
 from triage_cli.ports import Batcher, Classifier, ModelRegistry, Ranking, Store
 from triage_cli.service.batches import BatchCollector, open_batch_collector
 from triage_cli.service.decisions.category_check import Unchecked
@@ -17,21 +17,21 @@ class Services(NamedTuple):
     """What the use cases need."""
 
     store: Store
-    categories: tuple[Category, ...]
+    categories: tuple[dm.Category, ...]
     # Opened for a plan, an actor, a run id, and the question that the plan's classifier is to answer.
-    classifier: Callable[[ClassifyPlan, str, str, str], Classifier]
+    classifier: Callable[[dm.ClassifyPlan, str, str, str], Classifier]
     routing_map: RoutingMap
     registry: Callable[[], ModelRegistry]
     per_day: float | None = None  # the budget of a day, in USD
     hysteresis: Mapping[str, float] = {}  # by classifier, the margin that a flip needs
-    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None  # opens the batches of a classifier
+    batcher: Callable[[str, dm.ClassifyPlan, str, str], Batcher] | None = None  # opens the batches of a classifier
     check: Callable[[], Unchecked] = Unchecked  # makes the check of a run's categories
     # One that answers at once, in the caller's thread, and costs nothing; None if that of the plan is no such.
-    instant_classifier: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
+    instant_classifier: Callable[[dm.ClassifyPlan], Classifier | None] = lambda _: None
     # Of a category: the confidence that each step of the default classifier needs, as in `CategoryProfile`.
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     # Whether a plan's classifier may stay unopened if nothing is asked, because that checks and records nothing.
-    only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
+    only_loads: Callable[[dm.ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))  # orders what waits for review
     # Which destinations may set a field of a helpdesk's ticket, or label it.
     field_setters: FieldSetters = lambda receivers, **_: receivers
@@ -39,16 +39,16 @@ class Services(NamedTuple):
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
     served: bool = False  # in a server, whose runs are marked so
-    further: tuple[Question, ...] = ()  # questions that are asked beside that for the category
-    nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE  # how near a destination files to what a source lists
+    further: tuple[dm.Question, ...] = ()  # questions that are asked beside that for the category
+    nearness: NearnessOf = lambda *_: dm.Nearness.ELSEWHERE  # how near a destination files to what a source lists
     warn: Callable[[str], None] = lambda _: None  # gets what a caller must know beside the outcomes
 
     @property
-    def questions(self) -> tuple[Question, ...]:
+    def questions(self) -> tuple[dm.Question, ...]:
         """Return all questions that tickets are asked, that for the category first."""
-        return (Question(CATEGORY, self.categories), *self.further)
+        return (dm.Question(dm.CATEGORY, self.categories), *self.further)
 
-    def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
+    def is_idle(self, selection: dm.Selection, plan: dm.ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
         if not self.only_loads(plan) or selection.ids is not None:
             return False
@@ -66,13 +66,13 @@ class Services(NamedTuple):
         """Return what recognises the items of a source that triage filed there; `tell` gets doubtful ones."""
         return FiledItems(self.store, self.nearness, tell)
 
-    def recorder(self, context: RunContext, plan: ClassifyPlan, question: str = CATEGORY) -> DecisionRecorder:
+    def recorder(self, context: RunContext, plan: dm.ClassifyPlan, question: str = dm.CATEGORY) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""
         classifier = self.classifier(plan, context.actor, context.run.run_id, question)
         return DecisionRecorder(context, classifier, self.questions, force=plan.force)
 
     def recorder_with_budget(
-        self, context: RunContext, plan: ClassifyPlan, question: str = CATEGORY
+        self, context: RunContext, plan: dm.ClassifyPlan, question: str = dm.CATEGORY
     ) -> DecisionRecorder:
         """Open a run's budget, deadline and classifier, and return the recorder of its answers."""
         context.open_budget(plan.max_cost, self.per_day)
@@ -81,9 +81,9 @@ class Services(NamedTuple):
         recorder.check = self.check()
         return recorder
 
-    def batches(self, plan: ClassifyPlan, recorder: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
+    def batches(self, plan: dm.ClassifyPlan, recorder: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
         """Return a run's batch work. Raises `UsageError` if no batches can be opened."""
         if (batcher := self.batcher) is None:
-            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+            raise dm.UsageError("nothing here can ask in batches", hint="leave out --batch")
         actor, run_id = recorder.context.actor, recorder.context.run.run_id
         return open_batch_collector(lambda name: batcher(name, plan, actor, run_id), recorder, proposals=proposals)

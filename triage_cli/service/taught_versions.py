@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from triage_cli.domain import CATEGORY, CHUNK, Action, EventAction, Outcome, Routed, Taught, times
+from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry
 from triage_cli.service.runs import RunContext
 
@@ -13,19 +13,19 @@ LEARN_ANEW = "next: triage learn makes one without them"
 class TaughtVersions:
     """Counts which versions in use have learned from the tickets of outcomes with this action."""
 
-    def __init__(self, registry: ModelRegistry, action: Action) -> None:
+    def __init__(self, registry: ModelRegistry, action: dm.Action) -> None:
         self._registry = registry
         self._action = action
         self._uncounted: list[str] = []  # ids
         self._tickets: Counter[tuple[int, str]] = Counter()  # by version and question
         self._labels: Counter[tuple[int, str]] = Counter()
 
-    def counted(self, outcomes: Iterator[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
+    def counted(self, outcomes: Iterator[dm.Outcome[dm.Routed]]) -> Iterator[dm.Outcome[dm.Routed]]:
         """Yield outcomes, and count the versions that have learned from their tickets."""
         for outcome in outcomes:
             if outcome.action == self._action and outcome.value:
                 self._uncounted.append(outcome.value.ticket.ticket_id)
-            if len(self._uncounted) == CHUNK:
+            if len(self._uncounted) == dm.CHUNK:
                 self._count()
             yield outcome
         self._count()
@@ -52,7 +52,7 @@ class TaughtVersions:
 
         Wrong labels decide no longer. A version that read the texts alone stays, as a forgotten person's does.
         """
-        event = context.event(EventAction.ROLLED_BACK, None, {}, times.now())
+        event = context.event(dm.EventAction.ROLLED_BACK, None, {}, dm.times.now())
         for ended in self._registry.end_withdrawn(event):
             for counts in (self._tickets, self._labels):
                 counts.pop((ended.version, ended.question), None)
@@ -64,13 +64,13 @@ class TaughtVersions:
             )
         yield from self.notes()
 
-    def _taught(self) -> Iterator[Taught]:
+    def _taught(self) -> Iterator[dm.Taught]:
         for key, tickets in sorted(self._tickets.items(), reverse=True):
-            yield Taught(*key, tickets, self._labels[key])
+            yield dm.Taught(*key, tickets, self._labels[key])
 
 
-def _name(taught: Taught) -> str:
-    of_question = "" if taught.question == CATEGORY else f" of {taught.question}"
+def _name(taught: dm.Taught) -> str:
+    of_question = "" if taught.question == dm.CATEGORY else f" of {taught.question}"
     return f"learned model version {taught.version}{of_question}"
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from itertools import dropwhile, islice
 from typing import NamedTuple
 
-from triage_cli.domain import STATUSES, AmbiguousError, Selection, Ticket, unknown_ticket
+from triage_cli import domain as dm
 from triage_cli.ports import Ranking, Store
 
 SHOWN_MATCHES = 10
 
 
-def ticket_named(store: Store, name: str) -> Ticket:
+def ticket_named(store: Store, name: str) -> dm.Ticket:
     """Return the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`.
 
     A Message-ID may have its angle brackets, which are not stored (RFC 5322, section 3.6.4).
@@ -19,11 +19,11 @@ def ticket_named(store: Store, name: str) -> Ticket:
     if not tickets_named and name.startswith("<") and name.endswith(">"):
         tickets_named = store.named(name[1:-1], SHOWN_MATCHES + 1)
     if not tickets_named:
-        raise unknown_ticket(name, _name_hint(store, name))
+        raise dm.unknown_ticket(name, _name_hint(store, name))
     if len(tickets_named) > 1:
         sources = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in tickets_named]
         listed = ", ".join(f"{ticket_id} ({source})" for ticket_id, source in sources[:SHOWN_MATCHES])
-        raise AmbiguousError(
+        raise dm.AmbiguousError(
             f'"{name}" names {len(tickets_named)} tickets: {listed}',
             hint="name it by its ticket_id; the last 8 characters are enough",
         )
@@ -32,12 +32,12 @@ def ticket_named(store: Store, name: str) -> Ticket:
 
 def _name_hint(store: Store, name: str) -> str:
     """Return a hint for a name that no ticket has; empty without a guess."""
-    if name in STATUSES:
+    if name in dm.STATUSES:
         return f"a status is typed as triage list --status {name}"
     return next((f'did you mean "{other}"?' for other in (name.upper(), name.lower()) if store.named(other, 1)), "")
 
 
-def shares_name(store: Store, ticket: Ticket) -> bool:
+def shares_name(store: Store, ticket: dm.Ticket) -> bool:
     """Return whether a ticket's external id also names another ticket, such as one of another source."""
     return ticket.external_id is not None and len(store.named(ticket.external_id, 2)) > 1
 
@@ -58,11 +58,11 @@ def review_margin(chances: Mapping[str, float], confidence: float | None) -> flo
 class ReviewPage(NamedTuple):
     """Tickets in the order of review, and the place at which the next page begins; empty after the last one."""
 
-    tickets: list[Ticket]
+    tickets: list[dm.Ticket]
     next: str
 
 
-def review_page(queue: Iterator[tuple[Ticket, str]], limit: int) -> ReviewPage:
+def review_page(queue: Iterator[tuple[dm.Ticket, str]], limit: int) -> ReviewPage:
     """Return the first page of a review queue."""
     found = list(islice(queue, limit + 1))
     return ReviewPage([ticket for ticket, _ in found[:limit]], found[limit - 1][1] if len(found) > limit else "")
@@ -73,8 +73,8 @@ GONE = "gone"
 
 
 def review_queue(
-    store: Store, selection: Selection, labels: frozenset[str], ranked: Ranking
-) -> Iterator[tuple[Ticket, str]]:
+    store: Store, selection: dm.Selection, labels: frozenset[str], ranked: Ranking
+) -> Iterator[tuple[dm.Ticket, str]]:
     """Yield the tickets that wait for review, in its order, then tickets whose verdict is a category that is gone.
 
     Each comes with the place behind it, at which a selection goes on by `after`: the confidence and id of the ticket
@@ -98,13 +98,13 @@ def review_queue(
         yield from ((ticket, f"{GONE}:{ticket.ticket_id}") for ticket in store.find(decided))
 
 
-def _behind(numbered: Iterator[tuple[int, Ticket]], last: str) -> Iterator[tuple[int, Ticket]]:
+def _behind(numbered: Iterator[tuple[int, dm.Ticket]], last: str) -> Iterator[tuple[int, dm.Ticket]]:
     return islice(dropwhile(lambda item: item[1].ticket_id != last, numbered), 1, None)
 
 
-def _window(tickets: Iterator[Ticket]) -> list[Ticket]:
+def _window(tickets: Iterator[dm.Ticket]) -> list[dm.Ticket]:
     """Return the tickets that are ordered together, the first ones of those that wait."""
-    window, characters = list[Ticket](), 0
+    window, characters = list[dm.Ticket](), 0
     for ticket in tickets:
         window.append(ticket)
         characters += ticket.size
@@ -113,7 +113,7 @@ def _window(tickets: Iterator[Ticket]) -> list[Ticket]:
     return window
 
 
-def _in_review_order(store: Store, tickets: list[Ticket], ranked: Ranking) -> Iterator[tuple[int, Ticket]]:
+def _in_review_order(store: Store, tickets: list[dm.Ticket], ranked: Ranking) -> Iterator[tuple[int, dm.Ticket]]:
     """Yield tickets in the order of review, numbered from 1.
 
     Each ticket counts by its doubt, 1 less the margin of its suggestion over the next category.

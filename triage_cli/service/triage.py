@@ -6,56 +6,7 @@ from itertools import chain, count, islice
 from operator import attrgetter
 from typing import TypeVar
 
-from triage_cli.domain import (
-    CATEGORY,
-    CHUNK,
-    STATS_KEYS,
-    TO_CLASSIFY,
-    TO_ROUTE,
-    WHOLE,
-    Action,
-    Category,
-    ClassifyPlan,
-    Decided,
-    EventQuery,
-    Flip,
-    FlushNow,
-    Head,
-    History,
-    InputPart,
-    Levels,
-    LoggedEvent,
-    OtherTicketsGuard,
-    Outcome,
-    Overruled,
-    PullPlan,
-    Question,
-    Reading,
-    ReclassifyPlan,
-    Rejected,
-    Routed,
-    RoutePlan,
-    RoutePreview,
-    Run,
-    Selection,
-    SimilarQuery,
-    SimilarTicket,
-    Stats,
-    StatsGroup,
-    StatsQuery,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UsageError,
-    VerdictDraft,
-    Why,
-    of_decisions,
-    outdated,
-    over_whole_texts,
-    overruled_by_week,
-    times,
-    with_questions,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Source
 from triage_cli.runtime import StopControl
 from triage_cli.service import category_renames, explanation, ticket_lookup
@@ -83,11 +34,11 @@ from triage_cli.service.withdrawal import ImportUndo, import_named
 BY_ROW = attrgetter("row")
 
 
-def new_dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
+def new_dead_letters(delivery_run: DeliveryRun) -> Iterator[dm.Outcome[dm.Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
     delivered = deliver_due(delivery_run, count(), stay=0.0)
     for outcome in last_outcome_per_ticket(delivery_run.context.store, delivered, lambda _: ()):
-        if outcome.action == Action.UNDELIVERABLE:
+        if outcome.action == dm.Action.UNDELIVERABLE:
             yield outcome._replace(row=None)
 
 
@@ -98,12 +49,12 @@ class Pipeline:
     """
 
     def __init__(self, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun | None) -> None:
-        self.stopped: list[TriageError] = []
+        self.stopped: list[dm.TriageError] = []
         self.interrupted = False
         self._decision_recorder = decision_recorder
         self._delivery_run = delivery_run
 
-    def process(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
+    def process(self, created: Iterable[list[dm.Outcome[dm.Ticket]]]) -> Iterator[list[dm.Outcome[dm.Routed]]]:
         """Classify tickets that were just stored, and route them if there is a run for that.
 
         Yields outcomes in lists that are sorted by row.
@@ -113,19 +64,21 @@ class Pipeline:
             return self._routed(classified, self._delivery_run)
         return ([_unrouted(outcome) for outcome in outcomes] for outcomes in classified)
 
-    def _classified(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Ticket]]]:
+    def _classified(self, created: Iterable[list[dm.Outcome[dm.Ticket]]]) -> Iterator[list[dm.Outcome[dm.Ticket]]]:
         """Classify the tickets that need it; the others are passed on with the classifier's next answers.
 
         An error that ends the run is kept in `stopped` until the tickets created so far have been routed.
         """
-        passed_on: list[Outcome[Ticket]] = []
+        passed_on: list[dm.Outcome[dm.Ticket]] = []
         # By ticket id: a ticket that is twice in the input is classified once.
-        being_classified: dict[str, list[Outcome[Ticket]]] = {}
+        being_classified: dict[str, list[dm.Outcome[dm.Ticket]]] = {}
 
-        def to_classify() -> Iterator[Sequence[Ticket]]:
+        def to_classify() -> Iterator[Sequence[dm.Ticket]]:
             for outcomes in created:
                 if self._delivery_run is not None:
-                    written = (o.value for o in outcomes if o.value and o.action in (Action.CREATED, Action.UPDATED))
+                    written = (
+                        o.value for o in outcomes if o.value and o.action in (dm.Action.CREATED, dm.Action.UPDATED)
+                    )
                     self._delivery_run.add_for_stored(written)
                 claimed = self._hold_open(outcomes, being_classified)
                 being_classified.update((ticket_id, []) for ticket_id in claimed)
@@ -135,7 +88,7 @@ class Pipeline:
                 yield list(claimed.values())
                 # The input may pause now: ask for the answers of these rows first. Where the next rows change tickets
                 # of the last ones, answers that came later would not hold.
-                yield [] if outcomes else FlushNow()
+                yield [] if outcomes else dm.FlushNow()
 
         try:
             for answers in self._decision_recorder.decide(to_classify()):
@@ -145,40 +98,44 @@ class Pipeline:
                     for outcome in being_classified.pop(answer.ticket.ticket_id):
                         row, action, before, _, item, outdated_at, _ = outcome  # `_replace` takes twice as long
                         ticket = answer.value.ticket if answer.value else before
-                        classified.append(Outcome(row, action, ticket, answer.error, item, outdated_at))
+                        classified.append(dm.Outcome(row, action, ticket, answer.error, item, outdated_at))
                 yield sorted(classified, key=BY_ROW)
-        except TriageError as error:
+        except dm.TriageError as error:
             self.stopped.append(error)
         self.interrupted = bool(being_classified)
         if left := passed_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
             yield sorted(left, key=BY_ROW)
 
-    def _hold_open(self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]) -> dict[str, Ticket]:
+    def _hold_open(
+        self, outcomes: Sequence[dm.Outcome[dm.Ticket]], being_classified: Collection[str]
+    ) -> dict[str, dm.Ticket]:
         """Return the tickets of a chunk that this run is to ask about: those it has created, and those it can claim."""
         recorder = self._decision_recorder
-        statuses = TO_CLASSIFY | HALF_ANSWERED if recorder.further else TO_CLASSIFY
+        statuses = dm.TO_CLASSIFY | HALF_ANSWERED if recorder.further else dm.TO_CLASSIFY
         is_open = [o for o in outcomes if o.value and o.value.status in statuses and _is_open(o.value)]
-        created = {o.value.ticket_id: o.value for o in is_open if o.value and o.action == Action.CREATED}
+        created = {o.value.ticket_id: o.value for o in is_open if o.value and o.action == dm.Action.CREATED}
         others = {o.value.ticket_id for o in is_open if o.value} - created.keys() - set(being_classified)
-        undecided = Selection(ids=tuple(others), statuses=statuses)
-        claimed = recorder.context.claim(undecided, CHUNK) if others else []
+        undecided = dm.Selection(ids=tuple(others), statuses=statuses)
+        claimed = recorder.context.claim(undecided, dm.CHUNK) if others else []
         held = [*created.values(), *(ticket for ticket in claimed if _is_open(ticket))]
-        decided = {ticket.ticket_id for ticket in held if ticket.status not in TO_CLASSIFY}
+        decided = {ticket.ticket_id for ticket in held if ticket.status not in dm.TO_CLASSIFY}
         return {ticket.ticket_id: ticket for ticket in recorder.asking(held, decided) if ticket.asked}
 
-    def _routed(self, classified: Iterable[list[Outcome[Ticket]]], run: DeliveryRun) -> Iterator[list[Outcome[Routed]]]:
+    def _routed(
+        self, classified: Iterable[list[dm.Outcome[dm.Ticket]]], run: DeliveryRun
+    ) -> Iterator[list[dm.Outcome[dm.Routed]]]:
         """Route the tickets that have a category; the others are passed on with the next deliveries."""
-        passed_on: list[Outcome[Routed]] = []
-        being_delivered: dict[str, list[Outcome[Ticket]]] = {}
+        passed_on: list[dm.Outcome[dm.Routed]] = []
+        being_delivered: dict[str, list[dm.Outcome[dm.Ticket]]] = {}
 
-        def to_route() -> Iterator[Sequence[Ticket]]:
+        def to_route() -> Iterator[Sequence[dm.Ticket]]:
             for outcomes in classified:
                 routable = []
                 for outcome in outcomes:
                     ticket = outcome.value
                     if ticket is not None and ticket.ticket_id in being_delivered:
                         being_delivered[ticket.ticket_id].append(outcome)
-                    elif ticket is not None and ticket.status in TO_ROUTE:
+                    elif ticket is not None and ticket.status in dm.TO_ROUTE:
                         being_delivered[ticket.ticket_id] = [outcome]
                         routable.append(ticket)
                     else:
@@ -190,7 +147,7 @@ class Pipeline:
             passed_on.clear()
             for delivered in delivered_tickets:
                 routed_rows += (
-                    Outcome(
+                    dm.Outcome(
                         before.row,
                         before.action,
                         delivered.value,
@@ -205,27 +162,27 @@ class Pipeline:
             yield passed_on
 
 
-def _is_open(ticket: Ticket) -> bool:
+def _is_open(ticket: dm.Ticket) -> bool:
     """Return whether a ticket's category or another question about it is to be asked."""
-    return ticket.status in TO_CLASSIFY or ticket.unanswered == 1
+    return ticket.status in dm.TO_CLASSIFY or ticket.unanswered == 1
 
 
-def _unchanged_as_before(outcomes: Iterable[Outcome[Ticket]]) -> list[Outcome[Ticket]]:
+def _unchanged_as_before(outcomes: Iterable[dm.Outcome[dm.Ticket]]) -> list[dm.Outcome[dm.Ticket]]:
     """Return outcomes of rows, those that changed nothing as such whose tickets are as before: until more is done."""
-    return [o._replace(as_before=True) if o.action == Action.UNCHANGED else o for o in outcomes]
+    return [o._replace(as_before=True) if o.action == dm.Action.UNCHANGED else o for o in outcomes]
 
 
-def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
+def _unrouted(outcome: dm.Outcome[dm.Ticket]) -> dm.Outcome[dm.Routed]:
     """Return the outcome of a row whose ticket is not routed."""
     row, action, ticket, error, item, outdated_at, as_before = outcome
-    return Outcome(row, action, Routed(ticket) if ticket else None, error, item, outdated_at, as_before)
+    return dm.Outcome(row, action, dm.Routed(ticket) if ticket else None, error, item, outdated_at, as_before)
 
 
-def _still_outdated(before: Outcome[Ticket], delivered: Routed | None) -> tuple[str, ...] | None:
+def _still_outdated(before: dm.Outcome[dm.Ticket], delivered: dm.Routed | None) -> tuple[str, ...] | None:
     """Return the destinations that keep an earlier text after the delivery; None if the row changed no sent text."""
     if before.outdated is None or delivered is None:
         return before.outdated
-    return outdated(of_decisions(delivered.deliveries), delivered.ticket)
+    return dm.outdated(dm.of_decisions(delivered.deliveries), delivered.ticket)
 
 
 T = TypeVar("T")
@@ -244,9 +201,9 @@ class LocalTriage:
         self._stop_control = StopControl()
         self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
-        self._input_part = WHOLE  # of the input of the last run
+        self._input_part = dm.WHOLE  # of the input of the last run
         self._import_id = ""  # of the imports of this command, which are one
-        self._other_tickets_guard = OtherTicketsGuard()
+        self._other_tickets_guard = dm.OtherTicketsGuard()
 
     def stop(self) -> None:
         self._stop_control.stop()
@@ -271,10 +228,10 @@ class LocalTriage:
         return self._other_tickets_guard.met, self._other_tickets_guard.others
 
     @contextmanager
-    def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
+    def _recorded_run(self, kind: str, part: dm.InputPart = dm.WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
         self._input_part = part = part._replace(import_id=part.import_id or self._import_id)
-        self._other_tickets_guard = OtherTicketsGuard(part.met, part.others, part.rows)
+        self._other_tickets_guard = dm.OtherTicketsGuard(part.met, part.others, part.rows)
         stop, served = self._stop_control, self._services.served
         with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
@@ -289,27 +246,27 @@ class LocalTriage:
 
     def create(
         self,
-        drafts: Iterable[TicketDraft | Rejected],
-        part: InputPart = WHOLE,
+        drafts: Iterable[dm.TicketDraft | dm.Rejected],
+        part: dm.InputPart = dm.WHOLE,
         *,
         same_tickets: bool = False,
         judged: Callable[[], None] = lambda: None,
-    ) -> Iterator[Outcome[Ticket]]:
+    ) -> Iterator[dm.Outcome[dm.Ticket]]:
         """Store drafts; one outcome each, in order. `judged` is called once the guard has passed all of them."""
         with self._recorded_run("create", part) as recorder:
             intake = self._intake(recorder.context.run.run_id, same_tickets=same_tickets)
             yield from recorder.counted(self._store_drafts(intake, self._until_stopped(drafts), judged))
 
     def _store_drafts(
-        self, intake: Intake, drafts: Iterator[TicketDraft | Rejected], judged: Callable[[], None]
-    ) -> Iterator[Sequence[Outcome[Ticket]]]:
+        self, intake: Intake, drafts: Iterator[dm.TicketDraft | dm.Rejected], judged: Callable[[], None]
+    ) -> Iterator[Sequence[dm.Outcome[dm.Ticket]]]:
         for draft in drafts:
-            if isinstance(draft, Rejected) or draft.origin in ("row", "mail"):
+            if isinstance(draft, dm.Rejected) or draft.origin in ("row", "mail"):
                 yield from intake.chunks(chain([draft], drafts), judged)
             else:
                 yield intake.posted([Posted(draft, None, Signature(self._actor, request_id.get()))])
 
-    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
+    def check(self, drafts: Iterable[dm.TicketDraft | dm.Rejected]) -> None:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
         check_against_others(self._store, self._until_stopped(drafts))
 
@@ -325,8 +282,8 @@ class LocalTriage:
             yield draft
 
     def pull(
-        self, source: Source, plan: PullPlan, tell: Callable[[str], None], keep: Callable[[object], None]
-    ) -> Iterator[Outcome[Ticket]]:
+        self, source: Source, plan: dm.PullPlan, tell: Callable[[str], None], keep: Callable[[object], None]
+    ) -> Iterator[dm.Outcome[dm.Ticket]]:
         """Store what is new at a source. It is for the user of this machine, so it is not in `ports.Triage`.
 
         `tell` is called once for each unknown category that a person has set in the source. `keep` gets each rejected
@@ -340,7 +297,7 @@ class LocalTriage:
             )
             yield from recorder.counted(source_pull.chunks())
 
-    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
+    def classify(self, selection: dm.Selection, plan: dm.ClassifyPlan) -> Iterator[dm.Outcome[dm.Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
         with self._recorded_run("classify") as recorder:
             if self._services.is_idle(selection, plan):
@@ -355,12 +312,14 @@ class LocalTriage:
                 batch_collector.raise_trouble()
             self._stop_control.check_deadline(done=classify_run.completed)
 
-    def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
+    def to_ask(self, selection: dm.Selection, plan: dm.ClassifyPlan) -> Iterator[dm.Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
-        unrecorded = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._stop_control)
+        unrecorded = RunContext(
+            self._store, dm.Run("", "classify", self._actor, "", dm.times.now()), self._stop_control
+        )
         return to_ask(self._services.recorder(unrecorded, plan), selection)
 
-    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+    def route(self, selection: dm.Selection, plan: dm.RoutePlan) -> Iterator[dm.Outcome[dm.Routed]]:
         """Route tickets by the routing map, then deliver what is due."""
         with (
             self._recorded_run("route") as recorder,
@@ -370,10 +329,10 @@ class LocalTriage:
                 delivery_run.add_pending()
             yield from recorder.counted([outcome] for outcome in routed(delivery_run, selection, plan))
 
-    def preview_routes(self, selection: Selection, plan: RoutePlan) -> Iterator[RoutePreview]:
+    def preview_routes(self, selection: dm.Selection, plan: dm.RoutePlan) -> Iterator[dm.RoutePreview]:
         """Yield where `route` would send each ticket now, in its order; nothing is claimed, stored or sent."""
         if selection.ids is None:
-            statuses = TO_ROUTE | {"routing"} | ({"undeliverable"} if plan.retry_dead else set())
+            statuses = dm.TO_ROUTE | {"routing"} | ({"undeliverable"} if plan.retry_dead else set())
             selection = selection._replace(statuses=selection.statuses or statuses, order="urgent")
         categories, routing_map = self._services.categories, self._services.routing_map
         previews = (
@@ -384,11 +343,11 @@ class LocalTriage:
         taken_up = (p for p in previews if selection.ids is not None or p.rule is None or p.new or p.due)
         return islice(taken_up, selection.limit)
 
-    def decide_routes(self, selection: Selection) -> Iterator[Outcome[Routed]]:
+    def decide_routes(self, selection: dm.Selection) -> Iterator[dm.Outcome[dm.Routed]]:
         """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
         with self._recorded_run("route") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
             claimer = TicketClaimer(recorder.context)
-            claimed = ([t for t in chunk if not claimer.lost(t)] for chunk in claimer.chunks(selection, TO_ROUTE))
+            claimed = ([t for t in chunk if not claimer.lost(t)] for chunk in claimer.chunks(selection, dm.TO_ROUTE))
             yield from recorder.counted(map(delivery_run.decide_routes, claimed))
 
     def _delivery_run(self, recorder: RunRecorder, *, retry_dead: bool = False) -> DeliveryRun:
@@ -396,14 +355,14 @@ class LocalTriage:
 
     def run(
         self,
-        drafts: Iterable[TicketDraft | Rejected],
-        plan: ClassifyPlan,
-        part: InputPart = WHOLE,
+        drafts: Iterable[dm.TicketDraft | dm.Rejected],
+        plan: dm.ClassifyPlan,
+        part: dm.InputPart = dm.WHOLE,
         *,
         routes: bool = True,
         same_tickets: bool = False,
         judged: Callable[[], None] = lambda: None,
-    ) -> Iterator[Outcome[Routed]]:
+    ) -> Iterator[dm.Outcome[dm.Routed]]:
         """Create, classify and route in one pass; if it `routes` not, nothing is sent.
 
         `judged` is called once the guard has passed all drafts.
@@ -422,8 +381,8 @@ class LocalTriage:
                 raise error
             self._stop_control.check_deadline(done=not (self._interrupted or pipeline.interrupted))
 
-    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        taught = TaughtVersions(self._services.registry(), Action.FORGOTTEN)
+    def forget(self, customer_id: str) -> Iterator[dm.Outcome[dm.Routed]]:
+        taught = TaughtVersions(self._services.registry(), dm.Action.FORGOTTEN)
         with self._recorded_run("forget") as recorder:
             forgotten = forget(recorder.context, customer_id, self._services.routing_map.longest_attempt)
             yield from recorder.counted([outcome] for outcome in taught.counted(forgotten))
@@ -434,12 +393,12 @@ class LocalTriage:
         for sentence in sentences:
             self._services.warn(sentence)
 
-    def imported(self, name: str) -> tuple[Run, ...]:
+    def imported(self, name: str) -> tuple[dm.Run, ...]:
         return import_named(self._store, name, self._actor, served=self._services.served)
 
-    def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
+    def undo(self, name: str, *, dry_run: bool = False) -> Iterator[dm.Outcome[dm.Routed]]:
         runs = self.imported(name)
-        taught = TaughtVersions(self._services.registry(), Action.WITHDRAWN)
+        taught = TaughtVersions(self._services.registry(), dm.Action.WITHDRAWN)
         if dry_run:
             yield from taught.counted(ImportUndo(self._store, runs).outcomes())
             self._warn(taught.previews())
@@ -452,9 +411,9 @@ class LocalTriage:
             self._warn(taught.end(recorder.context))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
-    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+    def reclassify(self, selection: dm.Selection, plan: dm.ReclassifyPlan) -> Iterator[dm.Outcome[dm.Flip]]:
         """Ask about decided tickets again; report answers that differ, and apply all or none, as the plan says."""
-        self._check_questions({plan.question} - {CATEGORY})
+        self._check_questions({plan.question} - {dm.CATEGORY})
         with self._recorded_run("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
             # `force` overrules verdicts, and still reuses stored answers.
             classify_plan = plan.classify._replace(force=False)
@@ -471,7 +430,7 @@ class LocalTriage:
                 batch_collector.raise_trouble()
             self._stop_control.check_deadline(done=reclassify_run.completed)
 
-    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+    def give_verdicts(self, verdicts: Iterable[dm.VerdictDraft]) -> Iterator[dm.Outcome[dm.Ticket]]:
         """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
@@ -486,39 +445,39 @@ class LocalTriage:
             yield from recorder.counted(verdict_recorder.record(self._until_stopped(chain(first, drafts))))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
-    def categories(self) -> tuple[Category, ...]:
+    def categories(self) -> tuple[dm.Category, ...]:
         return self._services.categories
 
-    def questions(self) -> tuple[Question, ...]:
+    def questions(self) -> tuple[dm.Question, ...]:
         return self._services.questions
 
-    def last_reading(self, header: str) -> Reading | None:
+    def last_reading(self, header: str) -> dm.Reading | None:
         return self._store.readings.last(header)
 
-    def keep_reading(self, header: str, reading: Reading) -> None:
+    def keep_reading(self, header: str, reading: dm.Reading) -> None:
         self._store.readings.keep(header, reading)
 
-    def runs(self, limit: int | None) -> Iterator[Run]:
+    def runs(self, limit: int | None) -> Iterator[dm.Run]:
         return self._store.runs.latest(limit)
 
-    def find(self, selection: Selection) -> Iterator[Ticket]:
+    def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         selection = self._in_known_names(selection)
         if selection.order != "review":
             return map(self._shown, category_renames.find(self._store, selection, self._current_names))
         return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
 
-    def review_page(self, selection: Selection) -> ticket_lookup.ReviewPage:
+    def review_page(self, selection: dm.Selection) -> ticket_lookup.ReviewPage:
         """Return a page of the tickets that a selection has in the order of review, with `limit` tickets."""
         selection = self._in_known_names(selection)
         return ticket_lookup.review_page(self._review_queue(selection), selection.limit or 0)
 
-    def _in_known_names(self, selection: Selection) -> Selection:
+    def _in_known_names(self, selection: dm.Selection) -> dm.Selection:
         """Return a selection with what a person typed under the names that there are. Raises `UsageError`."""
         self._check_questions(answer.partition("=")[0] for answer in selection.answers)
         selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
         return category_renames.with_stored_answers(selection, self._services.questions, self._store)
 
-    def _review_queue(self, selection: Selection) -> Iterator[tuple[Ticket, str]]:
+    def _review_queue(self, selection: dm.Selection) -> Iterator[tuple[dm.Ticket, str]]:
         """Yield tickets in the order of review under present names, each with the place behind it."""
         labels = frozenset((*self._current_names, *(c.name for c in self._services.categories)))
         waiting = ticket_lookup.review_queue(self._store, selection, labels, self._services.ranked)
@@ -532,56 +491,56 @@ class LocalTriage:
         if unknown := [name for name in names if name not in self._verdicts.further]:
             questions = ", ".join(self._verdicts.further)
             hint = f"the questions are {questions}" if questions else "the configuration has none"
-            raise UsageError(f'no question "{unknown[0]}"', hint=hint)
+            raise dm.UsageError(f'no question "{unknown[0]}"', hint=hint)
 
-    def _shown(self, ticket: Ticket) -> Ticket:
+    def _shown(self, ticket: dm.Ticket) -> dm.Ticket:
         """Return a ticket with an answer to each question that tickets are asked now."""
-        return with_questions(ticket, self._verdicts.further)
+        return dm.with_questions(ticket, self._verdicts.further)
 
     def resolve(self, name: str) -> str:
         return ticket_lookup.ticket_named(self._store, name).ticket_id
 
-    def history(self, name: str) -> History:
+    def history(self, name: str) -> dm.History:
         history = self._store.history(self.resolve(name))
         return history._replace(
             ticket=self._shown(category_renames.with_current_names(history.ticket, self._current_names))
         )
 
-    def why(self, name: str) -> Why:
+    def why(self, name: str) -> dm.Why:
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
         services, required = self._services, self._verdicts.required
         return explanation.why(history, services.categories, required, services.routing_map, self._store)
 
-    def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
+    def similar(self, name: str, query: dm.SimilarQuery) -> list[dm.SimilarTicket]:
         about = ticket_lookup.ticket_named(self._store, name)
         similarities = dict(self._store.words.similar(about, query))
-        tickets = self._store.find(Selection(ids=tuple(similarities)))
+        tickets = self._store.find(dm.Selection(ids=tuple(similarities)))
         named = (category_renames.with_current_names(ticket, self._current_names) for ticket in tickets)
         similar = [
-            SimilarTicket(ticket, over_whole_texts(similarities[ticket.ticket_id], about.text, ticket.text))
+            dm.SimilarTicket(ticket, dm.over_whole_texts(similarities[ticket.ticket_id], about.text, ticket.text))
             for ticket in named
             if not ticket.is_erased
         ]
         return sorted(similar, key=lambda each: -each.similarity)
 
-    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+    def events(self, query: dm.EventQuery) -> Iterator[dm.LoggedEvent]:
         return self._store.log.events(query)
 
-    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        self._check_questions(key for key in query.by if key not in STATS_KEYS)
+    def stats_by(self, query: dm.StatsQuery) -> list[dm.StatsGroup]:
+        self._check_questions(key for key in query.by if key not in dm.STATS_KEYS)
         query = query._replace(where=self._in_known_names(query.where))
         return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
 
-    def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
-        return overruled_by_week(
-            self._store.answers.judged_days(since, until), self._current_names, Levels.of(self._services.categories)
+    def overruled(self, since: str | None, until: str | None) -> list[dm.Overruled]:
+        return dm.overruled_by_week(
+            self._store.answers.judged_days(since, until), self._current_names, dm.Levels.of(self._services.categories)
         )
 
-    def audit_head(self) -> Head:
+    def audit_head(self) -> dm.Head:
         return self._store.log.head()
 
-    def stats(self) -> Stats:
+    def stats(self) -> dm.Stats:
         stats = self._store.stats()
         by_category = category_renames.counts_in_current_names(stats.by_category, self._current_names)
         return stats._replace(by_category=by_category)

@@ -8,24 +8,8 @@ from contextlib import AbstractContextManager
 from itertools import compress
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config import SourceSpec, TemplateFailure
-from triage_cli.domain import (
-    DeliveryError,
-    InputError,
-    NoTokenError,
-    PullPlan,
-    RefusedError,
-    Rejected,
-    SourcePage,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    compact,
-    foreign,
-    from_seconds,
-    lookup,
-    to_seconds,
-)
 from triage_cli.ports import Pause
 from triage_cli.runtime import READ, Exchange, HttpAnswer, HttpRequest, limit_wait, retry_after
 from triage_cli.sources.items import ItemReader, ReadItems
@@ -72,9 +56,9 @@ class RetriedRequests:
             asked_wait: float | None = None
             try:
                 answer = exchange(request._replace(until=self.until))
-            except (DeliveryError, NoTokenError) as error:
-                if isinstance(error, DeliveryError) and error.final:
-                    raise UsageError(error.message, hint=error.hint) from error
+            except (dm.DeliveryError, dm.NoTokenError) as error:
+                if isinstance(error, dm.DeliveryError) and error.final:
+                    raise dm.UsageError(error.message, hint=error.hint) from error
                 reason, asked_wait = error.message, error.retry_after
             else:
                 is_usable = 200 <= answer.status < 300 and answer.complete
@@ -88,7 +72,7 @@ class RetriedRequests:
             attempts += 1
             if attempts >= (MOST_RETRIES if asked_wait is None else MOST_ASKED_RETRIES):
                 failures = f"{reason}, {attempts} times in a row"
-                raise UnavailableError(failures, hint="try later: the same command goes on")
+                raise dm.UnavailableError(failures, hint="try later: the same command goes on")
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(attempts, 10)) * random.uniform(0.5, 1)  # noqa: S311
             if pause(backoff if asked_wait is None else asked_wait, reason):
                 return None
@@ -98,11 +82,11 @@ class RetriedRequests:
         name, status = self._name, answer.status
         if 200 <= status < 300:
             if len(answer.body) >= LARGEST_PAGE:
-                raise InputError(
+                raise dm.InputError(
                     f"{name}: a page is larger than {LARGEST_PAGE >> 20} MB", hint="ask for fewer items a page"
                 )
             if encoding := answer.headers.get("content-encoding"):
-                raise InputError(f"{name}: the answer is packed ({encoding[:40]}), which was not asked for")
+                raise dm.InputError(f"{name}: the answer is packed ({encoding[:40]}), which was not asked for")
             return f"{name} answered {status} with an HTML page" if answer.complete else f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_rate_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
@@ -111,12 +95,12 @@ class RetriedRequests:
             raise self._key_refused(f"{status}", "" if text[:1] in ("", "<") else f" ({text})")
         if 300 <= status < 400:
             target = self._hide("".join(answer.target))[:SHOWN]
-            raise UsageError(
+            raise dm.UsageError(
                 f"{name} redirects{target and f' to {target}'}, which is not followed",
                 hint="name in url where it leads",
             )
         hint = "check url and auth" if status == 404 else "check url, query and next"  # GitHub's 404 may mean the key
-        raise UsageError(f"{name} answered {status}: {text or 'nothing more'}", hint=hint)
+        raise dm.UsageError(f"{name} answered {status}: {text or 'nothing more'}", hint=hint)
 
     def _check_login(self, answer: HttpAnswer) -> None:
         """Raise `RefusedError` for a list as everybody sees it: so Jira answers a key that has expired."""
@@ -124,11 +108,11 @@ class RetriedRequests:
         if seraph_login.startswith(("AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED")):
             raise self._key_refused(f"{answer.status} ({seraph_login[:40]})")
 
-    def _key_refused(self, status_text: str, reason: str = "") -> RefusedError:
+    def _key_refused(self, status_text: str, reason: str = "") -> dm.RefusedError:
         variables = self._auth.env if self._auth else ()
         hint = f"check what {' and '.join(variables)} hold{'s' if len(variables) == 1 else ''}"
         why = f"{self._name} answered {status_text}: the key is wrong or may not read this{reason}"
-        return RefusedError(why, hint=hint if variables else "give it auth")
+        return dm.RefusedError(why, hint=hint if variables else "give it auth")
 
     def _asked_wait(self, answer: HttpAnswer) -> float | None:
         """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
@@ -164,23 +148,23 @@ class HttpSource:
         self._reported: set[str] = set()
         self._retried = RetriedRequests(spec, hide)
 
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+    def pages(self, position: str | None, plan: dm.PullPlan, pause: Pause) -> Iterator[dm.SourcePage]:
         """Yield the pages of the list from a position on, or from the plan's time.
 
         Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
-        since = None if plan.since is None else int(to_seconds(plan.since))
+        since = None if plan.since is None else int(dm.to_seconds(plan.since))
         self._retried.has_answered = position is not None
         self._retried.until = None if plan.deadline is None else time.monotonic() + plan.deadline
         walk, saves = begin_walk(position, since, self._spec, int(time.time()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked_pages(exchange, walk, pause):
                 position = after.position(self._spec) if saves else None
-                yield SourcePage(drafts, position, progress, goes_on=saves and after.keeps_place(self._spec))
+                yield dm.SourcePage(drafts, position, progress, goes_on=saves and after.keeps_place(self._spec))
 
     def _walked_pages(
         self, exchange: Exchange, walk: Walk, pause: Pause
-    ) -> Iterator[tuple[Walk, list[TicketDraft | Rejected], float | None]]:
+    ) -> Iterator[tuple[Walk, list[dm.TicketDraft | dm.Rejected], float | None]]:
         walk_began, next_row, is_resumed, has_times = walk.since, 0, walk.place is not None, False
         read_items, is_first = ReadItems(self._spec, self._item_reader), not self._retried.has_answered
         while not walk.ended:
@@ -245,35 +229,37 @@ class HttpSource:
     def _read_page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
         """Return a page of the list, its items, and the time of each item's last change."""
         try:
-            value = foreign(answer.body)
+            value = dm.foreign(answer.body)
         except ValueError as error:
             answer_kind = "an HTML page" if answer.is_page else "no JSON"
             hint = "check url and auth: it may be a login page instead of the list"
-            raise InputError(f"{self.name}: the answer is {answer_kind}", hint=hint) from error
-        items = lookup(value, self._spec.items) if self._spec.items else value
+            raise dm.InputError(f"{self.name}: the answer is {answer_kind}", hint=hint) from error
+        items = dm.lookup(value, self._spec.items) if self._spec.items else value
         is_mapping = isinstance(value, Mapping)
         reported_error = (value.get("errors") or value.get("error")) if is_mapping else None
-        problem = self._hide(compact(reported_error)[:READ])[:SHOWN] if reported_error else ""
+        problem = self._hide(dm.compact(reported_error)[:READ])[:SHOWN] if reported_error else ""
         if items is None and self._spec.absent and is_mapping and not problem:  # as Help Scout leaves it out
             items = []
         if isinstance(items, list) and problem:  # as ServiceNow writes one behind what it had read until then
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"{self.name}: the list may not be whole, since the answer reports {problem}",
                 hint="try later, or ask for fewer items a page in query",
             )
         if not isinstance(items, list):
-            beginning = ", ".join(list(value)[:10]) if is_mapping else compact(value)
+            beginning = ", ".join(list(value)[:10]) if is_mapping else dm.compact(value)
             there = self._hide(beginning[:READ])[:SHOWN]
             items_place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             if problem:
                 list_problem = f"{self.name}: the answer has no list {items_place} but an error: {problem}"
                 if self._retried.has_answered:  # as GraphQL says of what may pass
-                    raise UnavailableError(list_problem, hint="try later, and if it lasts check auth, query and body")
-                raise InputError(list_problem, hint="check auth, query and body")
+                    raise dm.UnavailableError(
+                        list_problem, hint="try later, and if it lasts check auth, query and body"
+                    )
+                raise dm.InputError(list_problem, hint="check auth, query and body")
             list_problem = f"{self.name}: the answer has no list {items_place} (it has {there})"
-            raise InputError(list_problem, hint="check items")
+            raise dm.InputError(list_problem, hint="check items")
         times = [self._item_reader.changed(item) for item in items]
-        change_seconds = [int(to_seconds(at)) for at in times if at]
+        change_seconds = [int(dm.to_seconds(at)) for at in times if at]
         link_header = answer.headers.get("link", "")
         page = Page(value, url, link_header, len(items), change_seconds)
         return page, items, times
@@ -286,9 +272,9 @@ class HttpSource:
         item_size: int,
         row: int,
         pause: Pause,
-    ) -> list[TicketDraft | Rejected] | None:
+    ) -> list[dm.TicketDraft | dm.Rejected] | None:
         """Return the drafts of a page; None if the pull must stop before all details are known."""
-        drafts: list[TicketDraft | Rejected] = []
+        drafts: list[dm.TicketDraft | dm.Rejected] = []
         for item, changed in zip(items, times, strict=True):
             if not self._item_reader.takes(item):
                 continue
@@ -315,22 +301,24 @@ class HttpSource:
         try:
             requests = dict(self._requests.details(item))
         except TemplateFailure as failure:
-            raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
+            raise dm.UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
         answers = {}
         for name, request in requests.items():
             answer = self._retried.answer(exchange, request, pause, lenient=True)
             if answer is None or answer.status >= 400:
                 return None if answer is None else answer.status
             try:
-                answers[name] = foreign(answer.body)
+                answers[name] = dm.foreign(answer.body)
             except ValueError as error:
-                raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
+                raise dm.InputError(
+                    f"{self.name}: the answer about an item is no JSON", hint="check details"
+                ) from error
         return {**item, **answers} if answers else item
 
     def _warn_about(self, page: Page, now: int) -> None:
         if page.newest and page.newest > now + CLOCK_TOLERANCE:
             self._tell_once(
-                f"{self.name}: items are dated later than now ({from_seconds(page.newest)}), so a clock is off; "
+                f"{self.name}: items are dated later than now ({dm.from_seconds(page.newest)}), so a clock is off; "
                 "these are read again by each pull"
             )
         if self._spec.next and self._spec.next.most and not page.ascending:

@@ -15,17 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    PullPlan,
-    RefusedError,
-    Rejected,
-    SourcePage,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    compact,
-    hide_secrets,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Pause
 from triage_cli.readers import LONGEST_MAIL as LONGEST
 from triage_cli.readers import RawMail, mail_drafts
@@ -72,7 +62,7 @@ class ImapSource:
         self._login = login
         self._connect = connect
 
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+    def pages(self, position: str | None, plan: dm.PullPlan, pause: Pause) -> Iterator[dm.SourcePage]:
         """Yield the mails after the position, in the order of their UIDs.
 
         Raises `RefusedError` if the login fails, `UsageError` if there is no such folder, and `UnavailableError` if the
@@ -118,7 +108,7 @@ class ImapSource:
                 why = "it answers what is no IMAP"
             else:
                 why = self._without_password(error)
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"{self.name}: the mail server {self._host} cannot be read: {why}", hint=hint
             ) from error
 
@@ -126,9 +116,9 @@ class ImapSource:
         """Return what an IMAP error says, without the password, which a server may repeat."""
         text = error.args[0] if error.args else ""
         error_text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(error)
-        return " ".join(hide_secrets(error_text, self._login.secrets).split())[:SHOWN_CHARACTERS]
+        return " ".join(dm.hide_secrets(error_text, self._login.secrets).split())[:SHOWN_CHARACTERS]
 
-    def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
+    def _mail_pages(self, server: ImapConnection, position: str | None, plan: dm.PullPlan) -> Iterator[dm.SourcePage]:
         validity, _ = self._open_folder(server)
         stored = json.loads(position) if position else {}
         last_uid = stored.get("uid", 0) if stored.get("validity") == validity else 0
@@ -139,13 +129,13 @@ class ImapSource:
         row = 0
         uids = self._uids_from(server, last_uid + 1, since)
         for sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
-            page: list[TicketDraft | Rejected] = []
+            page: list[dm.TicketDraft | dm.Rejected] = []
             for mail_draft in mail_drafts(self._fetched_mails(server, sizes), self.name):
                 page.append(mail_draft._replace(row=row))
                 row += 1
             last_uid = sizes[-1].uid
-            position = compact({"validity": validity, "uid": last_uid}) if saves else None
-            yield SourcePage(page, position, last_uid / uids[-1], goes_on=saves)
+            position = dm.compact({"validity": validity, "uid": last_uid}) if saves else None
+            yield dm.SourcePage(page, position, last_uid / uids[-1], goes_on=saves)
 
     def _log_in(self, server: ImapConnection) -> None:
         user, password = self._login.user, self._login.password
@@ -160,15 +150,15 @@ class ImapSource:
             answer = self._without_password(error)
             why = f"{self.name}: the mail server {self._host} refuses the user {user}{answer and f': {answer}'}"
             if _TEMPORARY_REFUSAL.search(answer):
-                raise UnavailableError(why, hint="try later") from error
-            raise RefusedError(
+                raise dm.UnavailableError(why, hint="try later") from error
+            raise dm.RefusedError(
                 why, hint="check the variables that user_env and password_env name; many servers want an app password"
             ) from error
 
     def _refused_token(self, server: ImapConnection, token: str) -> str:
         """Log in with a token; return it if the server refuses it, else an empty text."""
         if not server.takes_tokens:
-            raise UsageError(
+            raise dm.UsageError(
                 f"{self.name}: the mail server {self._host} offers no login by XOAUTH2",
                 hint="give password_env instead of auth",
             )
@@ -179,7 +169,7 @@ class ImapSource:
         except ImapError as error:
             answer = self._without_password(error)
             if _TEMPORARY_REFUSAL.search(answer):
-                raise UnavailableError(
+                raise dm.UnavailableError(
                     f"{self.name}: the mail server {self._host} refuses the user {self._login.user}: {answer}",
                     hint="try later",
                 ) from error
@@ -191,7 +181,7 @@ class ImapSource:
         if status != "OK":
             if _TEMPORARY_REFUSAL.search(answer := self._without_password(ImapError(select_data[0]))):
                 raise ImapError(answer)
-            raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
+            raise dm.UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
         validity, mails = _response_number(server.response("UIDVALIDITY")), _response_number(("EXISTS", select_data))
         return _OpenFolder(validity, mails)
 

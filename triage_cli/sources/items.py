@@ -4,23 +4,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from triage_cli import domain as dm
 from triage_cli.config import SourceSpec
-from triage_cli.domain import (
-    Rejected,
-    RowError,
-    TicketDraft,
-    UsageError,
-    compact,
-    dated,
-    delivery_ids_in,
-    has_place,
-    is_too_deep,
-    joined_id,
-    label_text,
-    lookup,
-    whole,
-    writable_text,
-)
 from triage_cli.readers import json_cell, moment, priority, text_or_none
 
 # The longest text of an item, and the longest JSON of what is kept beside it, in characters.
@@ -37,20 +22,20 @@ class ItemReader:
 
     def takes(self, item: object) -> bool:
         """Return whether an item is taken: all conditions of `where` hold."""
-        return all(self._is_accepted(lookup(item, path), values) for path, values in self._spec.where.items())
+        return all(self._is_accepted(dm.lookup(item, path), values) for path, values in self._spec.where.items())
 
     @staticmethod
     def _is_accepted(value: object, accepted: Sequence[Any]) -> bool:
         return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
 
-    def read(self, item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
+    def read(self, item: object, row: int, size: int, changed: str | None = None) -> dm.TicketDraft | dm.Rejected:
         """Return the draft of an item, or a rejection with the reason.
 
         `size` is its approximate number of characters, `changed` the time of its last change.
         """
         if not isinstance(item, Mapping):
             return self._rejected(item, row, "is no JSON object")
-        if is_too_deep(item):
+        if dm.is_too_deep(item):
             return self._rejected(item, row, "is nested too deeply")
         fields = self._spec.fields
         external_id = self.id_of(item)
@@ -61,23 +46,23 @@ class ItemReader:
         if text_problem:
             return self._rejected(item, row, f'with the id "{external_id}" {text_problem}')
         values = self._extra_values(item)
-        extra = whole({key: value for key, value in values.items() if value not in (None, "", [], {})})
+        extra = dm.whole({key: value for key, value in values.items() if value not in (None, "", [], {})})
         created_text = self._field_text(item, "created_at")
         priority_text = self._field_text(item, "priority")
         updated_text = self._field_text(item, "updated_at")
         created = moment(created_text) if created_text else None
         if self.lacks_verdicts and self._spec.verdict:
             self.lacks_verdicts = not _has_field(item, self._spec.verdict)
-        stated = lookup(item, self._spec.verdict) if self._spec.verdict else None
+        stated = dm.lookup(item, self._spec.verdict) if self._spec.verdict else None
         level = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
         if priority_text and level is None:
             extra["priority"] = priority_text
-        if len(compact(extra)) > LONGEST_ITEM:
+        if len(dm.compact(extra)) > LONGEST_ITEM:
             rejection = "has over 1 MB beside its text; name in extra what of it is kept"
             return self._rejected(item, row, f'with the id "{external_id}" {rejection}')
-        draft = TicketDraft(
+        draft = dm.TicketDraft(
             row,
             0,
             subject,
@@ -92,43 +77,43 @@ class ItemReader:
             silent=tuple(key for key in (*values, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
-            delivery_ids=delivery_ids_in(item),
-            labels=tuple(filter(None, map(label_text, stated))) if isinstance(stated, list) else None,
+            delivery_ids=dm.delivery_ids_in(item),
+            labels=tuple(filter(None, map(dm.label_text, stated))) if isinstance(stated, list) else None,
         )
-        return dated(draft, moment(updated_text)) if updated_text else draft
+        return dm.dated(draft, moment(updated_text)) if updated_text else draft
 
-    def without_details(self, item: Mapping[str, Any], row: int, status: int) -> Rejected:
+    def without_details(self, item: Mapping[str, Any], row: int, status: int) -> dm.Rejected:
         """Return the rejection of an item whose own request was answered with this status."""
         rejection = f'with the id "{self.id_of(item)}" has no details: its request was answered {status}'
         return self._rejected(item, row, rejection)
 
-    def on_long_line(self, beginning: str, row: int) -> Rejected:
+    def on_long_line(self, beginning: str, row: int) -> dm.Rejected:
         """Return the rejection of an item of which only the beginning was read, since its line is too long."""
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} is on a line over 8 MB"), beginning)
+        return dm.Rejected(row, 0, dm.RowError(f"{self._spec.name}: item {row + 1} is on a line over 8 MB"), beginning)
 
     def changed(self, item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
-        time_text = json_cell(lookup(item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        time_text = json_cell(dm.lookup(item, self._spec.cursor.field)) if self._spec.cursor.field else ""
         return moment(time_text) if time_text else None
 
-    def _rejected(self, item: object, row: int, why: str) -> Rejected:
+    def _rejected(self, item: object, row: int, why: str) -> dm.Rejected:
         try:
-            item_json = writable_text(compact(item))
+            item_json = dm.writable_text(dm.compact(item))
         except RecursionError:
             item_json = ""
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), item_json)
+        return dm.Rejected(row, 0, dm.RowError(f"{self._spec.name}: item {row + 1} {why}"), item_json)
 
     def id_of(self, item: object) -> str | None:
         """Return the id of an item, joined from its parts; None if a part is missing."""
         id_paths = self._spec.fields["external_id"]
-        id_parts = [part for path in id_paths if (part := _stated_text(lookup(item, path)))]
+        id_parts = [part for path in id_paths if (part := _stated_text(dm.lookup(item, path)))]
         if len(id_parts) < len(id_paths):
             return None
-        return joined_id(id_parts) if len(id_parts) > 1 else id_parts[0]
+        return dm.joined_id(id_parts) if len(id_parts) > 1 else id_parts[0]
 
     def _field_text(self, item: object, field: str) -> str | None:
         field_paths = self._spec.fields.get(field, ())
-        field_texts = [part for path in field_paths if (part := _stated_text(lookup(item, path)))]
+        field_texts = [part for path in field_paths if (part := _stated_text(dm.lookup(item, path)))]
         if field_texts and field in self._spec.html:
             from triage_cli.readers import mail_html
 
@@ -138,8 +123,8 @@ class ItemReader:
     def _extra_values(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `extra` of an item: the chosen paths, else everything but the fields and the cursor."""
         if self._spec.extra is not None:
-            return {path: lookup(item, path) for path in (*self._spec.extra, *self._spec.labels)}
-        labels = {path: lookup(item, path) for path in self._spec.labels}
+            return {path: dm.lookup(item, path) for path in (*self._spec.extra, *self._spec.labels)}
+        labels = {path: dm.lookup(item, path) for path in self._spec.labels}
         return labels | {key: value for key, value in item.items() if key not in self._taken_paths}
 
 
@@ -148,9 +133,9 @@ def _has_field(item: object, path: str) -> bool:
     path_keys = path.split(".")
     for field_depth in range(len(path_keys), 0, -1):
         field_path, parent_path = ".".join(path_keys[:field_depth]), ".".join(path_keys[: field_depth - 1])
-        if lookup(item, field_path) not in (None, "", [], {}):
+        if dm.lookup(item, field_path) not in (None, "", [], {}):
             return field_depth == len(path_keys)
-        if has_place(item, field_path) and not isinstance(lookup(item, parent_path), list):
+        if dm.has_place(item, field_path) and not isinstance(dm.lookup(item, parent_path), list):
             return True
     return False
 
@@ -228,7 +213,7 @@ class ReadItems:
         if self._idle_pages >= MOST_IDLE_PAGES:
             why = f"{self._idle_pages} pages in a row held nothing new"
         if why:
-            raise UsageError(f"{self._name}: {why}, so the list would never end", hint="check next in the config")
+            raise dm.UsageError(f"{self._name}: {why}, so the list would never end", hint="check next in the config")
 
     def is_complete(self) -> bool:
         """Return whether the pages since the list was begun are known to hold all items.

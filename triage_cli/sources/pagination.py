@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.config import (
     NextSpec,
     SourceSpec,
@@ -18,7 +19,6 @@ from triage_cli.config import (
     is_template,
     leaves,
 )
-from triage_cli.domain import UsageError, compact, from_json, from_seconds, lookup, placed, to_seconds
 from triage_cli.runtime import USER_AGENT, HttpRequest
 
 # One link of the header `Link` (RFC 8288): its address and its parameters.
@@ -117,7 +117,7 @@ class Walk(NamedTuple):
         )
         keeps_token = bool(spec.next and spec.next.keep)
         place = walk.next_place(page, spec)
-        if place is None or (spec.next and spec.next.end and lookup(page.answer, spec.next.end)):
+        if place is None or (spec.next and spec.next.end and dm.lookup(page.answer, spec.next.end)):
             last_token = (self.place if place is None else place) if keeps_token else None
             return walk._replace(ended=True, place=last_token, read_until=walk.read_at_end())
         if passed is not None and passed > self.since + grain and not keeps_token and not self.counts_on:
@@ -173,7 +173,7 @@ class Walk(NamedTuple):
     def position(self, spec: SourceSpec) -> str:
         """Return the position of the walk to be stored, as JSON."""
         kept_token = {"token": self.place} if spec.next and spec.next.keep and self.place is not None else {}
-        return compact({"high": self.read_until, **kept_token})
+        return dm.compact({"high": self.read_until, **kept_token})
 
 
 def begin_walk(position: str | None, since: int | None, spec: SourceSpec, now: int) -> tuple[Walk, bool]:
@@ -182,8 +182,8 @@ def begin_walk(position: str | None, since: int | None, spec: SourceSpec, now: i
     It does not if it begins after the stored position, since the items between would be left out.
     """
     cursor = spec.cursor
-    first_start = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
-    stored = from_json(position) if position else {}
+    first_start = int(now - cursor.start) if isinstance(cursor.start, float) else int(dm.to_seconds(cursor.start))
+    stored = dm.from_json(position) if position else {}
     # An earlier form has a place in the list, too: only what is before the time it was asked for was surely read.
     read_until = stored.get("since", stored.get("high"))
     if read_until is not None and read_until > now + CLOCK_TOLERANCE:
@@ -203,7 +203,7 @@ def _walk_from(since: int, read_until: int | None, spec: SourceSpec, now: int) -
 
 def takes_cursor(spec: SourceSpec) -> bool:
     """Return whether a list is asked for what has changed since a time."""
-    return CURSOR_TEMPLATE.search(compact([spec.query, spec.headers, spec.body])) is not None
+    return CURSOR_TEMPLATE.search(dm.compact([spec.query, spec.headers, spec.body])) is not None
 
 
 def _later(first: int | None, second: int | None) -> int | None:
@@ -219,11 +219,11 @@ def _passed(times: Sequence[int], witnesses: int) -> int | None:
 
 
 def _next_place(page: Page, spec: NextSpec, source_name: str) -> str | None:
-    next_value = linked(page.link, spec.name) if spec.kind == "link" else lookup(page.answer, spec.name)
+    next_value = linked(page.link, spec.name) if spec.kind == "link" else dm.lookup(page.answer, spec.name)
     if not next_value:
         return None
     if isinstance(next_value, bool | list | dict):  # as the last page, it would leave the rest of the list behind
-        raise UsageError(
+        raise dm.UsageError(
             f"{source_name}: {spec.name} in the answer is neither a text nor a number, so the next page is not known",
             hint="correct next in the config; in an object name what holds it, as in links.next.href",
         )
@@ -287,7 +287,7 @@ class PageRequests:
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page of the list. Raises `UsageError` if it is on another host."""
-        following, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
+        following, values = self._spec.next, {"cursor": dm.from_seconds(walk.since), "cursor_seconds": walk.since}
         if following and following.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
             return self._request(self._spec.method, walk.place, values)
@@ -305,7 +305,7 @@ class PageRequests:
         elif following and token is not None and following.query:
             query[following.query] = str(token)
         elif following and token is not None:
-            body = placed(body, following.body, token)
+            body = dm.placed(body, following.body, token)
         url = self._base
         if query:
             url += ("&" if "?" in url else "?") + urlencode(query, quote_via=quote)
@@ -322,17 +322,17 @@ class PageRequests:
         if body is None:
             return HttpRequest(method, url, headers, most=LARGEST_PAGE)
         headers["content-type"] = "application/json"
-        return HttpRequest(method, url, headers, compact(body).encode("utf-8", "replace"), most=LARGEST_PAGE)
+        return HttpRequest(method, url, headers, dm.compact(body).encode("utf-8", "replace"), most=LARGEST_PAGE)
 
     def _check_origin(self, url: str) -> None:
         try:
             page_origin = _url_origin(url)
         except ValueError as error:  # a port beyond all ports, half of an IPv6 address
-            raise UsageError(
+            raise dm.UsageError(
                 f"{self._spec.name}: the next page has no address that can be read", hint="check next"
             ) from error
         if page_origin != _url_origin(self._base):
-            raise UsageError(
+            raise dm.UsageError(
                 f"{self._spec.name}: the next page is on another host, which is not handed the key",
                 hint="name in url the host that the answers name",
             )

@@ -12,20 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from triage_cli import domain as dm
 from triage_cli.config import SourceSpec
-from triage_cli.domain import (
-    CHUNK,
-    InputError,
-    PullPlan,
-    Rejected,
-    SourcePage,
-    TicketDraft,
-    UnavailableError,
-    UsageError,
-    compact,
-    foreign,
-    writable_text,
-)
 from triage_cli.ports import Pause
 from triage_cli.runtime import end_command, kill_group, open_text, started_command
 from triage_cli.sources.items import ItemReader
@@ -49,14 +37,14 @@ class SingerSource:
         self._tell = tell
         self._record_reader = ItemReader(spec)
 
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+    def pages(self, position: str | None, plan: dm.PullPlan, pause: Pause) -> Iterator[dm.SourcePage]:
         """Yield the tap's records, each page with the state that follows it.
 
         Raises `UsageError` if it cannot be run, `UnavailableError` if it fails.
         """
         del pause  # a tap waits by itself
         if plan.since is not None:
-            raise UsageError(f"{self.name}: a tap begins where its own state says", hint="leave out --since")
+            raise dm.UsageError(f"{self.name}: a tap begins where its own state says", hint="leave out --since")
         with TemporaryDirectory(prefix="triage-") as folder:
             command = [*self._spec.run]
             if position is not None:
@@ -66,12 +54,12 @@ class SingerSource:
                 command += ["--state", str(state_file)]
             yield from self._tap_pages(command, plan.deadline)
 
-    def _tap_pages(self, command: list[str], seconds: float | None) -> Iterator[SourcePage]:
+    def _tap_pages(self, command: list[str], seconds: float | None) -> Iterator[dm.SourcePage]:
         try:
             pipe = subprocess.PIPE
             process = started_command(command, self._env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
         except OSError as error:
-            raise UsageError(
+            raise dm.UsageError(
                 f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
             ) from error
         last_stderr_line: deque[bytes] = deque(maxlen=1)
@@ -99,13 +87,13 @@ class SingerSource:
         stderr_reader.join(1)
         if exit_code and not is_late.is_set():
             stderr_text = b"".join(last_stderr_line).decode("utf-8", "replace").strip()[:300]
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"{self.name}: {command[0]} exited with {exit_code}{f': {stderr_text}' if stderr_text else ''}",
                 hint="what came before is stored; the same command goes on from there",
             )
 
-    def _pages(self, stdout: IO[bytes] | None, is_late: threading.Event) -> Iterator[SourcePage]:
-        drafts: list[TicketDraft | Rejected] = []
+    def _pages(self, stdout: IO[bytes] | None, is_late: threading.Event) -> Iterator[dm.SourcePage]:
+        drafts: list[dm.TicketDraft | dm.Rejected] = []
         row, other_streams = 0, set()
         for line in _singer_lines(stdout):
             if is_late.is_set():  # the line may be cut off
@@ -119,18 +107,18 @@ class SingerSource:
             kind = message.get("type")
             if kind == "STATE":
                 state = message.get("value")  # null is no state: the tap would be handed it as one
-                yield SourcePage(drafts, None if state is None else writable_text(compact(state)))
+                yield dm.SourcePage(drafts, None if state is None else dm.writable_text(dm.compact(state)))
                 drafts = []
             elif kind == "RECORD" and message.get("stream") != self._spec.stream:
                 other_streams.add(str(message.get("stream")))
             elif kind == "RECORD" and self._record_reader.takes(message.get("record")):
                 drafts.append(self._record_reader.read(message.get("record"), row, len(line)))
                 row += 1
-            if len(drafts) >= CHUNK:
-                yield SourcePage(drafts, goes_on=False)
+            if len(drafts) >= dm.CHUNK:
+                yield dm.SourcePage(drafts, goes_on=False)
                 drafts = []
         if drafts:
-            yield SourcePage(drafts, goes_on=False)
+            yield dm.SourcePage(drafts, goes_on=False)
         if not row and other_streams:
             stream_names = ", ".join(sorted(other_streams)[:10])
             self._tell(
@@ -139,12 +127,12 @@ class SingerSource:
 
     def _message(self, line: bytes) -> Mapping[str, Any]:
         try:
-            message = foreign(line)
+            message = dm.foreign(line)
         except ValueError:
             message = None
         if not isinstance(message, dict):
             line_start = line[:80].decode("utf-8", "replace").strip()
-            raise InputError(
+            raise dm.InputError(
                 f'{self.name}: "{line_start}" is no Singer message', hint="a tap writes JSON, one object a line"
             )
         return message

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import Asking, Classification, Judged, StoredBound, compact
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, Values, write_one
 from triage_cli.stores.dialect import Dialect
 
@@ -66,56 +66,56 @@ class SqlAnswers:
         self._database = database
         self._begin_asking = BEGIN_ASKING.format(now=dialect.clock)
 
-    def record_asking(self, asking: Asking) -> None:
+    def record_asking(self, asking: dm.Asking) -> None:
         if not self._database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
             write_one(self._database, RECORD_ASKING, asking)
 
     def know_levels(self) -> bool:
         return bool(self._database.read(QUESTION_IN_LEVELS))
 
-    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        answers = self._read(PAID_ANSWERS, (compact(list(answer_keys)),))
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, dm.Classification]:
+        answers = self._read(PAID_ANSWERS, (dm.compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in answers}
 
     def begin(self, run_id: str, answer_keys: Sequence[str]) -> frozenset[str]:
         # In one order, so that two runs do not wait for each other's rows.
-        values = {"run": run_id, "keys": compact(sorted(answer_keys)), "now": time.time()}
+        values = {"run": run_id, "keys": dm.compact(sorted(answer_keys)), "now": time.time()}
         begun = self._database.write(lambda db: db.execute(self._begin_asking, values).fetchall())
         return frozenset(answer_keys).difference(row[0] for row in begun)
 
     def give_up(self, run_id: str, answer_keys: Sequence[str]) -> None:
-        write_one(self._database, GIVE_UP_ASKING, (run_id, compact(list(answer_keys))))
+        write_one(self._database, GIVE_UP_ASKING, (run_id, dm.compact(list(answer_keys))))
 
-    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
-        answers = self._read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, dm.Classification]:
+        answers = self._read(ANSWERS_BY_ID, (dm.compact(list(classification_ids)),))
         return {answer.classification_id: answer for answer in answers}
 
-    def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
-        return self._read(ANSWERS_TO_QUESTIONS, (compact(list(ticket_ids)), compact(list(fingerprints))))
+    def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[dm.Classification]:
+        return self._read(ANSWERS_TO_QUESTIONS, (dm.compact(list(ticket_ids)), dm.compact(list(fingerprints))))
 
-    def of_ticket(self, ticket_id: str) -> tuple[Classification, ...]:
+    def of_ticket(self, ticket_id: str) -> tuple[dm.Classification, ...]:
         return tuple(self._read(ANSWERS_OF_TICKET, (ticket_id,)))
 
-    def askings_of(self, ticket_id: str) -> Mapping[str, Asking]:
+    def askings_of(self, ticket_id: str) -> Mapping[str, dm.Asking]:
         """Return how the questions that a ticket's answers answer were asked, by fingerprint."""
-        return {row[0]: Asking(*row) for row in self._database.read(ASKINGS_OF_TICKET, (ticket_id,))}
+        return {row[0]: dm.Asking(*row) for row in self._database.read(ASKINGS_OF_TICKET, (ticket_id,))}
 
-    def bounds_of(self, ticket_id: str) -> tuple[StoredBound, ...]:
+    def bounds_of(self, ticket_id: str) -> tuple[dm.StoredBound, ...]:
         """Return the error bounds of those askings."""
-        return tuple(StoredBound(*row) for row in self._database.read(BOUNDS_OF_TICKET, (ticket_id,)))
+        return tuple(dm.StoredBound(*row) for row in self._database.read(BOUNDS_OF_TICKET, (ticket_id,)))
 
     def audited(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many sure answers a later step was asked to confirm, and how many it did, by classifier."""
         rows = self._database.read(AUDITED_ANSWERS.format(among=""))
         return {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in rows}
 
-    def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
+    def judged_days(self, since: str | None, until: str | None) -> list[dm.Judged]:
         period = {"since": since or "", "until": until or "9999"}
-        return [Judged(*row) for row in self._database.read(JUDGED_DAYS, period)]
+        return [dm.Judged(*row) for row in self._database.read(JUDGED_DAYS, period)]
 
-    def _read(self, query: str, values: Values) -> list[Classification]:
+    def _read(self, query: str, values: Values) -> list[dm.Classification]:
         """Return answers, their probabilities under the current names: translated here, not when renamed."""
-        answers = [Classification(*row) for row in self._database.read(query, values)]
+        answers = [dm.Classification(*row) for row in self._database.read(query, values)]
         if not any(answer.probabilities for answer in answers):
             return answers
         renames = self._database.read("select old, new, at, question from renames")
@@ -127,12 +127,12 @@ class SqlAnswers:
         ]
 
 
-def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:
+def _renamed(answer: dm.Classification, category_names: Mapping[str, str]) -> dm.Classification:
     probabilities = answer.chances
     if category_names.keys().isdisjoint(probabilities):
         return answer
     current_probabilities = {_current_name(name, category_names, probabilities): p for name, p in probabilities.items()}
-    return answer._replace(probabilities=compact(current_probabilities))
+    return answer._replace(probabilities=dm.compact(current_probabilities))
 
 
 def _current_name(category_name: str, category_names: Mapping[str, str], probabilities: Mapping[str, float]) -> str:

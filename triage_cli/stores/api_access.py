@@ -7,7 +7,7 @@ short transaction of its own.
 import time
 from typing import Any
 
-from triage_cli.domain import ApiKey, NotFoundError, StoredResponse, UsageError, compact, now
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.tickets import ERASE_RESPONSES, Tickets
@@ -47,9 +47,9 @@ ROTATED_KEY = """select api_keys.key_id, api_keys.name, rotated_keys.hash, role,
     from rotated_keys join api_keys on api_keys.name = rotated_keys.name where rotated_keys.key_id = ?"""
 
 
-def unknown_api_key(name: str) -> NotFoundError:
+def unknown_api_key(name: str) -> dm.NotFoundError:
     """Return the error for an API key that is not there."""
-    return NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
+    return dm.NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
 
 
 class SqlApiAccess:
@@ -60,31 +60,31 @@ class SqlApiAccess:
 
     # -- keys
 
-    def add_key(self, key: ApiKey) -> None:
+    def add_key(self, key: dm.ApiKey) -> None:
         if not self._write(ADD_KEY, (*key[:5], key.expires_at)):
             name_hint = "the audit log names its actors by it, so take another one, also after a key was revoked"
-            raise UsageError(f'there is a key "{key.name}" already', hint=name_hint)
+            raise dm.UsageError(f'there is a key "{key.name}" already', hint=name_hint)
 
-    def keys(self) -> list[ApiKey]:
-        return [ApiKey(*row) for row in self._database.read(API_KEYS, (now(),))]
+    def keys(self) -> list[dm.ApiKey]:
+        return [dm.ApiKey(*row) for row in self._database.read(API_KEYS, (dm.now(),))]
 
-    def revoke(self, name: str) -> ApiKey:
+    def revoke(self, name: str) -> dm.ApiKey:
         revoke_statement = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
-        key_rows = self._write(revoke_statement, (now(), name))
+        key_rows = self._write(revoke_statement, (dm.now(), name))
         if not key_rows:
             raise unknown_api_key(name)
-        return ApiKey(*key_rows[0])
+        return dm.ApiKey(*key_rows[0])
 
-    def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
-        def rotate_key(db: Db) -> ApiKey:
+    def rotate(self, new: dm.ApiKey, old_until: str) -> dm.ApiKey:
+        def rotate_key(db: Db) -> dm.ApiKey:
             # An update locks the row, so that another rotation waits, and then finds the new key.
             key_rows = db.execute("update api_keys set name = name where name = ? returning *", (new.name,)).fetchall()
             if not key_rows:
                 raise unknown_api_key(new.name)
-            old = ApiKey(*key_rows[0])
+            old = dm.ApiKey(*key_rows[0])
             if old.revoked_at:
-                raise UsageError(f'the key "{old.name}" was revoked', hint="make one of another name")
-            db.execute("delete from rotated_keys where expires_at < ?", (now(),))
+                raise dm.UsageError(f'the key "{old.name}" was revoked', hint="make one of another name")
+            db.execute("delete from rotated_keys where expires_at < ?", (dm.now(),))
             until, expires_at = min(old_until, old.expires_at or old_until), new.expires_at or old.expires_at
             db.execute("insert into rotated_keys values (?, ?, ?, ?)", (old.key_id, old.name, old.hash, until))
             replace = "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?"
@@ -93,16 +93,16 @@ class SqlApiAccess:
 
         return self._database.write(rotate_key)
 
-    def key(self, key_id: str) -> ApiKey | None:
+    def key(self, key_id: str) -> dm.ApiKey | None:
         key_rows = self._database.read(API_KEY, (key_id,)) or self._database.read(ROTATED_KEY, (key_id,))
-        return ApiKey(*key_rows[0]) if key_rows else None
+        return dm.ApiKey(*key_rows[0]) if key_rows else None
 
-    def key_at_once(self, key_id: str) -> ApiKey | None:
+    def key_at_once(self, key_id: str) -> dm.ApiKey | None:
         key_rows = self._database.read_at_once(API_KEY, (key_id,))
-        return ApiKey(*key_rows[0]) if key_rows else None
+        return dm.ApiKey(*key_rows[0]) if key_rows else None
 
     def touch(self, key_id: str) -> None:
-        self._write("update api_keys set last_used_at = ? where key_id = ? returning 1", (now(), key_id))
+        self._write("update api_keys set last_used_at = ? where key_id = ? returning 1", (dm.now(), key_id))
 
     # -- rate limits
 
@@ -116,7 +116,7 @@ class SqlApiAccess:
 
     # -- repeated requests
 
-    def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
+    def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> dm.StoredResponse | None:
         stored_response = self._stored_response(caller_id, key)
         if stored_response is None or stored_response.status is None:
             began_at = time.time()
@@ -130,19 +130,19 @@ class SqlApiAccess:
                 return None
             stored_response = self._stored_response(caller_id, key)
         # None if the other request just gave up: the caller retries.
-        return stored_response or StoredResponse(body_hash)
+        return stored_response or dm.StoredResponse(body_hash)
 
-    def _stored_response(self, caller_id: str, key: str) -> StoredResponse | None:
+    def _stored_response(self, caller_id: str, key: str) -> dm.StoredResponse | None:
         response_query = "select body_hash, status, answer, ticket_id from idempotency where key_id = ? and key = ?"
         response_rows = self._database.read(response_query, (caller_id, key))
-        return StoredResponse(*response_rows[0]) if response_rows else None
+        return dm.StoredResponse(*response_rows[0]) if response_rows else None
 
     def close(self, caller_id: str, key: str, status: int, answer: str, ticket_id: str) -> None:
         def keep(db: Db) -> None:
             db.execute(LOCK_CHAIN)  # as who erases: either it finds the answer, or it is seen here
             db.execute(KEEP_RESPONSE, (status, answer, ticket_id, caller_id, key))
             if Tickets.erased(db, [ticket_id]):
-                db.execute(ERASE_RESPONSES, {"ids": compact([ticket_id])})
+                db.execute(ERASE_RESPONSES, {"ids": dm.compact([ticket_id])})
 
         self._database.write(keep)
 

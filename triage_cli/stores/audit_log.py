@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from triage_cli.domain import CheckError, EventQuery, EventRow, Head, RestOfLog, UnavailableError
+from triage_cli import domain as dm
 from triage_cli.runtime import NEWER
 from triage_cli.stores.sqlite.connection import (
     IMMUTABLE,
@@ -84,14 +84,14 @@ class SqliteTrail:
         self._connect = connect
         self._file_uri = file_uri
 
-    def recorded_head(self) -> tuple[Head, str | None]:
+    def recorded_head(self) -> tuple[dm.Head, str | None]:
         last_seq, head, key_mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
-        return Head(head, last_seq), key_mark
+        return dm.Head(head, last_seq), key_mark
 
-    def kept_head(self) -> Head | None:
+    def kept_head(self) -> dm.Head | None:
         return kept_head(self._path)
 
-    def events(self) -> Iterator[EventRow]:
+    def events(self) -> Iterator[dm.EventRow]:
         """Yield all events; `prev` is empty."""
         passed = 0
         self._db.text_factory = str  # takes half the time of one that reads altered text, too
@@ -104,8 +104,8 @@ class SqliteTrail:
         self._db.text_factory = ALTERED_TEXT
 
     def second_half(
-        self, head: Head, key: bytes | None, heads: Mapping[str, str]
-    ) -> AbstractContextManager[RestOfLog | None]:
+        self, head: dm.Head, key: bytes | None, heads: Mapping[str, str]
+    ) -> AbstractContextManager[dm.RestOfLog | None]:
         with suppress(sqlite3.Error, OSError):  # the first half will tell what is wrong with the file
             (last_seq,) = self._db.execute("select max(seq) from events").fetchone()
             if self._file_uri and last_seq == head.events and isinstance(last_seq, int) and saves_time(last_seq):
@@ -144,22 +144,24 @@ class ServerTrail:
         self._store = store
         # First, so that what is stored meanwhile is missing from it at most, not from the log.
         kept_rows = store.database.read("select seq, hash from last_head")
-        self._kept = Head(kept_rows[0][1], kept_rows[0][0]) if kept_rows else None
+        self._kept = dm.Head(kept_rows[0][1], kept_rows[0][0]) if kept_rows else None
         chain_rows = store.database.read("select seq, hash, key from chain")
         last_seq, head, key_mark = chain_rows[0] if chain_rows else (0, "", None)
-        self._recorded = Head(head, last_seq), key_mark
+        self._recorded = dm.Head(head, last_seq), key_mark
 
-    def recorded_head(self) -> tuple[Head, str | None]:
+    def recorded_head(self) -> tuple[dm.Head, str | None]:
         return self._recorded
 
-    def kept_head(self) -> Head | None:
+    def kept_head(self) -> dm.Head | None:
         return self._kept
 
-    def events(self) -> Iterator[EventRow]:
+    def events(self) -> Iterator[dm.EventRow]:
         """Yield the events up to that head."""
-        return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(EventQuery()))
+        return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(dm.EventQuery()))
 
-    def second_half(self, _head: Head, _key: bytes | None, _heads: Mapping[str, str]) -> AbstractContextManager[None]:
+    def second_half(
+        self, _head: dm.Head, _key: bytes | None, _heads: Mapping[str, str]
+    ) -> AbstractContextManager[None]:
         return nullcontext()  # its events come over the network
 
     def strays(self) -> Iterator[str]:
@@ -185,7 +187,7 @@ def _on_one_line(body: str) -> str:
 def trail(path: str) -> Iterator[SqliteTrail]:
     """Open the audit log of a file for verification, without building or migrating anything. Raises `CheckError`."""
     if not Path(path).is_file():
-        raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
+        raise dm.CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
     try:
         file_uri = f"file:{quote(path)}?{IMMUTABLE if is_frozen(path) else 'mode=rw'}"
@@ -193,9 +195,11 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         with closing(connect()) as db:
             user_version = db.execute("pragma user_version").fetchone()[0]
             if user_version > VERSION:
-                raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
+                raise dm.CheckError(f"{path} was written by a newer triage", hint=NEWER)
             if user_version < 1:  # an older schema has the same log
-                raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
+                raise dm.CheckError(
+                    f"{path} is no database of this triage", hint="name another with --db, or restore it"
+                )
             db.execute("begin")
             yield SqliteTrail(path, db, connect, file_uri)
     except sqlite3.Error as error:
@@ -203,11 +207,11 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             translated = translate(error, path)
         except sqlite3.Error:
             translated = None
-        if isinstance(translated, UnavailableError):
+        if isinstance(translated, dm.UnavailableError):
             raise translated from error
         if translated is not None and sqlite_code_of(error) in NOT_OPENED:
-            raise CheckError(translated.message, hint=translated.hint) from error
-        raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
+            raise dm.CheckError(translated.message, hint=translated.hint) from error
+        raise dm.CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
 
 
 def _connected(file_uri: str) -> sqlite3.Connection:

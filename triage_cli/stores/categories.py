@@ -5,7 +5,7 @@ A rename is one transaction, with its event. The list is stored so that a change
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import CATEGORY, Change, Event, Renamed, compact, from_json, now, with_renamed
+from triage_cli import domain as dm
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, upsert, write_one
 from triage_cli.stores.dialect import Dialect
@@ -61,26 +61,26 @@ class SqlCategories:
         self._dialect = dialect
         self._log = log
 
-    def renames(self, question: str = CATEGORY) -> Iterator[Renamed]:
+    def renames(self, question: str = dm.CATEGORY) -> Iterator[dm.Renamed]:
         for row in self._database.read("select * from renames where question = ? order by old", (question,)):
-            yield Renamed(*row)
+            yield dm.Renamed(*row)
 
-    def bears(self, name: str, question: str = CATEGORY) -> bool:
+    def bears(self, name: str, question: str = dm.CATEGORY) -> bool:
         columns = self._dialect.columns_of(question)._asdict()
-        query = BEARS_CATEGORY if question == CATEGORY else BEARS_VALUE.format(**columns)
+        query = BEARS_CATEGORY if question == dm.CATEGORY else BEARS_VALUE.format(**columns)
         return bool(self._database.read(query, {"name": name})[0][0])
 
-    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
+    def rename(self, what: dm.Renamed, event: dm.Event, *, destination: bool) -> dm.Renamed:
         values = {
             "old": what.old,
             "new": what.new,
             "question": what.question,
-            "listed_old": compact(what.old),
-            "listed_new": compact(what.new),
+            "listed_old": dm.compact(what.old),
+            "listed_new": dm.compact(what.new),
         }
-        of_category = RENAME_CATEGORY if what.question == CATEGORY else ()
+        of_category = RENAME_CATEGORY if what.question == dm.CATEGORY else ()
 
-        def rename(db: Db) -> Renamed:
+        def rename(db: Db) -> dm.Renamed:
             for statement in self._dialect.before_rename:
                 db.execute(statement)
             moved_tickets = self._rename_in_tickets(db, what)
@@ -89,21 +89,21 @@ class SqlCategories:
             carried_out = what._replace(moved=moved_tickets)
             db.execute(RECORD_RENAME, carried_out._asdict() | {"at": event.at})
             if moved_tickets:
-                self._log.append(db, [Change(event.with_data(tickets=moved_tickets))])
+                self._log.append(db, [dm.Change(event.with_data(tickets=moved_tickets))])
             Counts.count_anew(db)
             return carried_out
 
         return self._database.write(rename)
 
-    def _rename_in_tickets(self, db: Db, what: Renamed) -> int:
+    def _rename_in_tickets(self, db: Db, what: dm.Renamed) -> int:
         """Rename a value in the tickets that have it; return how many have."""
-        if what.question == CATEGORY:
+        if what.question == dm.CATEGORY:
             rows = (db.execute(each, {"old": what.old, "new": what.new}).rowcount for each in RENAME_IN_TICKETS)
             return sum(max(0, number) for number in rows)
         found = TICKETS_WITH_VALUE.format(**self._dialect.columns_of(what.question)._asdict())
         tickets = db.execute(found, {"old": what.old}).fetchall()
         for answers, ticket_id in tickets:
-            db.execute(REPLACE_ANSWERS, (with_renamed(answers, what), ticket_id))
+            db.execute(REPLACE_ANSWERS, (dm.with_renamed(answers, what), ticket_id))
         return len(tickets)
 
 
@@ -116,8 +116,8 @@ class CategoryMemory:
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
         """Return the names of the categories, the path of the configuration file and its machine, or None."""
         rows = self._database.read("select categories, path, host from classified_by")
-        return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
+        return (tuple(dm.from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Record the categories of the latest classification, replacing the earlier ones."""
-        write_one(self._database, KEEP_CATEGORIES, (1, compact(list(categories)), path, host, now()))
+        write_one(self._database, KEEP_CATEGORIES, (1, dm.compact(list(categories)), path, host, dm.now()))

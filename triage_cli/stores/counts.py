@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain import Change, Classification, Delivery, Gauges, Ticket, compact, is_agents
+from triage_cli import domain as dm
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Database, Db, write_all
 from triage_cli.stores.dialect import CountedGroup
@@ -32,7 +32,7 @@ OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') 
 URGENCIES = range(4)
 
 _group_of_ticket = itemgetter(
-    *(Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at"))
+    *(dm.Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at"))
 )
 
 
@@ -43,15 +43,15 @@ class Counts:
         self._database = database
 
     @staticmethod
-    def deliveries_before(db: Db, changes: Sequence[Change]) -> Mapping[str, str]:
+    def deliveries_before(db: Db, changes: Sequence[dm.Change]) -> Mapping[str, str]:
         """Return the stored states of the deliveries that changes will write, by id."""
-        deliveries = [added.delivery_id for c in changes for added in c.adds if type(added) is Delivery]
-        return dict(db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ())
+        deliveries = [added.delivery_id for c in changes for added in c.adds if type(added) is dm.Delivery]
+        return dict(db.execute(DELIVERIES_BEFORE, (dm.compact(deliveries),)).fetchall() if deliveries else ())
 
     @staticmethod
     def count(
         db: Db,
-        changes: Sequence[Change],
+        changes: Sequence[dm.Change],
         records: Mapping[type[Any], Sequence[Any]],
         tickets_before: Mapping[CountedGroup, int],
         deliveries_before: Mapping[str, str],
@@ -67,12 +67,12 @@ class Counts:
         tickets.subtract(tickets_before)
         deliveries: Counter[tuple[str, str]] = Counter()
         answers: dict[str, tuple[int, int, float]] = {}
-        for delivery in records.get(Delivery, ()):
+        for delivery in records.get(dm.Delivery, ()):
             before = deliveries_before.get(delivery.delivery_id)
             deliveries[delivery.destination, _state_after(before, delivery.state)] += 1
             if before:
                 deliveries[delivery.destination, before] -= 1
-        for answer in records.get(Classification, ()):
+        for answer in records.get(dm.Classification, ()):
             if _is_classifiers(answer):
                 number, failures, usd = answers.get(answer.classifier, (0, 0, 0.0))
                 answers[answer.classifier] = (number + 1, failures + (answer.error is not None), usd + answer.cost)
@@ -96,11 +96,11 @@ class Counts:
             where {key} <> '' and status <> 'withdrawn' group by 1 having sum(number) > 0 order by 2 desc, 1"""
         return dict(self._database.read(query))
 
-    def gauges(self) -> Gauges:
+    def gauges(self) -> dm.Gauges:
         """Return the counts that `/metrics` shows."""
         answer_counts = self._database.read("select classifier, number, failures, usd from answer_counts order by 1")
         oldest_new = [row[0] for urgency in URGENCIES for row in self._database.read(OLDEST_NEW, (urgency,))]
-        return Gauges(
+        return dm.Gauges(
             self.tickets("status"),
             {(destination, state): number for destination, state, number in self.deliveries()},
             {row[0]: row[1] for row in answer_counts},
@@ -121,9 +121,9 @@ class Counts:
         return [(row[0], row[1], row[2]) for row in self._database.read(counts_query)]
 
 
-def _is_classifiers(answer: Classification) -> bool:
+def _is_classifiers(answer: dm.Classification) -> bool:
     """Return whether an answer is a classifier's own: neither a person's or an agent's, nor one that is used again."""
-    return answer.reused is None and answer.classifier != "verdict" and not is_agents(answer)
+    return answer.reused is None and answer.classifier != "verdict" and not dm.is_agents(answer)
 
 
 def _add_counts(db: Db, statement: str, counts: Mapping[Any, int]) -> None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from zipfile import BadZipFile
 from zlib import crc32
 
-from triage_cli.domain import Classification, compact, folded_digest, from_json, precedent_reason, text_of
+from triage_cli import domain as dm
 from triage_cli.stores.database import Rows
 
 # To version 3, which records spending by the minute. Earlier spending is booked when its run ended, or began if it
@@ -67,7 +67,7 @@ def fill_precedents(execute: Callable[..., Rows]) -> None:
     after = ""
     while rows := execute(TEXTS_WITH_VERDICT, (after,)).fetchall():
         for ticket_id, *texts in rows:
-            if digest := folded_digest(text_of(*texts)):
+            if digest := dm.folded_digest(dm.text_of(*texts)):
                 execute(ADD_PRECEDENT, (ticket_id, digest))
         after = rows[-1][0]
 
@@ -98,14 +98,14 @@ def name_precedents(execute: Callable[..., Rows]) -> None:
     while rows := execute(ANSWERS_OF_PRECEDENTS, (after,)).fetchall():
         for answer_id, ticket_id, verdict_id, question in rows:
             verdict = execute(VERDICT, (verdict_id,)).fetchone()
-            reason = precedent_reason(Classification(*verdict)) if verdict else None
+            reason = dm.precedent_reason(dm.Classification(*verdict)) if verdict else None
             execute(NAME_PRECEDENT, (reason, answer_id))
             execute(NAME_PRECEDENT_OF_CATEGORY, (reason, answer_id, ticket_id))
             (stored,) = execute("select answers from tickets where ticket_id = ?", (ticket_id,)).fetchone()
-            answers = from_json(stored)
+            answers = dm.from_json(stored)
             if answers.get(question, {}).get("decision_id") == answer_id:
                 answers[question]["reason"] = reason
-                execute("update tickets set answers = ? where ticket_id = ?", (compact(answers), ticket_id))
+                execute("update tickets set answers = ? where ticket_id = ?", (dm.compact(answers), ticket_id))
         after = rows[-1][0]
 
 
@@ -128,7 +128,7 @@ def know_teachers(execute: Callable[..., Rows]) -> None:
     after = ""
     while taught_texts and (rows := execute(TICKET_TEXTS, (after,)).fetchall()):
         for ticket_id, *texts in rows:
-            number = int.from_bytes(sha256(text_of(*texts).encode("utf-8", "surrogatepass")).digest()[:8])
+            number = int.from_bytes(sha256(dm.text_of(*texts).encode("utf-8", "surrogatepass")).digest()[:8])
             for version, numbers in taught_texts.items():
                 if number in numbers:
                     execute("insert into learned_from values (?, ?, 1)", (version, ticket_id))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain, count
 from typing import Any, Protocol, TypeVar
 
-from triage_cli.domain import Ticket
+from triage_cli import domain as dm
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Database(Protocol):
     def ping(self) -> None:
         """Raise an error if the database does not answer, or a newer program has migrated it."""
 
-    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[dm.Ticket], bool]:
         """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
 
     def write(self, work: Callable[[Db], T]) -> T:

@@ -5,19 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
-from triage_cli.domain import (
-    AdditionQuery,
-    Attempt,
-    Delivery,
-    FirstSeen,
-    Lease,
-    OutgoingDelivery,
-    Ticket,
-    compact,
-    first_id_of,
-    grouped,
-    now,
-)
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, Db, placeholders, upsert, write_one
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.runs import SqlRuns
@@ -38,7 +26,7 @@ _UPDATED_FIELDS = (
     "content_hash",
 )
 PUT_DELIVERY = (
-    f"insert into deliveries values ({placeholders(Delivery._fields)}) on conflict (delivery_id) do update set "
+    f"insert into deliveries values ({placeholders(dm.Delivery._fields)}) on conflict (delivery_id) do update set "
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
     "else excluded.state end, "
     "doubtful = case when excluded.doubtful = 1 then 1 else deliveries.doubtful end, "
@@ -99,12 +87,12 @@ class SqlDeliveries:
         self._runs = runs
         self._still_sent = STILL_SENT.format(now=dialect.clock)
 
-    def begin(self, lease: Lease, to_begin: Sequence[OutgoingDelivery]) -> frozenset[str]:
+    def begin(self, lease: dm.Lease, to_begin: Sequence[dm.OutgoingDelivery]) -> frozenset[str]:
         as_read = [f"{d.delivery_id} {t.content_hash} {t.decision_id or ''}" for d, t, *_ in to_begin]
         attempts = {
             "run": lease.run_id,
-            "ids": compact([outgoing.delivery.delivery_id for outgoing in to_begin]),
-            "as_read": compact(as_read),
+            "ids": dm.compact([outgoing.delivery.delivery_id for outgoing in to_begin]),
+            "as_read": dm.compact(as_read),
         }
 
         def begin(db: Db) -> frozenset[str]:
@@ -115,53 +103,53 @@ class SqlDeliveries:
 
     def still_sent(self, db: Db, ticket_ids: Sequence[str]) -> list[str]:
         """Return which of these tickets are owed to a destination, or being sent now, in an open transaction."""
-        values = {"ids": compact(list(ticket_ids)), "now": time.time()}
+        values = {"ids": dm.compact(list(ticket_ids)), "now": time.time()}
         return [row[0] for row in db.execute(self._still_sent, values).fetchall()]
 
     def due(
-        self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
-    ) -> list[OutgoingDelivery]:
+        self, destination: str, lease: dm.Lease, limit: int, *, ids: Sequence[str] | None = None
+    ) -> list[dm.OutgoingDelivery]:
         values: dict[str, Any] = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
-            values["ids"] = compact(list(ids))
+            values["ids"] = dm.compact(list(ids))
         query = self._dialect.due_deliveries if ids is None else self._dialect.due_deliveries_of
 
-        def take(db: Db) -> tuple[list[Delivery], list[Ticket]]:
+        def take(db: Db) -> tuple[list[dm.Delivery], list[dm.Ticket]]:
             self._runs.checked(db, lease)
             rows = db.execute(query, values | {"now": time.time()}).fetchall()
-            taken = sorted((Delivery(*row) for row in rows), key=lambda d: (d.due_at, d.delivery_id))
+            taken = sorted((dm.Delivery(*row) for row in rows), key=lambda d: (d.due_at, d.delivery_id))
             return taken, Tickets.by_ids(db, [d.ticket_id for d in taken])
 
         deliveries, tickets = self._database.write(take)
         tickets_by_id = {ticket.ticket_id: ticket for ticket in tickets}
-        return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
+        return [dm.OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
 
-    def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        rows = self._database.read(DELIVERIES_OF, (compact(list(ticket_ids)),))
-        by_ticket = grouped(starmap(Delivery, rows), lambda delivery: delivery.ticket_id)
+    def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[dm.Delivery, ...]]:
+        rows = self._database.read(DELIVERIES_OF, (dm.compact(list(ticket_ids)),))
+        by_ticket = dm.grouped(starmap(dm.Delivery, rows), lambda delivery: delivery.ticket_id)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in by_ticket.items()}
 
-    def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
-        rows = self._database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))
-        return {delivery.delivery_id: delivery for delivery in (Delivery(*row) for row in rows)}
+    def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, dm.Delivery]:
+        rows = self._database.read(DELIVERIES_WITH_IDS, (dm.compact(list(delivery_ids)),))
+        return {delivery.delivery_id: delivery for delivery in (dm.Delivery(*row) for row in rows)}
 
-    def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
-        return tuple(Attempt(*row) for row in self._database.read(ATTEMPTS_OF, (ticket_id,)))
+    def attempts(self, ticket_id: str) -> tuple[dm.Attempt, ...]:
+        return tuple(dm.Attempt(*row) for row in self._database.read(ATTEMPTS_OF, (ticket_id,)))
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         if ids is None:
             return [row[0] for row in self._database.read(PENDING_DESTINATIONS)]
-        return [row[0] for row in self._database.read(PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})]
+        return [row[0] for row in self._database.read(PENDING_DESTINATIONS_OF, {"ids": dm.compact(list(ids))})]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        query, values = NEXT_DUE, {"but": compact(list(but))}
+        query, values = NEXT_DUE, {"but": dm.compact(list(but))}
         if ids is not None:
-            query, values = NEXT_DUE_OF, values | {"ids": compact(list(ids))}
+            query, values = NEXT_DUE_OF, values | {"ids": dm.compact(list(ids))}
         due_at: float | None = self._database.read(query, values)[0][0]
         return due_at
 
-    def let_go(self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None) -> None:
-        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why}
+    def let_go(self, delivery_ids: Sequence[str], lease: dm.Lease, why: str | None = None) -> None:
+        values = {"run": lease.run_id, "ids": dm.compact(list(delivery_ids)), "why": why}
         write_one(self._database, LET_DELIVERIES_GO, values)
 
     def switched_off(self) -> frozenset[str]:
@@ -170,7 +158,7 @@ class SqlDeliveries:
     def switch(self, destination: str, *, off: bool) -> None:
         if off:
             write_one(
-                self._database, "insert into switched_off values (?, ?) on conflict do nothing", (destination, now())
+                self._database, "insert into switched_off values (?, ?) on conflict do nothing", (destination, dm.now())
             )
         else:
             write_one(self._database, "delete from switched_off where destination = ?", (destination,))
@@ -206,9 +194,9 @@ class SqlAdditions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def first_seen(self, rules: Mapping[str, str]) -> Mapping[str, FirstSeen]:
-        keys, at = compact(list(rules)), now()
-        known = {row[0]: FirstSeen(row[1], is_new=False) for row in self._database.read(FIRST_SEEN, (keys,))}
+    def first_seen(self, rules: Mapping[str, str]) -> Mapping[str, dm.FirstSeen]:
+        keys, at = dm.compact(list(rules)), dm.now()
+        known = {row[0]: dm.FirstSeen(row[1], is_new=False) for row in self._database.read(FIRST_SEEN, (keys,))}
         unknown = {key: name for key, name in rules.items() if key not in known}
         if not unknown:
             return known
@@ -219,25 +207,25 @@ class SqlAdditions:
             return db.execute(FIRST_SEEN, (keys,)).fetchall()
 
         seen = {row[0]: row[1] for row in self._database.write(see)}
-        return known | {key: FirstSeen(seen[key], is_new=seen[key] == at) for key in unknown}
+        return known | {key: dm.FirstSeen(seen[key], is_new=seen[key] == at) for key in unknown}
 
-    def candidates(self, query: AdditionQuery) -> Iterator[Ticket]:
+    def candidates(self, query: dm.AdditionQuery) -> Iterator[dm.Ticket]:
         for status in query.statuses:
             yield from self._tickets(query, FOUND_BY_INDEX[status], SINCE)
             if query.changed:
                 yield from self._tickets(query, FOUND_BY_INDEX[status], f"not ({SINCE}) and {CHANGED_SINCE}")
 
-    def _tickets(self, query: AdditionQuery, status: str, since: str) -> Iterator[Ticket]:
+    def _tickets(self, query: dm.AdditionQuery, status: str, since: str) -> Iterator[dm.Ticket]:
         statement = TICKETS_TO_ADD_FOR.format(status=status, since=since)
         values = {
             "key": query.key,
             "until": query.until,
             "since": query.since,
-            "first_id": first_id_of(query.since),
+            "first_id": dm.first_id_of(query.since),
             "limit": TICKETS_PER_PAGE,
         }
         after = ""
         while rows := self._database.read(statement, values | {"after": after}):
-            tickets = [Ticket(*row) for row in rows]
+            tickets = [dm.Ticket(*row) for row in rows]
             after = tickets[-1].ticket_id
             yield from tickets

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.domain import CATEGORY, Change, Head, Lease, Selection, Ticket
+from triage_cli import domain as dm
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Dialect(ABC):
 
     def columns_of(self, question: str) -> AnswerColumns:
         """Return the SQL of what a ticket has of a question, which must be one of the configuration."""
-        if question == CATEGORY:
+        if question == dm.CATEGORY:
             return AnswerColumns()
         if not _QUESTION.fullmatch(question):  # it becomes a part of the query
             raise ValueError(question)
@@ -69,7 +69,7 @@ class Dialect(ABC):
         """Let no other run set sums aside until the end of the transaction."""
 
     @abstractmethod
-    def claim(self, db: Any, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+    def claim(self, db: Any, selection: dm.Selection, lease: dm.Lease, limit: int) -> list[dm.Ticket]:
         """Claim tickets that no live run holds, as `Runs.claim` does."""
 
     # -- the one write
@@ -78,22 +78,22 @@ class Dialect(ABC):
         """Return a text as it is stored."""
         return text
 
-    def with_storable(self, changes: Sequence[Change], save: Callable[[Sequence[Change]], T]) -> T:
+    def with_storable(self, changes: Sequence[dm.Change], save: Callable[[Sequence[dm.Change]], T]) -> T:
         """Call `save` with changes; again with such as can be stored, if a text of them cannot."""
         return save(changes)
 
     @abstractmethod
-    def check_changed(self, db: Any, changes: Sequence[Change]) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
+    def check_changed(self, db: Any, changes: Sequence[dm.Change]) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
         """Return as what the tickets that have their expected revision count, and the ids of those that have not.
 
         PostgreSQL writes the former at the same time.
         """
 
     @abstractmethod
-    def insert_tickets(self, db: Any, tickets: Sequence[Ticket]) -> bool:
+    def insert_tickets(self, db: Any, tickets: Sequence[dm.Ticket]) -> bool:
         """Insert tickets whose identity is free; return whether all were."""
 
-    def pipelined(self, _db: Any, _changes: Sequence[Change]) -> AbstractContextManager[object]:
+    def pipelined(self, _db: Any, _changes: Sequence[dm.Change]) -> AbstractContextManager[object]:
         """Return a block in which no statement waits for the one before, where that is faster for these changes."""
         return nullcontext()
 
@@ -102,8 +102,8 @@ class Dialect(ABC):
         """Write answers, deliveries, attempts or items of batches."""
 
     @abstractmethod
-    def add_events(self, db: Any, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
+    def add_events(self, db: Any, rows: Sequence[tuple[Any, ...]], head: dm.Head, mark: str | None) -> None:
         """Append rows to the audit log; set its head and the mark of its key."""
 
-    def finish_tickets(self, db: Any, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
+    def finish_tickets(self, db: Any, new: Sequence[dm.Ticket], changed: Sequence[dm.Change]) -> None:
         """Write of tickets what must come after their answers and events."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import Change, EventQuery, Head, LoggedEvent, hash_chain
+from triage_cli import domain as dm
 from triage_cli.stores import where_clauses
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
@@ -12,7 +12,7 @@ LOCK_CHAIN = "update chain set seq = seq"
 SET_HEAD = "update chain set seq = ?, hash = ?, key = ?"
 # `prev` is the hash of the event before; seq has no gaps.
 EVENTS_PAGE = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
-    coalesce((select p.hash from events p where p.seq = e.seq - 1), '{hash_chain.GENESIS}'), hash
+    coalesce((select p.hash from events p where p.seq = e.seq - 1), '{dm.hash_chain.GENESIS}'), hash
     from events e where {{where}} and seq > :after order by seq limit {{page}}"""
 
 
@@ -24,7 +24,7 @@ class SqlAuditLog:
         self._dialect = dialect
         self._key = key
 
-    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+    def events(self, query: dm.EventQuery) -> Iterator[dm.LoggedEvent]:
         event_conditions, event_values = where_clauses.where_events(query)
         after_seq = query.after
         if query.limit is not None:
@@ -39,24 +39,24 @@ class SqlAuditLog:
             event_rows = self._database.read(
                 EVENTS_PAGE.format(where=event_conditions, page=EVENTS_PER_PAGE), event_values | {"after": after_seq}
             )
-            yield from (LoggedEvent(*row) for row in event_rows)
+            yield from (dm.LoggedEvent(*row) for row in event_rows)
             if len(event_rows) < EVENTS_PER_PAGE:
                 return
             after_seq = event_rows[-1][0]
 
-    def head(self) -> Head:
+    def head(self) -> dm.Head:
         seq, head = self._database.read("select seq, hash from chain")[0]
-        return Head(head, seq)
+        return dm.Head(head, seq)
 
     def lock(self, db: Db) -> None:
         """Let no other writer append events until the end of the transaction."""
         db.execute(self._dialect.chain_end).fetchone()
 
-    def append(self, db: Db, changes: Sequence[Change]) -> None:
+    def append(self, db: Db, changes: Sequence[dm.Change]) -> None:
         """Append the events of changes, in an open transaction."""
-        seq, last_hash, key_mark = db.execute(self._dialect.chain_end).fetchone() or (0, hash_chain.GENESIS, None)
-        own_mark = hash_chain.checked_key_mark(key_mark, self._key)
+        seq, last_hash, key_mark = db.execute(self._dialect.chain_end).fetchone() or (0, dm.hash_chain.GENESIS, None)
+        own_mark = dm.hash_chain.checked_key_mark(key_mark, self._key)
         events = (event for change in changes for event in change.events)
-        event_rows, head = hash_chain.append(Head(last_hash, seq), events, self._key)
+        event_rows, head = dm.hash_chain.append(dm.Head(last_hash, seq), events, self._key)
         self._dialect.trace(db, "select 1 from events where seq = ? and hash = ?", (head.events, head.head))
         self._dialect.add_events(db, event_rows, head, own_mark)

@@ -8,7 +8,7 @@ noticed.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from triage_cli.domain import IMPORT_KINDS, Action, Reading, Run, Trace, compact, from_json, now
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, upsert, write_one
 from triage_cli.stores.runs import SqlRuns
 
@@ -17,7 +17,7 @@ RUN_ENDING = re.compile("[0-9a-f-]{6,36}")
 RUNS_NAMED = "where run_id = :name or run_id like :ending"
 # Runs of one import, by whatever client; another actor may call its own import the same.
 RUNS_OF_IMPORT = "where run_id = :run or (import_id = :import_id and import_id <> '' and actor = :actor)"
-LAST_IMPORT = f"""where actor = :actor and kind in ({", ".join(map(repr, IMPORT_KINDS))})"""
+LAST_IMPORT = f"""where actor = :actor and kind in ({", ".join(map(repr, dm.IMPORT_KINDS))})"""
 TRACES_PER_PAGE = 500
 # The first thing that the runs did to each ticket. A page begins behind the last one, so that the log is read once.
 TRACES = """select seq, ticket_id, action from events e where seq > :after
@@ -40,29 +40,29 @@ class SqlImports:
         self._database = database
         self._runs = runs
 
-    def named(self, name: str) -> list[Run]:
+    def named(self, name: str) -> list[dm.Run]:
         name = name.lower()
         ending = f"%{name}" if RUN_ENDING.fullmatch(name) else ""
         return list(self._runs.selected(RUNS_NAMED, {"name": name, "ending": ending}))
 
-    def last(self, actor: str) -> Run | None:
+    def last(self, actor: str) -> dm.Run | None:
         return next(self._runs.selected(LAST_IMPORT, {"actor": actor}, " limit 1"), None)
 
-    def runs_of(self, run: Run) -> tuple[Run, ...]:
+    def runs_of(self, run: dm.Run) -> tuple[dm.Run, ...]:
         values = {"run": run.run_id, "import_id": run.import_id, "actor": run.actor}
         return tuple(reversed(list(self._runs.selected(RUNS_OF_IMPORT, values))))
 
-    def traces(self, run_ids: Sequence[str]) -> Iterator[list[Trace]]:
-        values = {"runs": compact(list(run_ids)), "after": 0, "limit": TRACES_PER_PAGE}
+    def traces(self, run_ids: Sequence[str]) -> Iterator[list[dm.Trace]]:
+        values = {"runs": dm.compact(list(run_ids)), "after": 0, "limit": TRACES_PER_PAGE}
         while rows := self._database.read(TRACES, values):
-            yield [Trace(ticket_id, made=action == "created") for _, ticket_id, action in rows]
+            yield [dm.Trace(ticket_id, made=action == "created") for _, ticket_id, action in rows]
             values["after"] = rows[-1][0]
 
-    def touched(self, ticket_ids: Sequence[str], run_ids: Sequence[str]) -> Mapping[str, Action]:
-        values = {"ids": compact(list(ticket_ids)), "runs": compact(list(run_ids))}
-        reasons = {row[0]: Action.ASKED for row in self._database.read(ASKED, {"ids": values["ids"]})}
+    def touched(self, ticket_ids: Sequence[str], run_ids: Sequence[str]) -> Mapping[str, dm.Action]:
+        values = {"ids": dm.compact(list(ticket_ids)), "runs": dm.compact(list(run_ids))}
+        reasons = {row[0]: dm.Action.ASKED for row in self._database.read(ASKED, {"ids": values["ids"]})}
         for ticket_id, is_decided in self._database.read(OTHERS_EVENTS, values):
-            reasons[ticket_id] = Action.DECIDED if is_decided else Action.REWRITTEN
+            reasons[ticket_id] = dm.Action.DECIDED if is_decided else dm.Action.REWRITTEN
         return reasons
 
 
@@ -76,9 +76,9 @@ class SqlReadings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def last(self, header: str) -> Reading | None:
+    def last(self, header: str) -> dm.Reading | None:
         rows = self._database.read(LAST, (header,))
-        return Reading(rows[0][0], from_json(rows[0][1])) if rows else None
+        return dm.Reading(rows[0][0], dm.from_json(rows[0][1])) if rows else None
 
-    def keep(self, header: str, reading: Reading) -> None:
-        write_one(self._database, KEEP, (header, reading.source, compact(dict(reading.columns)), now()))
+    def keep(self, header: str, reading: dm.Reading) -> None:
+        write_one(self._database, KEEP, (header, reading.source, dm.compact(dict(reading.columns)), dm.now()))

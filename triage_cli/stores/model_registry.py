@@ -4,32 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, starmap
 from typing import Any, NamedTuple
 
-from triage_cli.domain import (
-    CATEGORY,
-    NAMED,
-    NO_TEACHERS,
-    Calibration,
-    Change,
-    Classification,
-    Event,
-    GradedAnswer,
-    Labelled,
-    LabelledAnswer,
-    Lease,
-    ModelVersion,
-    StoredBound,
-    Taught,
-    chunked,
-    compact,
-    copy_key,
-    from_json,
-    text_of,
-)
+from triage_cli import domain as dm
 from triage_cli.stores.database import Db, pages, upsert, write_all
 from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.sql_store import SqlStore
 
-_VERSION_COLUMNS = ", ".join(ModelVersion._fields)
+_VERSION_COLUMNS = ", ".join(dm.ModelVersion._fields)
 ADD_VERSION = """insert into versions
     (version, categories, weights, metrics, active, actor, at, based_on, question, run_id)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ?, ?, ? from versions returning version"""
@@ -65,8 +45,8 @@ CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confide
     order by c.classification_id"""
 VERDICTS_PER_PAGE = 1000
 
-_CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
-KEEP_CALIBRATION = upsert("calibrations", Calibration._fields, "fingerprint")
+_CALIBRATION_COLUMNS = ", ".join(dm.Calibration._fields)
+KEEP_CALIBRATION = upsert("calibrations", dm.Calibration._fields, "fingerprint")
 _GRADED_COLUMNS = ("fingerprint", "answer_key", "category", "confidence", "label", "at", "probabilities", "question")
 KEEP_GRADED = upsert("graded_answers", _GRADED_COLUMNS, "fingerprint", "answer_key")
 # A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
@@ -82,8 +62,8 @@ JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidenc
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
     order by c.classification_id"""
 KEEP_EVALUATION = upsert("evaluations", ("fingerprint", "n", "at"), "fingerprint")
-_BOUND_COLUMNS = ", ".join(StoredBound._fields)
-KEEP_BOUND = upsert("error_bounds", StoredBound._fields, "classifier", "question", "category", "max_error")
+_BOUND_COLUMNS = ", ".join(dm.StoredBound._fields)
+KEEP_BOUND = upsert("error_bounds", dm.StoredBound._fields, "classifier", "question", "category", "max_error")
 
 # All fields of an answer except its reason, which may quote a customer's text.
 _TRIAL_COLUMNS = (
@@ -107,7 +87,7 @@ class SqlModelRegistry:
 
     # -- versions of the embedded model
 
-    def active(self, question: str = CATEGORY) -> ModelVersion | None:
+    def active(self, question: str = dm.CATEGORY) -> dm.ModelVersion | None:
         links = versions_in_use(self._database.read(VERSION_LINKS))
         number = next((link.version for link in links if link.question == question), 0)
         return self._version(f"version = {number:d}") if number else None
@@ -119,27 +99,27 @@ class SqlModelRegistry:
         return bool(self._database.read("select 1 from versions limit 1"))
 
     def add_version(
-        self, version: ModelVersion, event: Event, teachers: Mapping[str, bool] = NO_TEACHERS
-    ) -> ModelVersion | None:
-        def add_version(db: Db) -> ModelVersion | None:
+        self, version: dm.ModelVersion, event: dm.Event, teachers: Mapping[str, bool] = dm.NO_TEACHERS
+    ) -> dm.ModelVersion | None:
+        def add_version(db: Db) -> dm.ModelVersion | None:
             # Before versions are read, so that they cannot change until they are written. Who erases tickets waits too.
             db.execute(LOCK_CHAIN)
             active = next(iter(versions_in_use(db.execute(VERSION_LINKS).fetchall())), None)
             if (active.version if active else 0) != version.based_on:
                 return None
-            if db.execute(ANY_ERASED, (compact(list(teachers)),)).fetchone():
+            if db.execute(ANY_ERASED, (dm.compact(list(teachers)),)).fetchone():
                 return None
             db.execute("update versions set active = 0 where active = 1")
             version_values = (*version[1:4], *version[5:])
             added_version = version._replace(version=db.execute(ADD_VERSION, version_values).fetchone()[0], active=1)
             rows = [(added_version.version, ticket_id, int(labelled)) for ticket_id, labelled in teachers.items()]
             write_all(db, ADD_TEACHER, rows)
-            self._log.append(db, [Change(event.with_data(version=added_version.version))])
+            self._log.append(db, [dm.Change(event.with_data(version=added_version.version))])
             return added_version
 
         return self._database.write(add_version)
 
-    def step_back(self, event: Event) -> ModelVersion | None:
+    def step_back(self, event: dm.Event) -> dm.ModelVersion | None:
         def step_back(db: Db) -> None:
             db.execute(LOCK_CHAIN)
             links = versions_in_use(db.execute(VERSION_LINKS).fetchall())
@@ -149,28 +129,28 @@ class SqlModelRegistry:
             previous = next((e.version for e in earlier if e.run_id is None or e.run_id != active.run_id), None)
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (previous,))
-            self._log.append(db, [Change(event.with_data(version=previous, instead_of=active.version))])
+            self._log.append(db, [dm.Change(event.with_data(version=previous, instead_of=active.version))])
 
         self._database.write(step_back)
         return self._version("active = 1")
 
-    def taught_by(self, ticket_ids: Sequence[str]) -> list[Taught]:
+    def taught_by(self, ticket_ids: Sequence[str]) -> list[dm.Taught]:
         in_use = [link.version for link in versions_in_use(self._database.read(VERSION_LINKS))]
         if not in_use:
             return []
-        rows = self._database.read(_taught(in_use, BY_THESE), {"ids": compact(list(ticket_ids))})
-        return [Taught(*row) for row in rows]
+        rows = self._database.read(_taught(in_use, BY_THESE), {"ids": dm.compact(list(ticket_ids))})
+        return [dm.Taught(*row) for row in rows]
 
-    def taught_by_erased(self, version: int) -> Taught | None:
+    def taught_by_erased(self, version: int) -> dm.Taught | None:
         rows = self._database.read(_taught([version], BY_ERASED))
-        return Taught(*rows[0]) if rows else None
+        return dm.Taught(*rows[0]) if rows else None
 
-    def end_withdrawn(self, event: Event) -> list[Taught]:
-        def end_withdrawn(db: Db) -> list[Taught]:
+    def end_withdrawn(self, event: dm.Event) -> list[dm.Taught]:
+        def end_withdrawn(db: Db) -> list[dm.Taught]:
             db.execute(LOCK_CHAIN)
             in_use = [link.version for link in versions_in_use(db.execute(VERSION_LINKS).fetchall())]
             rows = db.execute(_taught(in_use, BY_WITHDRAWN)).fetchall() if in_use else []
-            ended = [taught for taught in (Taught(*row) for row in rows) if taught.labels]
+            ended = [taught for taught in (dm.Taught(*row) for row in rows) if taught.labels]
             if not ended:
                 return []
             ended_versions = {taught.version for taught in ended}
@@ -182,37 +162,37 @@ class SqlModelRegistry:
                 values = (based_on, int(version == left[0]), version)
                 db.execute("update versions set based_on = ?, active = ? where version = ?", values)
             data = {"version": left[0] if left else None, "ended": sorted(ended_versions)}
-            self._log.append(db, [Change(event.with_data(**data))])
+            self._log.append(db, [dm.Change(event.with_data(**data))])
             return ended
 
         return self._database.write(end_withdrawn)
 
-    def _version(self, condition: str) -> ModelVersion | None:
+    def _version(self, condition: str) -> dm.ModelVersion | None:
         rows = self._database.read(f"select {_VERSION_COLUMNS} from versions where {condition}")
-        return next((ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows), None)
+        return next((dm.ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows), None)
 
     # -- verdicts
 
-    def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
+    def labelled(self, question: str = dm.CATEGORY) -> Iterator[dm.Labelled]:
         query = LABELLED_TICKETS.format(**self._columns_of(question)._asdict())
         for ticket_id, *texts, value in chain.from_iterable(pages(self._database, query, size=VERDICTS_PER_PAGE)):
-            yield Labelled(text_of(*texts), value, ticket_id)
+            yield dm.Labelled(dm.text_of(*texts), value, ticket_id)
 
-    def column_cells(self, column: str) -> Iterator[Labelled]:
+    def column_cells(self, column: str) -> Iterator[dm.Labelled]:
         tickets = pages(self._database, TICKETS_WITH_COLUMNS, size=VERDICTS_PER_PAGE)
         for ticket_id, *texts in chain.from_iterable(tickets):
-            if (cell := from_json(texts[-1]).get(column)) is not None:
-                yield Labelled(text_of(*texts), str(cell), ticket_id)
+            if (cell := dm.from_json(texts[-1]).get(column)) is not None:
+                yield dm.Labelled(dm.text_of(*texts), str(cell), ticket_id)
 
     def unlabelled(self, limit: int) -> dict[str, str]:
         unlabelled_texts: dict[str, str] = {}
         ticket_ids = [row[0] for row in self._database.read(UNLABELLED_IDS, (limit,))]
-        for id_chunk in chunked(ticket_ids, NAMED):
-            for ticket_id, *texts in self._database.read(TICKET_TEXTS, (compact(id_chunk),)):
-                unlabelled_texts[ticket_id] = text_of(*texts)[:LONGEST_TEXT]
+        for id_chunk in dm.chunked(ticket_ids, dm.NAMED):
+            for ticket_id, *texts in self._database.read(TICKET_TEXTS, (dm.compact(id_chunk),)):
+                unlabelled_texts[ticket_id] = dm.text_of(*texts)[:LONGEST_TEXT]
         return {ticket_id: text for ticket_id in ticket_ids if (text := unlabelled_texts.get(ticket_id))}
 
-    def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+    def opinions(self, question: str = dm.CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         opinions_by_ticket: dict[str, dict[str, tuple[str, float | None]]] = {}
         query = CLASSIFIER_OPINIONS.format(verdict=self._columns_of(question).verdict)
         for ticket_id, classifier, category, confidence in self._database.read(query, (question,)):
@@ -221,39 +201,39 @@ class SqlModelRegistry:
 
     # -- calibrations
 
-    def calibration(self, fingerprint: str) -> Calibration | None:
+    def calibration(self, fingerprint: str) -> dm.Calibration | None:
         query = f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?"
         rows = self._database.read(query, (fingerprint,))
-        return Calibration(*rows[0]) if rows else None
+        return dm.Calibration(*rows[0]) if rows else None
 
-    def calibrations(self) -> list[Calibration]:
+    def calibrations(self) -> list[dm.Calibration]:
         calibrations_query = f"select {_CALIBRATION_COLUMNS} from calibrations order by at desc, fingerprint"
-        return [Calibration(*row) for row in self._database.read(calibrations_query)]
+        return [dm.Calibration(*row) for row in self._database.read(calibrations_query)]
 
-    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+    def keep_calibration(self, calibration: dm.Calibration, event: dm.Event) -> None:
         def keep_calibration(db: Db) -> None:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
-            self._log.append(db, [Change(event)])
+            self._log.append(db, [dm.Change(event)])
 
         self._database.write(keep_calibration)
 
     # -- labels, and the error bounds that follow from them
 
-    def graded(self, fingerprint: str, question: str = CATEGORY) -> list[GradedAnswer]:
+    def graded(self, fingerprint: str, question: str = dm.CATEGORY) -> list[dm.GradedAnswer]:
         """Return the answers to a question about labelled texts; a verdict overrules a file's label.
 
         A text and its copies in other spellings count once a category: the first that was decided, else the first of
         the files.
         """
-        judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
+        judged_answers: dict[str, tuple[str, dm.GradedAnswer]] = {}  # the key of the text's copies, and the answer
         judged = JUDGED_ANSWERS.format(**self._columns_of(question)._asdict())
         for row in self._database.read(judged, (fingerprint,)):
             key, category, confidence, label, probabilities, source, *texts = row
-            graded_text = text_of(*texts)
+            graded_text = dm.text_of(*texts)
             own_text = graded_text if source == "model" else ""
-            answer = GradedAnswer(category, confidence, label, own_text, probabilities)
+            answer = dm.GradedAnswer(category, confidence, label, own_text, probabilities)
             judged_answers[key] = (_copies_of(graded_text), answer)
-        graded_answers: dict[tuple[str, str], GradedAnswer] = {}
+        graded_answers: dict[tuple[str, str], dm.GradedAnswer] = {}
         for copies, answer in judged_answers.values():
             graded_answers.setdefault((copies, answer.category), answer)
         judged_copies = {copies for copies, _ in judged_answers.values()}
@@ -262,11 +242,11 @@ class SqlModelRegistry:
         ):
             key, _, copies = graded_key.partition(" ")
             if key not in judged_answers and copies not in judged_copies:
-                answer = GradedAnswer(category, confidence, label, probabilities=probabilities)
+                answer = dm.GradedAnswer(category, confidence, label, probabilities=probabilities)
                 graded_answers.setdefault((copies or key, answer.category), answer)
         return list(graded_answers.values())
 
-    def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
+    def keep_graded(self, answers: Iterable[dm.LabelledAnswer], learned: Iterable[dm.Classification] = ()) -> None:
         def keep_graded(db: Db) -> None:
             for answer in learned:
                 _drop_graded(db, answer)
@@ -289,26 +269,26 @@ class SqlModelRegistry:
 
         self._database.write(keep_evaluated)
 
-    def error_bounds(self) -> list[StoredBound]:
+    def error_bounds(self) -> list[dm.StoredBound]:
         bounds_query = f"select {_BOUND_COLUMNS} from error_bounds order by classifier, category, max_error"
-        return [StoredBound(*row) for row in self._database.read(bounds_query)]
+        return [dm.StoredBound(*row) for row in self._database.read(bounds_query)]
 
-    def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
+    def keep_error_bounds(self, bounds: Sequence[dm.StoredBound], event: dm.Event) -> None:
         def keep_bounds(db: Db) -> None:
             for bound in bounds:
                 db.execute(KEEP_BOUND, tuple(bound))
-            self._log.append(db, [Change(event)])
+            self._log.append(db, [dm.Change(event)])
 
         self._database.write(keep_bounds)
 
     # -- trials: answers that evaluations have paid for
 
-    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
-        trials = (Classification.made("", **dict(zip(_TRIAL_COLUMNS, row, strict=True))) for row in trial_rows)
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, dm.Classification]:
+        trial_rows = self._database.read(PAID_TRIALS, (dm.compact(list(answer_keys)),))
+        trials = (dm.Classification.made("", **dict(zip(_TRIAL_COLUMNS, row, strict=True))) for row in trial_rows)
         return {trial.answer_key: trial for trial in trials}
 
-    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+    def keep_trials(self, answers: Sequence[dm.Classification], lease: dm.Lease) -> None:
         def keep_trials(db: Db) -> None:
             self._runs.renew_lease(db, lease)
             for answer in answers:
@@ -343,9 +323,9 @@ def _taught(versions: Sequence[int], where: str) -> str:
 
 
 def _copies_of(text: str) -> str:
-    return f"{copy_key(text):016x}"
+    return f"{dm.copy_key(text):016x}"
 
 
-def _drop_graded(db: Db, answer: Classification) -> None:
+def _drop_graded(db: Db, answer: dm.Classification) -> None:
     """Drop what is stored of an answer, under whatever key of its text's copies."""
     db.execute(DROP_GRADED, (answer.fingerprint, answer.answer_key, f"{answer.answer_key}!"))

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import (
-    Change,
-    Classification,
-    EventAction,
-    SharedText,
-    Ticket,
-    compact,
-    folded_digest,
-    given_answer,
-    ids,
-)
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, Db, pages, write_all, write_one
 
 # Of changes with these events, a verdict or the text that it is about may be another one afterwards.
 _TOUCHING_ACTIONS = frozenset(
-    {EventAction.VERDICT, EventAction.UPDATED, EventAction.RECLASSIFIED, EventAction.FORGOTTEN, EventAction.WITHDRAWN}
+    {
+        dm.EventAction.VERDICT,
+        dm.EventAction.UPDATED,
+        dm.EventAction.RECLASSIFIED,
+        dm.EventAction.FORGOTTEN,
+        dm.EventAction.WITHDRAWN,
+    }
 )
 KNOWN = """select ticket_id, question, digest, verdict_id from precedents
     where ticket_id in (select value from json_each(?))"""
@@ -47,7 +43,7 @@ class SqlPrecedents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(self, db: Db, changes: Sequence[Change]) -> None:
+    def note(self, db: Db, changes: Sequence[dm.Change]) -> None:
         """Note which verdicts are precedents after changes, in their transaction, and whose followers must end.
 
         A verdict is about the text that the person saw: if that changes, it is no precedent any more.
@@ -55,7 +51,7 @@ class SqlPrecedents:
         touched = {c.ticket.ticket_id: c for c in changes if c.ticket and _touches(c)}
         if not touched:
             return
-        known = db.execute(KNOWN, (compact(list(touched)),)).fetchall()
+        known = db.execute(KNOWN, (dm.compact(list(touched)),)).fetchall()
         before = {(ticket_id, question): (digest, verdict_id) for ticket_id, question, digest, verdict_id in known}
         given = {(ticket_id, question) for ticket_id, change in touched.items() for question in _given_verdicts(change)}
         after = {}
@@ -66,20 +62,20 @@ class SqlPrecedents:
         differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         for question in sorted({question for _, question in differing}):
             gone = [ticket_id for ticket_id, about in differing if about == question and (ticket_id, about) in before]
-            db.execute(DROP, (question, compact(gone)))
+            db.execute(DROP, (question, dm.compact(gone)))
         write_all(db, ADD, [(*key, *after[key]) for key in differing if key in after])
         for question in sorted({question for _, question in differing}):
             digests = {both[k][0] for both in (before, after) for k in differing if k[1] == question and k in both}
-            values = {"digests": compact(sorted(digests)), "question": question, "mark": ids.new_id()}
+            values = {"digests": dm.compact(sorted(digests)), "question": question, "mark": dm.ids.new_id()}
             db.execute(MARK_CHANGED, values)
 
     def any(self) -> bool:
         return bool(self._database.read("select 1 from precedents limit 1"))
 
-    def of_texts(self, digests: Sequence[str], question: str) -> list[SharedText]:
+    def of_texts(self, digests: Sequence[str], question: str) -> list[dm.SharedText]:
         """Return what people answered to a question about texts with these digests, with the oldest ticket of each."""
-        rows = self._database.read(SHARED_TEXTS, (compact(list(digests)), question))
-        return [SharedText(*row) for row in rows]
+        rows = self._database.read(SHARED_TEXTS, (dm.compact(list(digests)), question))
+        return [dm.SharedText(*row) for row in rows]
 
     def following(self, digest: str, question: str) -> int:
         rows = self._database.read(FOLLOWING, (digest, question))
@@ -88,40 +84,40 @@ class SqlPrecedents:
     def changed(self) -> list[tuple[str, str, str]]:
         return [(digest, question, mark) for digest, question, mark in self._database.read(CHANGED)]
 
-    def followers(self, digest: str, question: str, limit: int) -> Iterator[list[Ticket]]:
+    def followers(self, digest: str, question: str, limit: int) -> Iterator[list[dm.Ticket]]:
         for rows in pages(self._database, FOLLOWERS, digest, question, size=limit):
-            yield [Ticket(*row) for row in rows]
+            yield [dm.Ticket(*row) for row in rows]
 
     def dealt_with(self, digest: str, question: str, mark: str) -> None:
         drop = "delete from changed_precedents where digest = ? and question = ? and mark = ?"
         write_one(self._database, drop, (digest, question, mark))
 
 
-def _touches(change: Change) -> bool:
+def _touches(change: dm.Change) -> bool:
     """Return whether a verdict, or the text that it is about, may be another one after a change."""
     return (
         change.event.action in _TOUCHING_ACTIONS
         or bool(change.decision and change.decision.overrules)
-        or (bool(change.adds) and change.event.action == EventAction.CREATED and bool(_given_verdicts(change)))
+        or (bool(change.adds) and change.event.action == dm.EventAction.CREATED and bool(_given_verdicts(change)))
     )
 
 
-def _decided_after(change: Change, question: str) -> tuple[str, str] | None:
+def _decided_after(change: dm.Change, question: str) -> tuple[str, str] | None:
     """Return the digest of the text that a verdict on a question is about after a change, and the verdict, if any."""
     if change.ticket is None or change.erases:
         return None
-    given = given_answer(change.ticket, question)
-    digest = folded_digest(change.ticket.text) if given.verdict and given.decision_id else ""
+    given = dm.given_answer(change.ticket, question)
+    digest = dm.folded_digest(change.ticket.text) if given.verdict and given.decision_id else ""
     return (digest, given.decision_id) if digest and given.decision_id else None
 
 
-def _given_verdicts(change: Change) -> list[str]:
+def _given_verdicts(change: dm.Change) -> list[str]:
     """Return the questions on which a change gives its ticket the verdict that holds."""
     return [
         added.question
         for added in change.adds
-        if isinstance(added, Classification)
+        if isinstance(added, dm.Classification)
         and added.confidence_source == "human"
         and change.ticket is not None
-        and added.classification_id == given_answer(change.ticket, added.question).decision_id
+        and added.classification_id == dm.given_answer(change.ticket, added.question).decision_id
     ]

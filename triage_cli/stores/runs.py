@@ -7,25 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import (
-    EARLY_END,
-    KILLED,
-    LEASE_SECONDS,
-    TAKEN_UP_BY,
-    Change,
-    Held,
-    Lease,
-    LoggedEvent,
-    Run,
-    Selection,
-    Spent,
-    TakenOverError,
-    Ticket,
-    ago,
-    compact,
-    now,
-    rounded_usd,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import alive, began, machine, number_that_fits, place
 from triage_cli.stores.database import Database, Db, Values, write_one
 from triage_cli.stores.dialect import Dialect
@@ -41,18 +23,19 @@ CONTINUE_RUN = """update runs set ended_at = :at, exit_code = 137
     and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
 END_RUN = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
-_RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
+_RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in dm.Run._fields)
 BEGIN_RUN = (
     f"insert into runs ({', '.join(_RUN_COLUMNS)}, inherited, place, process, lease_until) values "
-    f"({', '.join(f':{field}' for field in Run._fields)}, :inherited, :place, :process, {{now}} + {LEASE_SECONDS})"
+    f"({', '.join(f':{field}' for field in dm.Run._fields)}, :inherited, :place, :process, "
+    f"{{now}} + {dm.LEASE_SECONDS})"
 )
 # The cost of earlier tries of the same request: one may have been killed, or still run elsewhere.
 SPENT_ON_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
     where parcel = ? and parcel <> '' and started_at >= ?"""
 # Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
 ENDED_EARLY_RUNS = f"""where kind in (select value from json_each(:kinds))
-    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
-    and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
+    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(dm.EARLY_END))}))
+    and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {dm.KILLED})"""
 HOLDER_OF_TICKET = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
 
 INSERT_CLAIMS = """with claimed (ticket_id) as (select value from json_each(:ids))
@@ -62,7 +45,7 @@ DELETE_CLAIMS = "delete from claims where ticket_id in (select value from json_e
 # What a run asks, and what the killed ones asked.
 END_ASKING = """delete from being_asked where run_id = :run or not exists (select 1 from runs
     where runs.run_id = being_asked.run_id and ended_at is null and lease_until > {now})"""
-RENEW_LEASE = f"""update runs set lease_until = {{now}} + {LEASE_SECONDS}, spent = coalesce(:spent + settled, spent),
+RENEW_LEASE = f"""update runs set lease_until = {{now}} + {dm.LEASE_SECONDS}, spent = coalesce(:spent + settled, spent),
     reserved = coalesce(:reserved, reserved) where run_id = :run"""
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
 SHORT_LEASE = 30.0
@@ -70,7 +53,7 @@ RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is 
 # The end of the lease stays recorded: what a dead run had reserved counts for a day from then.
 END_LEASE = "update runs set lease_until = ? where run_id = ? and lease_until > ?"
 # Runs of a server are not extended: one that was never ended would be held for as long as the server lives.
-EXTEND_LEASE = f"""update runs set lease_until = :now + {LEASE_SECONDS}
+EXTEND_LEASE = f"""update runs set lease_until = :now + {dm.LEASE_SECONDS}
     where run_id = :run and lease_until < :now + {SHORT_LEASE} and served = 0"""
 CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
@@ -107,13 +90,17 @@ class SqlRuns:
             statement.format(now=dialect.clock) for statement in (CONTINUE_RUN, BEGIN_RUN, RENEW_LEASE, END_ASKING)
         )
 
-    def begin(self, run: Run) -> Run:
+    def begin(self, run: dm.Run) -> dm.Run:
         """Record a run and start its lease; free what dead runs of this machine held."""
         run = run._replace(host=machine(), pid=os.getpid())
 
         def begin(db: Db) -> float:
             self._tend_leases(db, self._database.clock())
-            continued_values = run._asdict() | {"since": ago(CONTINUABLE_SECONDS), "at": now(), "now": time.time()}
+            continued_values = run._asdict() | {
+                "since": dm.ago(CONTINUABLE_SECONDS),
+                "at": dm.now(),
+                "now": time.time(),
+            }
             continued = db.execute(self._continue_run, continued_values).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
             beginning = {"inherited": inherited, "place": place(), "process": began(run.pid), "now": time.time()}
@@ -126,13 +113,13 @@ class SqlRuns:
         return run._replace(spent=inherited)
 
     @staticmethod
-    def _spent_before(db: Db, run: Run) -> float:
+    def _spent_before(db: Db, run: dm.Run) -> float:
         """Return what earlier tries of the request that begins this run have cost, or may still cost."""
         if not run.parcel:
             return 0.0
-        return float(db.execute(SPENT_ON_PARCEL, (run.parcel, ago(CONTINUABLE_SECONDS))).fetchone()[0])
+        return float(db.execute(SPENT_ON_PARCEL, (run.parcel, dm.ago(CONTINUABLE_SECONDS))).fetchone()[0])
 
-    def end(self, run: Run) -> None:
+    def end(self, run: dm.Run) -> None:
         def end(db: Db) -> None:
             _book(db, run.run_id, run.spent)
             db.execute(END_RUN, (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id))
@@ -147,14 +134,14 @@ class SqlRuns:
 
     # -- leases and claims
 
-    def renew(self, lease: Lease) -> None:
+    def renew(self, lease: dm.Lease) -> None:
         """Renew a run's lease and record what it has spent; then look after the other runs of this machine."""
         self._database.write(lambda db: self.renew_lease(db, lease))
         lease_now = self._database.clock()
         # Its own transaction, so that two runs never wait for each other's locks.
         self._database.write(lambda db: self._tend_leases(db, lease_now))
 
-    def renew_lease(self, db: Db, lease: Lease) -> None:
+    def renew_lease(self, db: Db, lease: dm.Lease) -> None:
         """Renew a run's lease and record what it has spent, in an open transaction."""
         _book(db, lease.run_id, lease.spent)
         lease_values = {"spent": lease.spent, "reserved": lease.reserved, "run": lease.run_id, "now": time.time()}
@@ -172,64 +159,64 @@ class SqlRuns:
             elif process_start and pid != os.getpid():
                 db.execute(EXTEND_LEASE, {"run": run_id, "now": lease_now})
 
-    def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
+    def hold(self, lease: dm.Lease, ticket_ids: Sequence[str]) -> dm.Held:
         """Hold tickets as `ports.Runs.hold` does. Raises `UnavailableError` as `Store.check_room` does."""
         lease_now = self._database.clock()
 
-        def hold(db: Db) -> Held:
+        def hold(db: Db) -> dm.Held:
             is_unbroken = self.checked(db, lease) > lease_now
-            claim_values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
-            return Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, claim_values).fetchall()), is_unbroken)
+            claim_values = {"run": lease.run_id, "ids": dm.compact(list(ticket_ids))}
+            return dm.Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, claim_values).fetchall()), is_unbroken)
 
         held = self._database.write(hold)
         self._dialect.check_room()
         return held
 
-    def checked(self, db: Db, lease: Lease) -> float:
+    def checked(self, db: Db, lease: dm.Lease) -> float:
         """Renew a run's lease; return when it ended before. Raises `TakenOverError` if another run has ended this one.
 
         A transaction is open.
         """
         run_row = db.execute("select ended_at, lease_until from runs where run_id = ?", (lease.run_id,)).fetchone()
         if run_row is not None and run_row[0] is not None:
-            raise TakenOverError(
+            raise dm.TakenOverError(
                 "this run was out of touch for longer than its lease, and another one has taken over its work",
                 hint="nothing is lost: the other run does the rest, and so does the same command",
             )
         self.renew_lease(db, lease)
         return float(run_row[1]) if run_row else 0.0
 
-    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+    def claim(self, selection: dm.Selection, lease: dm.Lease, limit: int) -> list[dm.Ticket]:
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
 
         Without ids, at most about `chunks.BYTES` of text are claimed.
         """
 
-        def claim(db: Db) -> list[Ticket]:
+        def claim(db: Db) -> list[dm.Ticket]:
             self.checked(db, lease)
             return self._dialect.claim(db, selection, lease, limit)
 
         return self._database.write(claim)
 
     def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
-        claims = self._database.read(CLAIMS_OF, (compact(list(ticket_ids)),))
+        claims = self._database.read(CLAIMS_OF, (dm.compact(list(ticket_ids)),))
         lease_now = self._database.clock() if claims else 0.0
         return frozenset(ticket_id for ticket_id, lease_until in claims if lease_until > lease_now)
 
     @staticmethod
-    def pass_claims(db: Db, changes: Sequence[Change]) -> None:
+    def pass_claims(db: Db, changes: Sequence[dm.Change]) -> None:
         """Free the tickets of changes that their run lets go, and claim the new ones for the run that holds them."""
         freed = [c.ticket.ticket_id for c in changes if c.ticket and c.expected_revision and not c.ticket.run_id]
         if freed:
-            db.execute(DELETE_CLAIMS, (compact(freed),))
+            db.execute(DELETE_CLAIMS, (dm.compact(freed),))
         held = [c.ticket for c in changes if c.ticket and not c.expected_revision and c.ticket.run_id]
         for run_id in {ticket.run_id for ticket in held}:
             claimed_ids = [ticket.ticket_id for ticket in held if ticket.run_id == run_id]
-            db.execute(INSERT_CLAIMS, {"run": run_id, "ids": compact(claimed_ids)})
+            db.execute(INSERT_CLAIMS, {"run": run_id, "ids": dm.compact(claimed_ids)})
 
     # -- money
 
-    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
+    def set_aside(self, lease: dm.Lease, amounts: Sequence[float], per_day: float | None) -> int:
         def set_aside(db: Db) -> int:
             if per_day is not None:
                 self._dialect.lock_budget(db)
@@ -248,11 +235,11 @@ class SqlRuns:
         return float(self._database.read(SPENT_OF_DAY, _last_day_values())[0][0])
 
     @staticmethod
-    def spend(db: Db, all_spent: Sequence[Spent]) -> None:
+    def spend(db: Db, all_spent: Sequence[dm.Spent]) -> None:
         """Book sums on their runs, and release what was reserved for them."""
         bookings: dict[tuple[str, str], float] = {}
         for spent in all_spent:
-            for booked_at, usd in ((now(), spent.usd), (spent.since, -spent.released)):
+            for booked_at, usd in ((dm.now(), spent.usd), (spent.since, -spent.released)):
                 if usd:
                     booking_key = spent.run_id, _minute_of(booked_at)
                     bookings[booking_key] = bookings.get(booking_key, 0.0) + usd
@@ -262,49 +249,49 @@ class SqlRuns:
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
-        return rounded_usd(max(0.0, float(self._database.read(SPENT_IN_ALL)[0][0])))
+        return dm.rounded_usd(max(0.0, float(self._database.read(SPENT_IN_ALL)[0][0])))
 
     # -- reads
 
-    def latest(self, limit: int | None) -> Iterator[Run]:
+    def latest(self, limit: int | None) -> Iterator[dm.Run]:
         return self.selected("", {}, "" if limit is None else f" limit {int(limit)}")
 
-    def ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
+    def ended_early(self, ticket: dm.Ticket, events: Sequence[dm.LoggedEvent]) -> dm.Run | None:
         """Return the latest run that should have taken up a ticket since its last event, and ended before."""
-        if ticket.status not in TAKEN_UP_BY or not events:
+        if ticket.status not in dm.TAKEN_UP_BY or not events:
             return None
-        last_event, kinds = events[-1], compact(TAKEN_UP_BY[ticket.status])
+        last_event, kinds = events[-1], dm.compact(dm.TAKEN_UP_BY[ticket.status])
         run_values = {"kinds": kinds, "run": last_event.run_id or "", "since": last_event.timestamp}
         return next((run for run in self.selected(ENDED_EARLY_RUNS, run_values) if run.exit_code is not None), None)
 
-    def holder(self, ticket_id: str) -> Run | None:
+    def holder(self, ticket_id: str) -> dm.Run | None:
         """Return the live run that holds a ticket."""
         runs = self.selected(HOLDER_OF_TICKET, {"ticket": ticket_id})
         return next((run for run in runs if run.exit_code is None), None)
 
-    def selected(self, condition: str, bound_values: Values, limit: str = "") -> Iterator[Run]:
+    def selected(self, condition: str, bound_values: Values, limit: str = "") -> Iterator[dm.Run]:
         """Yield the runs of a condition, the latest first."""
         own_place, clock_now, columns = place(), self._database.clock(), ", ".join(_RUN_COLUMNS)
         runs_query = f"select {columns}, lease_until, place, process from runs {condition} order by run_id desc{limit}"
         for *run_values, lease_until, run_place, process_start in self._database.read(runs_query, bound_values):
-            run = Run(*run_values)
+            run = dm.Run(*run_values)
             is_alive = (
                 alive(run.pid, process_start) and (process_start or lease_until > clock_now)
                 if run_place == own_place
                 else lease_until > clock_now
             )
-            yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)
+            yield run if run.ended_at or is_alive else run._replace(exit_code=dm.KILLED)
 
 
 def _book(db: Db, run_id: str, spent: float | None) -> None:
     """Book what a run has newly spent. Must come before `spent` is written to the run's row."""
     if spent is not None:
-        db.execute(BOOK_SPENT, (_minute_of(now()), spent, run_id, spent))
+        db.execute(BOOK_SPENT, (_minute_of(dm.now()), spent, run_id, spent))
 
 
 def _last_day_values() -> tuple[str, float]:
     """Return the values for `SPENT_OF_DAY`."""
-    return _minute_of(ago(DAY)), time.time() - DAY
+    return _minute_of(dm.ago(DAY)), time.time() - DAY
 
 
 def _minute_of(booked_at: str) -> str:

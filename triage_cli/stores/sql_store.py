@@ -4,32 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from triage_cli.domain import (
-    Attempt,
-    BatchItem,
-    Change,
-    Classification,
-    Conflict,
-    Delivery,
-    EventAction,
-    EventQuery,
-    Gauges,
-    History,
-    Lease,
-    Selection,
-    SourceCursor,
-    Spent,
-    Stats,
-    StatsGroup,
-    StatsQuery,
-    Ticket,
-    accepted,
-    canonical,
-    compact,
-    grouped,
-    now,
-    refusals,
-)
+from triage_cli import domain as dm
 from triage_cli.stores import where_clauses
 from triage_cli.stores.answers import SqlAnswers
 from triage_cli.stores.batches import SqlBatches
@@ -46,15 +21,15 @@ from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets, erase_texts, ext
 from triage_cli.stores.word_index import SqlWordIndex
 
 KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"
-RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
-PUT_CURSOR = upsert("source_cursors", SourceCursor._fields, "source")
+RECORD_TYPES = (dm.Classification, dm.Delivery, dm.Attempt, dm.BatchItem)
+PUT_CURSOR = upsert("source_cursors", dm.SourceCursor._fields, "source")
 PUT_MODEL = upsert("models", ("fingerprint", "weights", "metrics", "at"), "fingerprint")
 
 
 class _StillSentError(Exception):
     """Rolls back a write that erases tickets which are being sent, or were owed to a destination when it began."""
 
-    def __init__(self, conflicts: Mapping[str, Conflict]) -> None:
+    def __init__(self, conflicts: Mapping[str, dm.Conflict]) -> None:
         super().__init__()
         self.conflicts = conflicts
 
@@ -105,23 +80,23 @@ class SqlStore:
     # -- the one write
 
     def save(
-        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
-    ) -> list[Conflict | None]:
+        self, changes: Sequence[dm.Change], lease: dm.Lease | None = None, cursor: dm.SourceCursor | None = None
+    ) -> list[dm.Conflict | None]:
         if not changes and cursor is None:
             return []
 
-        def save(storable: Sequence[Change]) -> Mapping[str, Conflict]:
+        def save(storable: Sequence[dm.Change]) -> Mapping[str, dm.Conflict]:
             try:
                 return self.database.write(lambda db: self._write(db, storable, lease, cursor))
             except _StillSentError as still_sent:
                 left = [c for c in storable if c.event.ticket_id not in still_sent.conflicts]
                 return {**still_sent.conflicts, **save(left)}
 
-        return refusals(changes, self._dialect.with_storable(changes, save))
+        return dm.refusals(changes, self._dialect.with_storable(changes, save))
 
     def _write(
-        self, db: Db, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
-    ) -> Mapping[str, Conflict]:
+        self, db: Db, changes: Sequence[dm.Change], lease: dm.Lease | None, cursor: dm.SourceCursor | None
+    ) -> Mapping[str, dm.Conflict]:
         """Write changes as `save` does, in an open transaction; return the conflicts by ticket id."""
         dialect, tickets, counts = self._dialect, self._tickets, self._counts
         if lease is not None:
@@ -138,17 +113,17 @@ class SqlStore:
         conflicts = tickets.moved_on(db, moved_on) | forgotten
         if new and not dialect.insert_tickets(db, new):
             conflicts |= tickets.identity_taken(db, new)
-        kept, rewritten = accepted(changes, conflicts), accepted(rewriting, conflicts)
+        kept, rewritten = dm.accepted(changes, conflicts), dm.accepted(rewriting, conflicts)
         added = chain.from_iterable([change.adds for change in kept])
-        records: Mapping[type[Any], Sequence[Any]] = grouped(added, type)
+        records: Mapping[type[Any], Sequence[Any]] = dm.grouped(added, type)
         with dialect.pipelined(db, kept):
             for record_type in RECORD_TYPES:
                 dialect.add_records(db, record_type, records.get(record_type, ()))
-            self.runs.spend(db, records.get(Spent, ()))
+            self.runs.spend(db, records.get(dm.Spent, ()))
             self.runs.pass_claims(db, kept)
             self.log.append(db, kept)
-            dialect.finish_tickets(db, new, accepted(changed, conflicts))
-            imported = [change.event for change in rewritten if change.event.action == EventAction.UPDATED]
+            dialect.finish_tickets(db, new, dm.accepted(changed, conflicts))
+            imported = [change.event for change in rewritten if change.event.action == dm.EventAction.UPDATED]
             write_all(db, CHANGED_TICKET, [(event.ticket_id, event.at) for event in imported])
             counts.count(db, kept, records, tickets_before, deliveries_before)
             self.precedents.note(db, kept)
@@ -159,26 +134,26 @@ class SqlStore:
         told_of = {c.event.ticket_id for c in kept if c.event.ticket_id and (c.adds or c.erases)}
         if erased := tickets.erased(db, told_of):
             if still_sent := self.deliveries.still_sent(db, erasing):
-                raise _StillSentError({i: Conflict(None) for i in still_sent})
+                raise _StillSentError({i: dm.Conflict(None) for i in still_sent})
             erase_texts(db, erased, {external_ids[i] for i in erased if i in external_ids})
         return conflicts
 
-    def add_deliveries(self, changes: Sequence[Change]) -> list[Change]:
+    def add_deliveries(self, changes: Sequence[dm.Change]) -> list[dm.Change]:
         """Write deliveries that are made once, with their events; return the changes that were not written before.
 
         Two programs that add the same ones wait for each other, as writers of the audit log do.
         """
 
-        def add(db: Db) -> list[Change]:
+        def add(db: Db) -> list[dm.Change]:
             self.log.lock(db)
-            added_ids = [added.delivery_id for change in changes for added in change.adds if type(added) is Delivery]
-            known = {row[0] for row in db.execute(KNOWN_DELIVERIES, (compact(added_ids),)).fetchall()}
+            added_ids = [added.delivery_id for change in changes for added in change.adds if type(added) is dm.Delivery]
+            known = {row[0] for row in db.execute(KNOWN_DELIVERIES, (dm.compact(added_ids),)).fetchall()}
             erased = self._tickets.erased(db, {c.event.ticket_id for c in changes if c.event.ticket_id})
             new = [
                 change
                 for change in changes
                 if change.event.ticket_id not in erased
-                and not any(type(a) is Delivery and a.delivery_id in known for a in change.adds)
+                and not any(type(a) is dm.Delivery and a.delivery_id in known for a in change.adds)
             ]
             if new:
                 self._write(db, new, None, None)
@@ -192,17 +167,17 @@ class SqlStore:
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
         if not self.read_only:
-            write_one(self.database, PUT_MODEL, (fingerprint, weights, canonical(metrics), now()))
+            write_one(self.database, PUT_MODEL, (fingerprint, weights, dm.canonical(metrics), dm.now()))
 
     # -- reads
 
-    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+    def known(self, identities: Sequence[str]) -> Mapping[str, dm.Ticket]:
         return self._tickets.known(identities)
 
-    def find(self, selection: Selection) -> Iterator[Ticket]:
+    def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         return self._tickets.find(selection)
 
-    def named(self, name: str, limit: int) -> list[Ticket]:
+    def named(self, name: str, limit: int) -> list[dm.Ticket]:
         return self._tickets.named(name, limit)
 
     def forgot(self) -> bool:
@@ -212,14 +187,14 @@ class SqlStore:
         rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
         return rows[0][0] if rows else None
 
-    def cursor(self, source: str) -> SourceCursor | None:
+    def cursor(self, source: str) -> dm.SourceCursor | None:
         rows = self.database.read("select source, position, saved_at from source_cursors where source = ?", (source,))
-        return SourceCursor(*rows[0]) if rows else None
+        return dm.SourceCursor(*rows[0]) if rows else None
 
-    def history(self, ticket_id: str) -> History:
-        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", (ticket_id,))[0])
-        events = tuple(self.log.events(EventQuery(ticket_id=ticket_id)))
-        return History(
+    def history(self, ticket_id: str) -> dm.History:
+        ticket = dm.Ticket(*self.database.read("select * from tickets where ticket_id = ?", (ticket_id,))[0])
+        events = tuple(self.log.events(dm.EventQuery(ticket_id=ticket_id)))
+        return dm.History(
             ticket=ticket,
             classifications=self.answers.of_ticket(ticket_id),
             deliveries=self.deliveries.of([ticket_id]).get(ticket_id, ()),
@@ -231,13 +206,13 @@ class SqlStore:
             holder=self.runs.holder(ticket_id),
         )
 
-    def stats(self) -> Stats:
+    def stats(self) -> dm.Stats:
         counts = self._counts
         deliveries: dict[str, dict[str, int]] = {}
         for destination, state, number in counts.deliveries():
             deliveries.setdefault(destination, {})[state] = number
         by_status = counts.tickets("status")
-        return Stats(
+        return dm.Stats(
             tickets=sum(by_status.values()),
             by_status=by_status,
             by_category=counts.tickets("category"),
@@ -251,10 +226,10 @@ class SqlStore:
             oldest_pending_delivery=counts.oldest_pending_delivery(),
         )
 
-    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+    def stats_by(self, query: dm.StatsQuery) -> list[dm.StatsGroup]:
         keys = len(query.by)
         rows = self.database.read(*where_clauses.grouped(query, self._dialect))
-        return [StatsGroup(dict(zip(query.by, row[:keys], strict=True)), *row[keys:]) for row in rows]
+        return [dm.StatsGroup(dict(zip(query.by, row[:keys], strict=True)), *row[keys:]) for row in rows]
 
-    def gauges(self) -> Gauges:
+    def gauges(self) -> dm.Gauges:
         return self._counts.gauges()

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
-from triage_cli.domain import ERASED, NAMED, Conflict, Selection, Ticket, chunked, compact, forgotten
+from triage_cli import domain as dm
 from triage_cli.stores import where_clauses
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
@@ -14,11 +14,11 @@ TICKETS_PER_PAGE = 500
 # What a ticket's id can end with.
 ID_ENDING = re.compile("[0-9A-Fa-f-]{6,36}")
 # Without `run_id`, which is in `claims`, and what it asks.
-COLUMN_COUNT = Ticket._fields.index("run_id")
-TICKET_COLUMNS = Ticket._fields[:COLUMN_COUNT]
+COLUMN_COUNT = dm.Ticket._fields.index("run_id")
+TICKET_COLUMNS = dm.Ticket._fields[:COLUMN_COUNT]
 # The schema has the defaults of a new ticket, so that an import binds only half the values.
-GIVEN_COLUMNS = Ticket._fields.index("status")
-NEW_TICKET_DEFAULTS = ("new", *(Ticket._field_defaults[field] for field in TICKET_COLUMNS[GIVEN_COLUMNS + 1 :]))
+GIVEN_COLUMNS = dm.Ticket._fields.index("status")
+NEW_TICKET_DEFAULTS = ("new", *(dm.Ticket._field_defaults[field] for field in TICKET_COLUMNS[GIVEN_COLUMNS + 1 :]))
 # The columns that a decision changes: a third less to write than the whole row, and no index on identities to update.
 DECISION_COLUMNS = (TICKET_COLUMNS[0], *TICKET_COLUMNS[GIVEN_COLUMNS:])
 
@@ -32,7 +32,7 @@ TICKETS_BY_EXTERNAL_ID = """select * from tickets where identity between :low an
 MAYBE_FORGOTTEN = "select 1 from tickets where identity >= '!' and identity < '\"' limit 1"
 # That of a withdrawn one begins with "@".
 MAYBE_ERASED = f"{MAYBE_FORGOTTEN.removesuffix(' limit 1')} or identity >= '@' and identity < 'A' limit 1"
-ERASED_TICKETS = f"""select ticket_id from tickets where status in ({", ".join(map(repr, ERASED))})
+ERASED_TICKETS = f"""select ticket_id from tickets where status in ({", ".join(map(repr, dm.ERASED))})
     and ticket_id in (select value from json_each(?))"""
 
 
@@ -43,13 +43,13 @@ class Tickets:
         self._database = database
         self._dialect = dialect
 
-    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+    def known(self, identities: Sequence[str]) -> Mapping[str, dm.Ticket]:
         """Return the stored tickets among these identities."""
-        rows = self._database.read(TICKETS_BY_IDENTITY, (compact(list(identities)),))
-        tickets = {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
+        rows = self._database.read(TICKETS_BY_IDENTITY, (dm.compact(list(identities)),))
+        tickets = {ticket.identity: ticket for ticket in (dm.Ticket(*row) for row in rows)}
         return {i: tickets[stored] for i in identities if (stored := self._dialect.storable(i)) in tickets}
 
-    def find(self, selection: Selection) -> Iterator[Ticket]:
+    def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         """Yield tickets in the order of the selection, or of its ids if it has some.
 
         No transaction stays open between two tickets.
@@ -81,7 +81,7 @@ class Tickets:
             last = tickets[-1]
             selection = selection._replace(after=f"{last.urgency if urgent_first else ''}{last.ticket_id}")
 
-    def _ids_of_rare(self, selection: Selection) -> list[str] | None:
+    def _ids_of_rare(self, selection: dm.Selection) -> list[str] | None:
         """Return the first ids of a selection if few of the next tickets are in it, else None.
 
         They are found in the order in which SQLite stores tickets: two thirds of the time that the index of ids takes,
@@ -92,26 +92,26 @@ class Tickets:
             return None
         return [row[0] for row in self._database.read(ids_as_stored, values)]
 
-    def _find_sorted(self, selection: Selection) -> Iterator[Ticket]:
+    def _find_sorted(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         left = selection.limit
         while left is None or left > 0:
             size = where_clauses.SORTED_IDS_PER_PAGE if left is None else min(left, where_clauses.SORTED_IDS_PER_PAGE)
             query, values = where_clauses.sorted_ids(selection)
             ids = [row[0] for row in self._database.read(query, values | {"page": size})]
-            yield from self._tickets_in_order_of(ids, Selection())
+            yield from self._tickets_in_order_of(ids, dm.Selection())
             if len(ids) < size:
                 return
             left = None if left is None else left - size
             selection = selection._replace(after=ids[-1])
 
-    def _tickets_in_order_of(self, ids: Sequence[str], selection: Selection) -> Iterator[Ticket]:
-        for chunk in chunked(ids, NAMED):
+    def _tickets_in_order_of(self, ids: Sequence[str], selection: dm.Selection) -> Iterator[dm.Ticket]:
+        for chunk in dm.chunked(ids, dm.NAMED):
             conditions, values = where_clauses.where(selection._replace(ids=tuple(chunk)))
             rows = self._database.read(f"select * from tickets where {' and '.join(conditions)}", values)
-            tickets = {row[0]: Ticket(*row) for row in rows}
+            tickets = {row[0]: dm.Ticket(*row) for row in rows}
             yield from (tickets[i] for i in chunk if i in tickets)
 
-    def named(self, name: str, limit: int) -> list[Ticket]:
+    def named(self, name: str, limit: int) -> list[dm.Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
         rows = self._database.read("select * from tickets where ticket_id = ?", (name,))
         if not rows:
@@ -121,44 +121,44 @@ class Tickets:
                 ending_values = {"ending": name.lower(), "limit": limit}
                 by_ending = self._database.read(self._dialect.tickets_by_ending, ending_values)
                 rows += [row for row in by_ending if row not in rows]
-        return [Ticket(*row) for row in rows]
+        return [dm.Ticket(*row) for row in rows]
 
     @staticmethod
-    def by_ids(db: Db, ids: Sequence[str]) -> list[Ticket]:
+    def by_ids(db: Db, ids: Sequence[str]) -> list[dm.Ticket]:
         """Return tickets by their ids, in an open transaction."""
-        return [Ticket(*row) for row in db.execute(TICKETS_BY_ID, (compact(list(ids)),))]
+        return [dm.Ticket(*row) for row in db.execute(TICKETS_BY_ID, (dm.compact(list(ids)),))]
 
     @staticmethod
     def erased(db: Db, ids: Collection[str]) -> list[str]:
         """Return which of these tickets are forgotten or withdrawn, in an open transaction."""
         if not ids or not db.execute(MAYBE_ERASED).fetchone():
             return []
-        return [row[0] for row in db.execute(ERASED_TICKETS, (compact(sorted(ids)),)).fetchall()]
+        return [row[0] for row in db.execute(ERASED_TICKETS, (dm.compact(sorted(ids)),)).fetchall()]
 
     # -- the conflicts of a write, in its transaction, by ticket id
 
-    def moved_on(self, db: Db, ticket_ids: Sequence[str]) -> dict[str, Conflict]:
+    def moved_on(self, db: Db, ticket_ids: Sequence[str]) -> dict[str, dm.Conflict]:
         """Return conflicts for these tickets, which no longer have their expected revision."""
         current_tickets = {t.ticket_id: t for t in self.by_ids(db, ticket_ids)} if ticket_ids else {}
-        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in ticket_ids}
+        return {ticket_id: dm.Conflict(current_tickets.get(ticket_id)) for ticket_id in ticket_ids}
 
-    def forgotten_before(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
+    def forgotten_before(self, db: Db, new_tickets: Sequence[dm.Ticket]) -> dict[str, dm.Conflict]:
         """Return conflicts for new tickets that were forgotten before they could be stored."""
         if not new_tickets or not db.execute(MAYBE_FORGOTTEN).fetchone():
             return {}
-        new_ids = {forgotten(t.identity): t.ticket_id for t in new_tickets}
-        return {new_ids[t.identity]: Conflict(t) for t in self._by_identity(db, list(new_ids))}
+        new_ids = {dm.forgotten(t.identity): t.ticket_id for t in new_tickets}
+        return {new_ids[t.identity]: dm.Conflict(t) for t in self._by_identity(db, list(new_ids))}
 
-    def identity_taken(self, db: Db, tickets: Sequence[Ticket]) -> dict[str, Conflict]:
+    def identity_taken(self, db: Db, tickets: Sequence[dm.Ticket]) -> dict[str, dm.Conflict]:
         """Return conflicts for new tickets whose identity another ticket has."""
         stored = {t.identity: t for t in self._by_identity(db, [t.identity for t in tickets])}
         return {
-            t.ticket_id: Conflict(stored[t.identity]) for t in tickets if stored[t.identity].ticket_id != t.ticket_id
+            t.ticket_id: dm.Conflict(stored[t.identity]) for t in tickets if stored[t.identity].ticket_id != t.ticket_id
         }
 
     @staticmethod
-    def _by_identity(db: Db, identities: Sequence[str]) -> list[Ticket]:
-        return [Ticket(*row) for row in db.execute(TICKETS_BY_IDENTITY, (compact(list(identities)),))]
+    def _by_identity(db: Db, identities: Sequence[str]) -> list[dm.Ticket]:
+        return [dm.Ticket(*row) for row in db.execute(TICKETS_BY_IDENTITY, (dm.compact(list(identities)),))]
 
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
@@ -198,7 +198,7 @@ COMMAND_LINES = "select distinct words from runs where served = 0"
 
 def external_ids_of(db: Db, ticket_ids: Sequence[str]) -> Mapping[str, str]:
     """Return the external ids of tickets that have one, by their ids, in an open transaction."""
-    return dict(db.execute(EXTERNAL_IDS, (compact(list(ticket_ids)),)).fetchall())
+    return dict(db.execute(EXTERNAL_IDS, (dm.compact(list(ticket_ids)),)).fetchall())
 
 
 def _without_external_ids(command_line: str, external_ids: Collection[str]) -> str:
@@ -214,7 +214,7 @@ def erase_texts(db: Db, ticket_ids: Sequence[str], external_ids: Collection[str]
 
     `external_ids` are those that the tickets had.
     """
-    values = {"ids": compact(list(ticket_ids))}
+    values = {"ids": dm.compact(list(ticket_ids))}
     for statement in (*ERASE_TEXTS, ERASE_RESPONSES):
         db.execute(statement, values)
     for (command_line,) in db.execute(COMMAND_LINES).fetchall() if external_ids else ():

@@ -4,7 +4,7 @@ import re
 from itertools import chain
 from typing import Any
 
-from triage_cli.domain import SORTS, STATUSES, EventQuery, Selection, StatsQuery, compact, storable_text
+from triage_cli import domain as dm
 from triage_cli.stores.dialect import Dialect
 
 # By the field of a selection.
@@ -39,14 +39,14 @@ IS_RARE = """with behind as (select ticket_id from tickets where {after} order b
 IDS_AS_STORED = "select ticket_id from tickets where {where} order by ticket_id || '' desc limit :limit"
 
 
-def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
+def sorted_ids(selection: dm.Selection) -> tuple[str, dict[str, Any]]:
     """Return a query for up to `:page` ids in sorted order, and its other values.
 
     It continues after the last ticket of the page before, or after a value and an id, as `0.5:ID`, whatever became of
     that ticket since. Each page reads the whole selection.
     """
     field, _, direction_name = selection.sort.partition(":")
-    if field not in SORTS:
+    if field not in dm.SORTS:
         raise ValueError(field)
     sort_key = SORT_KEYS.get(field, f"coalesce({field}, '')")
     comparison, direction = ("<", "desc") if direction_name == "desc" else (">", "asc")
@@ -62,7 +62,7 @@ def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
     return f"select ticket_id from tickets where {condition} order by {sort_order} limit :page", values
 
 
-def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+def where(selection: dm.Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a selection and their values, all but `after` and `limit`.
 
     Texts are compared as they are stored, with U+FFFD in the place of NUL, so that all databases answer the same. A
@@ -72,26 +72,26 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     values: dict[str, Any] = {}
     if selection.ids is not None:
         conditions.append("ticket_id in (select value from json_each(:ids))")
-        values["ids"] = compact(list(selection.ids))
+        values["ids"] = dm.compact(list(selection.ids))
     for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
             is_mail = field == "customer_id" and "@" in value
             conditions.append("lowered(customer_id) = lowered(:customer_id)" if is_mail else condition)
-            values[field] = storable_text(value) if isinstance(value, str) else value
+            values[field] = dm.storable_text(value) if isinstance(value, str) else value
     for field, column in (
         ("categories", "category"),
         ("sources", "source"),
         ("suggestions", "suggestion"),
         ("languages", "language"),
     ):
-        if chosen := [storable_text(value) for value in getattr(selection, field)]:
+        if chosen := [dm.storable_text(value) for value in getattr(selection, field)]:
             equality = f"{column} = :{field}"  # an index answers it on PostgreSQL
             conditions.append(equality if len(chosen) == 1 else f"{column} in (select value from json_each(:{field}))")
-            values[field] = chosen[0] if len(chosen) == 1 else compact(chosen)
+            values[field] = chosen[0] if len(chosen) == 1 else dm.compact(chosen)
     if selection.destinations:
         conditions.append(SENT_TO_CONDITION)
-        values["destinations"] = compact([storable_text(name) for name in selection.destinations])
+        values["destinations"] = dm.compact([dm.storable_text(name) for name in selection.destinations])
     json_conditions = [_extra_condition(number, pair) for number, pair in enumerate(selection.extras)]
     json_conditions += [_answer_condition(number, pair) for number, pair in enumerate(selection.answers)]
     conditions += [condition for condition, _ in json_conditions]
@@ -101,23 +101,23 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
         conditions.append(ENGLISH_SEARCH if selection.search.isascii() else f"({SEARCH})")
-        values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
+        values["search"] = f"%{_like_escaped(dm.storable_text(selection.search))}%"
     if selection.statuses or selection.ids is None:
         # Nearly all tickets pass it without statuses: last, since in a row it stands behind the texts.
         conditions.insert(0 if selection.statuses else len(conditions), _status_condition(selection.statuses))
     return conditions, values
 
 
-def where_after(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+def where_after(selection: dm.Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions and values of a selection with its `after`, in descending order of ids."""
     conditions, values = where(selection)
     if selection.after:
         conditions.append("ticket_id < :after_id")
-        values["after_id"] = storable_text(selection.after)
+        values["after_id"] = dm.storable_text(selection.after)
     return conditions, values
 
 
-def rare(selection: Selection) -> tuple[str, str, dict[str, Any]]:
+def rare(selection: dm.Selection) -> tuple[str, str, dict[str, Any]]:
     """Return a query for 1 if a selection has few of the next tickets, one for its first ids, and their values."""
     conditions, values = where_after(selection)
     limit = SORTED_IDS_PER_PAGE if selection.limit is None else min(selection.limit, SORTED_IDS_PER_PAGE)
@@ -131,9 +131,9 @@ def _extra_condition(number: int, named_value: str) -> tuple[str, dict[str, str]
 
     No text in there looks like such a pair, since its quotes are escaped.
     """
-    name, _, text = map(storable_text, named_value.partition("="))
-    stated = [compact(text), *([text] if _JSON_SCALAR.fullmatch(text) else [])]
-    forms = [f"{start}{compact(name)}:{value}{end}" for value in stated for start in "{," for end in ",}"]
+    name, _, text = map(dm.storable_text, named_value.partition("="))
+    stated = [dm.compact(text), *([text] if _JSON_SCALAR.fullmatch(text) else [])]
+    forms = [f"{start}{dm.compact(name)}:{value}{end}" for value in stated for start in "{," for end in ",}"]
     pairs = {f"extra_{number}_{'abcdefgh'[place]}": form for place, form in enumerate(forms)}
     return f"({' or '.join([f'replace(extra, :{key}, {EMPTY}) <> extra' for key in pairs])})", pairs
 
@@ -143,8 +143,8 @@ def _answer_condition(number: int, named_value: str) -> tuple[str, dict[str, str
 
     Without a value: that it holds none.
     """
-    question, _, value = map(storable_text, named_value.partition("="))
-    begins = f'{compact(question)}:{{"value":{compact(value) if value else chr(34)}'
+    question, _, value = map(dm.storable_text, named_value.partition("="))
+    begins = f'{dm.compact(question)}:{{"value":{dm.compact(value) if value else chr(34)}'
     comparison = "<>" if value else "="
     return f"replace(answers, :answer_{number}, {EMPTY}) {comparison} answers", {f"answer_{number}": begins}
 
@@ -154,13 +154,13 @@ def _status_condition(statuses: frozenset[str]) -> str:
     if not statuses:
         return "status <> 'withdrawn'"
     # Sorted literals, so that SQLite recognises its partial indexes.
-    selected_statuses = sorted(set(STATUSES) & statuses)
+    selected_statuses = sorted(set(dm.STATUSES) & statuses)
     if len(selected_statuses) == 1:
         return f"status = '{selected_statuses[0]}'"
     return f"status in ({', '.join(map(repr, selected_statuses))})"
 
 
-def where_claimable(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+def where_claimable(selection: dm.Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions and values of a claim: those of the selection, and the position after which it goes on."""
     conditions, values = where(selection)
     if selection.after:
@@ -172,13 +172,13 @@ def where_claimable(selection: Selection) -> tuple[list[str], dict[str, Any]]:
 EVENT_COMPARISONS = {"ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <="}
 
 
-def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
+def where_events(query: dm.EventQuery) -> tuple[str, dict[str, Any]]:
     """Return the condition of an event query and its values, all but `after` and `limit`."""
-    values = {f: storable_text(value) for f in EVENT_COMPARISONS if (value := getattr(query, f)) is not None}
+    values = {f: dm.storable_text(value) for f in EVENT_COMPARISONS if (value := getattr(query, f)) is not None}
     conditions = [f"{EVENT_COMPARISONS[field]} :{field}" for field in values]
     if query.actions:
         conditions.append("action in (select value from json_each(:actions))")
-        values["actions"] = compact([storable_text(action) for action in query.actions])
+        values["actions"] = dm.compact([dm.storable_text(action) for action in query.actions])
     return " and ".join(conditions) or "true", values
 
 
@@ -205,7 +205,7 @@ GROUP_JOINS = {
 }
 
 
-def grouped(query: StatsQuery, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+def grouped(query: dm.StatsQuery, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost.
 
     Any key but those of `GROUP_KEYS` is the name of a question.

@@ -8,19 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from triage_cli.domain import (
-    DAYS,
-    FEWEST,
-    IN_SUBJECT,
-    Change,
-    SimilarQuery,
-    Ticket,
-    ago,
-    compact,
-    first_id_of,
-    text_of,
-    word_numbers,
-)
+from triage_cli import domain as dm
 from triage_cli.stores.database import Database, Db, write_all
 
 if TYPE_CHECKING:
@@ -51,18 +39,18 @@ class SqlWordIndex:
         self.read_only = False
 
     @staticmethod
-    def drop(db: Db, changes: Sequence[Change]) -> None:
+    def drop(db: Db, changes: Sequence[dm.Change]) -> None:
         """Drop the words of tickets whose text is rewritten, in the transaction of these changes."""
         if rewritten := [change.ticket.ticket_id for change in changes if change.ticket]:
-            db.execute(DROP_WORDS, (compact(rewritten),))
+            db.execute(DROP_WORDS, (dm.compact(rewritten),))
 
-    def similar(self, ticket: Ticket, query: SimilarQuery, most: int | None = None) -> list[tuple[str, float]]:
+    def similar(self, ticket: dm.Ticket, query: dm.SimilarQuery, most: int | None = None) -> list[tuple[str, float]]:
         rows = [row for row in self._rows(query, most or NO_LIMIT) if row[1] and row[0] != ticket.ticket_id]
-        wanted = word_numbers(ticket.subject, ticket.text)
+        wanted = dm.word_numbers(ticket.subject, ticket.text)
         return _ranked(wanted, rows, query.limit) if rows and wanted else []
 
-    def _rows(self, query: SimilarQuery, most: int) -> list[Row]:
-        first = first_id_of(query.since or ago(DAYS * 86_400))
+    def _rows(self, query: dm.SimilarQuery, most: int) -> list[Row]:
+        first = dm.first_id_of(query.since or dm.ago(dm.DAYS * 86_400))
         if query.waiting:
             return self._joined(WAITING, most, first)
         if query.decided:
@@ -84,7 +72,7 @@ class SqlWordIndex:
         """Store the words that the index lacks; where nothing can be stored, return them."""
         kept: dict[str, bytes] = {}
         for page in self._lacking(where, first):
-            words = {i: word_numbers(subject, text_of(subject, *texts)) for i, _, subject, *texts in page}
+            words = {i: dm.word_numbers(subject, dm.text_of(subject, *texts)) for i, _, subject, *texts in page}
             if self.read_only:
                 kept |= words
             else:
@@ -100,7 +88,7 @@ class SqlWordIndex:
 
 def _keep(words: Mapping[str, bytes], contents: Mapping[str, str], db: Db) -> None:
     """Store words, but of tickets whose text has changed since it was read: the next one fills these in."""
-    now = dict(db.execute(CONTENTS, (compact(list(words)),)).fetchall())
+    now = dict(db.execute(CONTENTS, (dm.compact(list(words)),)).fetchall())
     write_all(db, ADD_WORDS, [(i, numbers) for i, numbers in words.items() if now.get(i) == contents[i]])
 
 
@@ -115,12 +103,12 @@ def _ranked(wanted: bytes, rows: Sequence[Row], limit: int) -> list[tuple[str, f
     ends = np.cumsum(np.fromiter((len(row[1]) for row in rows), np.int64, len(rows)) // 2)
     starts = np.concatenate(([0], ends[:-1]))
     step = max(1, len(numbers) // SAMPLED)
-    counts = np.bincount(numbers[::step], minlength=2 * IN_SUBJECT) * step
-    weights = np.tile(_weights(counts[:IN_SUBJECT] + counts[IN_SUBJECT:], len(rows)), 2)
-    weights[IN_SUBJECT:] *= 2  # those in a subject
+    counts = np.bincount(numbers[::step], minlength=2 * dm.IN_SUBJECT) * step
+    weights = np.tile(_weights(counts[: dm.IN_SUBJECT] + counts[dm.IN_SUBJECT :], len(rows)), 2)
+    weights[dm.IN_SUBJECT :] *= 2  # those in a subject
     query_numbers = np.frombuffer(wanted, np.uint16)
-    of_query = np.zeros(IN_SUBJECT, np.float32)
-    of_query[query_numbers & (IN_SUBJECT - 1)] = weights[query_numbers]
+    of_query = np.zeros(dm.IN_SUBJECT, np.float32)
+    of_query[query_numbers & (dm.IN_SUBJECT - 1)] = weights[query_numbers]
     lengths = np.sqrt(np.add.reduceat((weights * weights)[numbers], starts))
     products = np.add.reduceat((weights * np.tile(of_query, 2))[numbers], starts)
     cosines = products / np.maximum(lengths * np.sqrt(np.square(of_query).sum()), np.float32(1e-9))
@@ -132,6 +120,6 @@ def _ranked(wanted: bytes, rows: Sequence[Row], limit: int) -> list[tuple[str, f
 def _weights(counts: "np.ndarray[Any, Any]", number: int) -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    scale = max(number, FEWEST)
+    scale = max(number, dm.FEWEST)
     weights: np.ndarray[Any, Any] = np.log1p(scale / (counts + 1)).astype(np.float32)
     return weights

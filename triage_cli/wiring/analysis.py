@@ -10,45 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from triage_cli import domain as dm
 from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
-from triage_cli.domain import (
-    CATEGORY,
-    CONTROLS,
-    TOPIC_CHARACTERS,
-    Category,
-    ClassifyPlan,
-    ConfigError,
-    Discovery,
-    Drift,
-    Evaluated,
-    Foreseen,
-    Labelled,
-    Lesson,
-    Levels,
-    NewConfiguration,
-    Outcome,
-    Plan,
-    Proposal,
-    Report,
-    Selection,
-    SpikeSearch,
-    SpikeSending,
-    SuspectReport,
-    Ticket,
-    TicketDraft,
-    Topic,
-    TopicGroup,
-    TopicText,
-    TrainingReport,
-    UsageError,
-    category_of,
-    compare,
-    draft_with_fields,
-    period_text,
-    timestamp,
-    topic_name,
-    whole_names,
-)
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import Budget, StopControl, private
 from triage_cli.service import (
@@ -83,14 +46,14 @@ def _refuse_programs(config: Config) -> None:
     """Raise `ConfigError` if a configuration that somebody has sent would start a program on this machine."""
     for name, spec in config.classifiers.items():
         if spec.type == "command":
-            raise ConfigError(
+            raise dm.ConfigError(
                 f'classifier "{name}" is a program, and a configuration that was sent starts none',
                 hint="plan on the machine that has the program, or send the routes alone",
             )
 
 
-def _no_limit() -> UsageError:
-    return UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
+def _no_limit() -> dm.UsageError:
+    return dm.UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
 
 
 class LocalAnalysis:
@@ -122,9 +85,9 @@ class LocalAnalysis:
         self._stop_control.stop()
 
     def foresee(
-        self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
-    ) -> Iterator[Outcome[Foreseen]]:
-        drafts = (draft_with_fields(draft, self._config.fields) for draft in drafts)
+        self, drafts: Iterable[dm.TicketDraft], plan: dm.ClassifyPlan, *, routes: bool, ask: bool
+    ) -> Iterator[dm.Outcome[dm.Foreseen]]:
+        drafts = (dm.draft_with_fields(draft, self._config.fields) for draft in drafts)
         if not ask:
             store = self._store or open_store(self._config, read_only=True)
             foresight = self._foresight(store, plan, Asker("plan", "", {}), routes=routes, may_ask=False)
@@ -155,56 +118,56 @@ class LocalAnalysis:
             finally:
                 recorder.counts["asked"] = trials.saved
 
-    def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
+    def find_spikes(self, window: timedelta, baseline: timedelta) -> dm.SpikeSearch:
         return find_latest_spikes(self._inflow(), datetime.now(UTC), window, baseline)
 
-    def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
+    def send_spikes(self, window: timedelta, baseline: timedelta) -> dm.SpikeSending | None:
         name = self._config.spikes_to
         if name is None:
             return None
         if name in offline_destinations(self._config):
-            return SpikeSending(name, None)
+            return dm.SpikeSending(name, None)
         inflow = self._inflow()
         spikes = find_latest_spikes(inflow, datetime.now(UTC), window, baseline).spikes
         if not spikes:
-            return SpikeSending(name, 0)
+            return dm.SpikeSending(name, 0)
         destination = open_destination(self._config, name, guarded=self._guarded)
-        return SpikeSending(
-            name, send_new_spikes(inflow, spikes, destination, period_text(window), self._analyst.actor)
+        return dm.SpikeSending(
+            name, send_new_spikes(inflow, spikes, destination, dm.period_text(window), self._analyst.actor)
         )
 
-    def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
+    def drift(self, window: timedelta, question: str = dm.CATEGORY) -> list[dm.Drift]:
         inflow, until = self._inflow(), datetime.now(UTC)
-        end, start, before = (timestamp(until - window * n) for n in (0, 1, 2))
+        end, start, before = (dm.timestamp(until - window * n) for n in (0, 1, 2))
         name = self._config.question(question).name
-        return compare(inflow.counts(start, end, name), inflow.counts(before, start, name))
+        return dm.compare(inflow.counts(start, end, name), inflow.counts(before, start, name))
 
-    def report(self, since: datetime) -> Report:
+    def report(self, since: datetime) -> dm.Report:
         """Return what happened since, without writing anything."""
         store = self._store or open_store(self._config, read_only=True)
         inflow, config = open_inflow(self._config, store), self._config
         promised = promised_bounds(config, open_model_registry(store))
         return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC), promised)
 
-    def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
+    def suspects(self, rows: Sequence[dm.Labelled], question: str = dm.CATEGORY) -> dm.SuspectReport:
         training = self._training_run(self._analyst._replace(warn=None), question)  # no threshold changes by it
         material = training.training_data(rows)
         suspects, confused = training.suspects(material)
-        return SuspectReport(tuple(suspects), tuple(confused), material.counts)
+        return dm.SuspectReport(tuple(suspects), tuple(confused), material.counts)
 
-    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+    def discover(self, tickets: Iterable[dm.TopicText] | None, asked: dm.Discovery) -> dm.Proposal:
         """Return the topics of these tickets, or of the stored ones; of writing only what naming them costs."""
         if asked.name_with is not None:
             _check_names_topics(self._config, asked.name_with)
         if tickets is None:
             store = self._store or open_store(self._config, read_only=True)
-            selection = Selection(written_since=asked.written_since, sources=asked.sources)
+            selection = dm.Selection(written_since=asked.written_since, sources=asked.sources)
             stored = (ticket for ticket in store.find(selection) if not ticket.is_erased)
-            tickets = (TopicText(ticket.text[:TOPIC_CHARACTERS], ticket.customer_id or "") for ticket in stored)
+            tickets = (dm.TopicText(ticket.text[: dm.TOPIC_CHARACTERS], ticket.customer_id or "") for ticket in stored)
         proposal = discover(self._config.categories, tickets, asked)
         return proposal if asked.name_with is None or not proposal.topics else self._named(proposal, asked)
 
-    def _named(self, proposal: Proposal, asked: Discovery) -> Proposal:
+    def _named(self, proposal: dm.Proposal, asked: dm.Discovery) -> dm.Proposal:
         """Return a proposal that a language model has named, in a run of its own."""
         from triage_cli.classifiers import with_names
 
@@ -213,7 +176,7 @@ class LocalAnalysis:
             analyst.began(recorder)
             budget = recorder.context.open_budget(asked.max_cost, self._config.per_day)
             classifiers = Classifiers(self._config, store, Asker(analyst.actor, recorder.context.run.run_id, {}))
-            llm = classifiers.llm(self._config.classifiers[asked.name_with or ""], ClassifyPlan())
+            llm = classifiers.llm(self._config.classifiers[asked.name_with or ""], dm.ClassifyPlan())
             try:
                 named, count = with_names(proposal, llm, budget)
             finally:
@@ -223,10 +186,10 @@ class LocalAnalysis:
         analyst.tell(f"{asked.name_with} named {count:,} of {things:,} topics and groups, for {budget.spent:.4f} USD")
         return named
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
+    def learn(self, rows: Sequence[dm.Labelled], tell: TellProgress, question: str | None = None) -> list[dm.Lesson]:
         return self._training_run(self._analyst, question).learn(rows, tell)
 
-    def roll_back(self) -> TrainingReport:
+    def roll_back(self) -> dm.TrainingReport:
         return self._training_run(self._analyst).roll_back()
 
     def _training_run(self, analyst: Analyst, question: str | None = None) -> "TrainingRun":
@@ -234,8 +197,8 @@ class LocalAnalysis:
         return training_run(self._config, analyst, store=store, question=question)
 
     def evaluate(
-        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
-    ) -> Evaluated:
+        self, rows: Sequence[dm.Labelled], plan: dm.ClassifyPlan, *, calibrate: bool, question: str = dm.CATEGORY
+    ) -> dm.Evaluated:
         asked = self._config.question(question)
         plan = plan._replace(classifier=plan.classifier or asked.classifier or self._config.classifier)
         spec = self._config.classifiers.get(plan.classifier or "")
@@ -250,7 +213,9 @@ class LocalAnalysis:
             self._evaluates.stop_control = self._stop_control
         return self._evaluates
 
-    def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
+    def plan(
+        self, new: dm.NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None
+    ) -> dm.Plan:
         """Return what a new configuration would change. Raises `UsageError` if it may ask without a limit."""
         present_file = None if self._config.path is None else str(self._config.path)
         is_sent = new.sent and new.config is not None
@@ -268,7 +233,7 @@ class LocalAnalysis:
         if ask and max_cost is None and new_config.per_day is None:
             raise _no_limit()
         store = self._store or open_store(self._config, read_only=not ask)
-        selection = Selection(written_since=written_since)
+        selection = dm.Selection(written_since=written_since)
         if ask:
             with self._trial_run("plan", store, max_cost, new_config.per_day) as (asker, trials, budget):
                 comparison = self._comparison(new_config, store, asker, may_ask=True)
@@ -282,25 +247,25 @@ class LocalAnalysis:
             self._analyst.tell(note)
         if not compared.unasked:
             return compared
-        sample_cost = estimate_cost(new_config, ClassifyPlan(), comparison.unasked)
+        sample_cost = estimate_cost(new_config, dm.ClassifyPlan(), comparison.unasked)
         usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
         return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
 
-    def plan_texts(self, config: str | None, routes: str | None, written_since: str | None = None) -> Plan:
+    def plan_texts(self, config: str | None, routes: str | None, written_since: str | None = None) -> dm.Plan:
         if config is None and routes is None:
-            raise UsageError("no new configuration is given", hint="send config, or routes")
+            raise dm.UsageError("no new configuration is given", hint="send config, or routes")
         with TemporaryDirectory(prefix="triage-") as folder:
             texts = {"config": config, "routes": routes}
             paths = {name: f"{folder}/{name}.yaml" for name, text in texts.items() if text is not None}
             for name, path in paths.items():
                 with open(path, "w", encoding="utf-8", opener=private) as file:
                     file.write(texts[name] or "")
-            new = NewConfiguration(paths.get("config"), paths.get("routes"), sent=True)
+            new = dm.NewConfiguration(paths.get("config"), paths.get("routes"), sent=True)
             try:
                 return self.plan(new, written_since, ask=False, max_cost=None)
-            except ConfigError as error:  # the caller sees neither the file nor this machine's terminal
+            except dm.ConfigError as error:  # the caller sees neither the file nor this machine's terminal
                 mistakes = ("; ".join(error.problems) or error.message).replace(f"{folder}/", "")
-                raise ConfigError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
+                raise dm.ConfigError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
 
     def _comparison(self, new_config: Config, store: Store, asker: Asker, *, may_ask: bool) -> PlanComparison:
         """Return what compares a new configuration with the present one, on the database of the present one."""
@@ -320,12 +285,14 @@ class LocalAnalysis:
     def _inflow(self) -> Inflow:
         return open_inflow(self._config, self._store or open_store(self._config))
 
-    def estimate_cost(self, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> CostEstimate:
+    def estimate_cost(self, plan: dm.ClassifyPlan, tickets: Iterable[dm.Ticket]) -> CostEstimate:
         """Estimate what it costs to classify tickets."""
         return estimate_cost(self._config, plan, tickets)
 
-    def _foresight(self, store: Store, plan: ClassifyPlan, asker: Asker, *, routes: bool, may_ask: bool) -> Foresight:
-        def likely_cost(ticket: Ticket) -> float | None:
+    def _foresight(
+        self, store: Store, plan: dm.ClassifyPlan, asker: Asker, *, routes: bool, may_ask: bool
+    ) -> Foresight:
+        def likely_cost(ticket: dm.Ticket) -> float | None:
             return self.estimate_cost(plan, [ticket]).cost
 
         classifier = open_classifier(self._config, store, plan, asker, self._analyst.tell, may_ask=may_ask)
@@ -337,12 +304,14 @@ class LocalAnalysis:
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
 
 
-def _cost_of_new_questions(config: Config, new_config: Config, store: Store, number: int, selection: Selection) -> str:
+def _cost_of_new_questions(
+    config: Config, new_config: Config, store: Store, number: int, selection: dm.Selection
+) -> str:
     """Return what it would cost to ask tickets what the present configuration does not ask; empty if it is nothing."""
     names = tuple(question.name for question in new_config.questions if question not in config.questions)
     sampled = selection._replace(statuses=DECIDED_STATUSES, limit=COST_SAMPLE)
     sample = [ticket._replace(asked=names) for ticket in store.find(sampled)] if names else []
-    estimate = estimate_cost(new_config, ClassifyPlan(), sample)
+    estimate = estimate_cost(new_config, dm.ClassifyPlan(), sample)
     if not estimate.tokens:
         return ""
     times = number / estimate.tickets
@@ -356,19 +325,19 @@ def _configuration_side(
 ) -> ConfigurationSide:
     """Return one side; the new one answers further questions that rules name or tickets wait for, if that is free."""
     named = {name for rule in config.routes for name in rule.when}
-    decisive = tuple(q for q in config.questions if q.required or named & {q.name, *whole_names([q.name])})
+    decisive = tuple(q for q in config.questions if q.required or named & {q.name, *dm.whole_names([q.name])})
     free = [q for q in decisive if not paid_steps(config, config.classifiers[q.classifier or config.classifier])]
     asked = config._replace(questions=tuple(free) if is_new else ())
     return ConfigurationSide(
-        open_classifier(asked, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
+        open_classifier(asked, store, dm.ClassifyPlan(), asker, tell, may_ask=may_ask),
         routing_map(config, store),
-        Levels.of(config.categories),
+        dm.Levels.of(config.categories),
         decisive,
     )
 
 
 def open_classifier(
-    config: Config, store: Store, plan: ClassifyPlan, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+    config: Config, store: Store, plan: dm.ClassifyPlan, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
 ) -> Classifier:
     """Open a classifier; unless it may ask, paid steps answer with what is stored and postpone the rest."""
     spec = config.classifiers.get(plan.classifier or config.classifier)
@@ -389,34 +358,34 @@ def _check_names_topics(config: Config, name: str) -> None:
     """Raise `UsageError` unless this classifier is a language model that can say a name."""
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+        raise dm.UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if spec.type not in NAMING_TYPES:
-        raise UsageError(
+        raise dm.UsageError(
             f'classifier "{name}" is of type {spec.type}, which names nothing',
             hint=f"name one of type {' or '.join(NAMING_TYPES)}, or leave out --name-with",
         )
 
 
-def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked: Discovery) -> Proposal:
+def discover(categories: Sequence[dm.Category], tickets: Iterable[dm.TopicText], asked: dm.Discovery) -> dm.Proposal:
     """Return the topics of tickets, each with the nearest of the categories that there are."""
     from triage_cli.classifiers import find_topics, redact
 
     texts, writers = [], []
     for number, ticket in enumerate(tickets):
-        texts.append(ticket.text[:TOPIC_CHARACTERS])
+        texts.append(ticket.text[: dm.TOPIC_CHARACTERS])
         writers.append(ticket.customer or f"\0{number}")
     existing = [" ".join((each.name, each.description, *each.examples)) for each in categories]
     found = find_topics(texts, writers, asked.most, existing)
     taken: set[str] = set()
-    groups = tuple(TopicGroup(topic_name(words, taken, most=1), words) for words in found.group_words)
+    groups = tuple(dm.TopicGroup(dm.topic_name(words, taken, most=1), words) for words in found.group_words)
     first_of: dict[int, int] = {}  # place of the largest topic of each group: those of a group stand together
     places = [place if t.group is None else first_of.setdefault(t.group, place) for place, t in enumerate(found.topics)]
     topics = []
     for _, topic in sorted(zip(places, found.topics, strict=True), key=itemgetter(0)):
         parent = "" if topic.group is None else groups[topic.group].name
-        name = topic_name(topic.words, taken, parent.casefold().split())
+        name = dm.topic_name(topic.words, taken, parent.casefold().split())
         topics.append(
-            Topic(
+            dm.Topic(
                 name=name,
                 parent=parent,
                 words=topic.words,
@@ -424,19 +393,19 @@ def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked
                 customers=len({writers[index] for index in topic.members}),
                 nearest=None if topic.nearest is None else categories[topic.nearest].name,
                 examples=tuple(redact(_on_one_line(texts[index]), REDACTABLE)[0] for index in topic.core),
-                category=category_of(name, parent),
+                category=dm.category_of(name, parent),
             )
         )
     near = len(texts) - found.vague - found.far
-    return Proposal(tuple(topics), groups, len(texts), found.vague, found.far, near)
+    return dm.Proposal(tuple(topics), groups, len(texts), found.vague, found.far, near)
 
 
 def _on_one_line(text: str) -> str:
     """Return a text without line ends and other controls, which no configuration takes."""
-    return " ".join(re.sub(f"[{CONTROLS}]", " ", text).split())
+    return " ".join(re.sub(f"[{dm.CONTROLS}]", " ", text).split())
 
 
-def exemplified(config: Config, tickets: Iterable[Ticket]) -> list[str]:
+def exemplified(config: Config, tickets: Iterable[dm.Ticket]) -> list[str]:
     """Return the categories, and the values of questions, of whose examples one is the text of one of the tickets.
 
     It is that as a whole, or its subject or its description, as it stands or as topics have it.
@@ -444,7 +413,7 @@ def exemplified(config: Config, tickets: Iterable[Ticket]) -> list[str]:
     from triage_cli.classifiers import redact
 
     texts = (text for ticket in tickets for text in (ticket.text, ticket.subject, ticket.description) if text)
-    lines = {_on_one_line(text[:TOPIC_CHARACTERS]) for text in texts}
+    lines = {_on_one_line(text[: dm.TOPIC_CHARACTERS]) for text in texts}
     lines |= {redact(line, REDACTABLE)[0] for line in lines}
     values = (value for question in config.asked for value in question.values)
     return [value.name for value in values if not lines.isdisjoint(map(_on_one_line, value.examples))]

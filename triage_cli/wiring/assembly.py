@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from triage_cli import domain as dm
 from triage_cli.config import Config
-from triage_cli.domain import CATEGORY, ClassifyPlan
 from triage_cli.ports import Batcher, Classifier
 from triage_cli.runtime import Network
 from triage_cli.service import Services, Unchecked
@@ -34,14 +34,14 @@ def services(
     store = stores.open_store(config, make=make)
     rate_limiters: dict[str, RateLimiter] = {}
 
-    def classifier(plan: ClassifyPlan, actor: str, run_id: str, question: str) -> Classifier:
+    def classifier(plan: dm.ClassifyPlan, actor: str, run_id: str, question: str) -> Classifier:
         asked, asker = config.question(question), Asker(actor, run_id, rate_limiters, warn=warn)
-        if question == CATEGORY:
+        if question == dm.CATEGORY:
             return Classifiers.of(config, store, asker, tell).open(plan)
         plan = plan._replace(classifier=plan.classifier or asked.classifier)
         return Classifiers.of(about_alone(config, asked), store, asker, tell).open(plan)
 
-    def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
+    def batcher(name: str, plan: dm.ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)
 
     routing_map = destinations.routing_map(config, store, guarded=guarded, tell=tell or (lambda _: None))

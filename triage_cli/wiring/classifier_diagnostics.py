@@ -4,21 +4,8 @@ import json
 from collections.abc import Container, Iterator
 from enum import Enum
 
+from triage_cli import domain as dm
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
-from triage_cli.domain import (
-    CATEGORY,
-    Calibration,
-    ClassifyPlan,
-    ErrorBound,
-    MaxError,
-    Question,
-    RefusedError,
-    Ticket,
-    UnavailableError,
-    UsageError,
-    ids,
-    in_percent,
-)
 from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
@@ -64,11 +51,11 @@ def asks_provider(config: Config, classifier_name: str) -> bool:
 
 def _ask_test_question(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
     spec = config.classifiers[classifier_name]
-    plan, asker = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Asker("doctor", ids.new_id(), {})
+    plan, asker = dm.ClassifyPlan(classifier_name, force=True, max_wait=0.0), Asker("doctor", dm.ids.new_id(), {})
     llm = Classifiers(config, store, asker).llm(spec, plan) if spec.type in MODELS else None
     classifier = llm or Classifiers.of(config, store, asker).open(plan)
     category = config.categories[0].name
-    question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")
+    question = dm.Ticket.of_text("", ticket_id=dm.ids.new_id(), source="doctor")
     test_ticket = question._replace(subject=f"A question about {category}", description=None)
     for arrived in answers(classifier, [[test_ticket]], budget):
         for outcome in arrived.final:
@@ -80,7 +67,7 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
                 confidence = "" if share is None else f" at {share:.2f} ({last_answer.confidence_source})"
                 more = f"; {llm.provider.constraint}" if llm else ""
                 return f"{last_answer.classifier} answered {last_answer.category or 'none of these'}{confidence}{more}"
-    raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
+    raise dm.UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 
 
 def misfits(config: Config) -> Iterator[str]:
@@ -110,11 +97,11 @@ def learned_versions(config: Config) -> Iterator[tuple[str, str, str]]:
         yield question.name, "; ".join((description, *remarks)), ""
 
 
-def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
+def calibrations(config: Config) -> Iterator[tuple[str, dm.Calibration, bool]]:
     """Yield each configured classifier's newest calibration, and whether it holds; then those of further questions."""
     store = open_store(config)
     registry, named = open_model_registry(store), with_first_names(config, store)
-    newest_calibrations: dict[str, Calibration] = {}
+    newest_calibrations: dict[str, dm.Calibration] = {}
     for calibration in registry.calibrations():
         newest_calibrations.setdefault(calibration.classifier, calibration)
     for name, spec in config.classifiers.items():
@@ -123,7 +110,7 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
         found = {q.name: registry.calibration(f) for q in config.asked for f in _fingerprints(named, store, name, q)}
         if not found:  # whether a calibration holds of a classifier that cannot be opened is unknown
             continue
-        in_force = found.pop(CATEGORY, None)
+        in_force = found.pop(dm.CATEGORY, None)
         of_further = {question: calibration for question, calibration in found.items() if calibration is not None}
         if in_force is not None or not of_further:
             yield name, in_force or newest_calibrations[name], in_force is not None
@@ -133,7 +120,7 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
 
 def promised_errors(
     config: Config, names: Container[str] | None = None, about: str | None = None
-) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
+) -> Iterator[tuple[str, str, dm.MaxError, dict[str, dm.ErrorBound]]]:
     """Yield each classifier with a `max_error`, the question that it promises it of, the promise, and its bounds.
 
     With `names`, only of the classifiers of these names; with `about`, only of the question of this name.
@@ -150,7 +137,7 @@ def promised_errors(
                 yield name, question.name, max_error, find_error_bounds(question, store, fingerprint, max_error)
 
 
-def rule_promises(config: Config) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
+def rule_promises(config: Config) -> Iterator[tuple[str, str, dm.MaxError, dict[str, dm.ErrorBound]]]:
     """Yield each rule with a `max_error`, each classifier that is no cascade, the promise, and its bounds."""
     store = open_store(config)
     named_config = with_first_names(config, store)
@@ -190,7 +177,7 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
                 yield f"promise {name}", reading
     for rule in config.routes:
         if rule.max_error and not rule.max_error.each and len(rule.categories or config.categories) > 1:
-            share = in_percent(rule.max_error.share)
+            share = dm.in_percent(rule.max_error.share)
             one_promise = f"max_error: {share} is one promise over all categories that the rule takes"
             yield rule.name, f"{one_promise}; {{each: {share}}} promises it of each, as an earlier release did"
 
@@ -231,7 +218,7 @@ def is_alone(config: Config, name: str) -> bool:
     return name == config.classifier or not any(name in spec.steps for spec in config.classifiers.values())
 
 
-def own_threshold(config: Config, spec: ClassifierSpec, question: Question) -> float | None:
+def own_threshold(config: Config, spec: ClassifierSpec, question: dm.Question) -> float | None:
     """Return the threshold of a classifier for a question; None if labels set it (`max_error`)."""
     if promised_error(question, spec) is not None:
         return None
@@ -240,14 +227,14 @@ def own_threshold(config: Config, spec: ClassifierSpec, question: Question) -> f
     return spec.min_confidence if question.min_confidence is None else question.min_confidence
 
 
-def _fingerprints(config: Config, store: Store, classifier_name: str, question: Question) -> tuple[str, ...]:
+def _fingerprints(config: Config, store: Store, classifier_name: str, question: dm.Question) -> tuple[str, ...]:
     """Return the fingerprint of what a classifier asks now for a question, if it answers that and can be opened.
 
     Why one cannot be opened, `try_classifier` says.
     """
-    asker = Asker("doctor", ids.new_id(), {})
+    asker = Asker("doctor", dm.ids.new_id(), {})
     try:
-        classifier = Classifiers(about_alone(config, question), store, asker).open(ClassifyPlan(classifier_name))
-    except (UsageError, RefusedError):  # offline, or without a key
+        classifier = Classifiers(about_alone(config, question), store, asker).open(dm.ClassifyPlan(classifier_name))
+    except (dm.UsageError, dm.RefusedError):  # offline, or without a key
         return ()
     return classifier.fingerprints_of(question.name)

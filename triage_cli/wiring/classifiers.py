@@ -8,26 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from triage_cli import domain as dm
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config, without_secrets
-from triage_cli.domain import (
-    ABOVE,
-    CATEGORY,
-    Category,
-    Classification,
-    ClassifyPlan,
-    ConfigError,
-    Curve,
-    Event,
-    EventAction,
-    Question,
-    Selection,
-    SimilarQuery,
-    Suspicion,
-    Ticket,
-    UsageError,
-    thresholds_of,
-    times,
-)
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
@@ -76,14 +58,14 @@ class Classifiers(NamedTuple):
         """Return what opens classifiers whose categories have their first names in the store."""
         return cls(with_first_names(config, store), store, asker, tell)
 
-    def open(self, plan: ClassifyPlan) -> Classifier:
+    def open(self, plan: dm.ClassifyPlan) -> Classifier:
         """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
         name = plan.classifier or self.config.classifier
         spec = self.config.classifiers.get(name)
         if spec is None:
-            raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(self.config.classifiers)}")
+            raise dm.UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(self.config.classifiers)}")
         if plan.batch and not any(paid_steps(self.config, each) for each in self._asked_of(spec).values()):
-            raise UsageError(
+            raise dm.UsageError(
                 f'classifier "{name}" asks no provider{" offline" if self.config.offline else ""}, so nothing can be '
                 "in a batch",
                 hint="leave out --batch",
@@ -92,8 +74,8 @@ class Classifiers(NamedTuple):
             self._note(note)
         asked_of = self._asked_of(spec)
         paths = {question: self._steps_of(asked, question) for question, asked in asked_of.items()}
-        if not paths[CATEGORY]:
-            raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
+        if not paths[dm.CATEGORY]:
+            raise dm.UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
         paid = paid_steps(self.config, spec)
         steps = [
             self._step(
@@ -112,20 +94,20 @@ class Classifiers(NamedTuple):
 
     def _asked_of(self, spec: ClassifierSpec) -> dict[str, ClassifierSpec]:
         """Return the classifier of each question, where `spec` is that of the category."""
-        return {CATEGORY: spec} | {
+        return {dm.CATEGORY: spec} | {
             question.name: self.config.classifiers[question.classifier] if question.classifier else spec
             for question in self.config.questions
         }
 
     def _steps_of(self, spec: ClassifierSpec, question: str) -> list[str]:
         """Return the steps by which a classifier answers a question; offline, only those that need no network."""
-        if spec.type != "cascade" and question == CATEGORY:
+        if spec.type != "cascade" and question == dm.CATEGORY:
             return [spec.name]  # which refuses itself to be asked offline
         names = spec.steps or (spec.name,)
         return [n for n in names if not self.config.offline or self.config.classifiers[n].type not in MODELS]
 
     def _step(
-        self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Mapping[str, ClassifierSpec], *, has_next: bool
+        self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Mapping[str, ClassifierSpec], *, has_next: bool
     ) -> Classifier:
         """Open what is asked several questions, with the thresholds that its `max_error` needs.
 
@@ -137,18 +119,18 @@ class Classifiers(NamedTuple):
             return self._with_thresholds(spec, self._program(spec, asked))
         return self._with_thresholds(spec, self._paid(spec, plan, asked, has_next=has_next))
 
-    def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
+    def batcher(self, name: str, plan: dm.ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
         from triage_cli.classifiers import BatchClient, ToldLanguage, told_language
 
         spec = self.config.classifiers.get(name)
         if spec is None:
-            raise ConfigError(
+            raise dm.ConfigError(
                 f'a batch of classifier "{name}" is to be collected, which the config no longer has',
                 hint="add it again until then",
             )
         steps = paid_steps(self.config, self.config.classifiers[plan.classifier or self.config.classifier])
-        llm = self.llm(spec, plan, [CATEGORY, *(question.name for question in self.config.questions)])
+        llm = self.llm(spec, plan, [dm.CATEGORY, *(question.name for question in self.config.questions)])
         calibrated = self._calibrated(spec, llm)
         bounded = self._bounded(spec, llm, calibrated)
         finished = ToldLanguage(llm, told_language)
@@ -160,10 +142,10 @@ class Classifiers(NamedTuple):
             bound=bounded.changed if bounded is not None else None,
         )
 
-    def _questions(self, names: Collection[str]) -> list[Question]:
+    def _questions(self, names: Collection[str]) -> list[dm.Question]:
         return [question for question in self.config.asked if question.name in names]
 
-    def llm(self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
+    def llm(self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
         """Open a classifier that asks a provider, by default for categories, without cache and calibration."""
         from triage_cli.classifiers import build
         from triage_cli.runtime import RateLimiter
@@ -184,7 +166,7 @@ class Classifiers(NamedTuple):
             nearest=partial(nearest_decided, self.store, self.config.categories, spec.nearest),
         )
 
-    def built_in(self, question: Question) -> "Model":
+    def built_in(self, question: dm.Question) -> "Model":
         """Return the embedded model of a question's values alone; it is fitted and stored if it is missing.
 
         That of the default categories comes with the package.
@@ -199,7 +181,7 @@ class Classifiers(NamedTuple):
             if weights is None:
                 from triage_cli.classifiers import embedded_fit as fit
 
-                fitted_to = "categories" if question.name == CATEGORY else f"values of {question.name}"
+                fitted_to = "categories" if question.name == dm.CATEGORY else f"values of {question.name}"
                 self._note(f"fitting the embedded model to {len(categories)} {fitted_to}, once")
                 weights = fit.fit(categories).to_bytes()
                 self.store.keep_model(model_key, weights, {"categories": len(categories)})
@@ -244,14 +226,14 @@ class Classifiers(NamedTuple):
                     max_error,
                     fingerprint,
                     found,
-                    lambda data: Event(
-                        EventAction.BOUNDED, None, self.asker.run_id, self.asker.actor, times.now(), data
+                    lambda data: dm.Event(
+                        dm.EventAction.BOUNDED, None, self.asker.run_id, self.asker.actor, dm.times.now(), data
                     ),
                     self.asker.warn,
                 )
             curves = calibrated.curves.get(question.name) if calibrated else None
             promises[question.name] = Promise(
-                thresholds_of(found, [value.name for value in question.values]),
+                dm.thresholds_of(found, [value.name for value in question.values]),
                 question.labels,
                 curves.calibrated if curves else None,
                 taught_by_topic(question, self.store) if spec.type == "local" else lambda _: False,
@@ -277,15 +259,15 @@ class Classifiers(NamedTuple):
         for question, calibration in calibrations:
             if tell is not None:
                 basis = f"on {calibration.n:,} labelled tickets, {calibration.at[:10]}"
-                about = "" if question.name == CATEGORY else f" about {question.name}"
+                about = "" if question.name == dm.CATEGORY else f" about {question.name}"
                 tell(f"confidences of {spec.name}{about} are calibrated ({basis})")
             levels = question.labels
-            above = registry.calibration(calibration.fingerprint + ABOVE) if levels.parents else None
-            curves[question.name] = Curves(Curve.of(calibration), levels, Curve.of(above) if above else None)
+            above = registry.calibration(calibration.fingerprint + dm.ABOVE) if levels.parents else None
+            curves[question.name] = Curves(dm.Curve.of(calibration), levels, dm.Curve.of(above) if above else None)
         return Calibrated(classifier, curves)
 
     def _paid(
-        self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str], *, has_next: bool = False
+        self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Collection[str], *, has_next: bool = False
     ) -> Classifier:
         from triage_cli.classifiers import CachedClassifier, Memory, ToldLanguage, told_language
 
@@ -298,9 +280,9 @@ class Classifiers(NamedTuple):
         store, registry = self.store, open_model_registry(self.store)
         # A stored answer may have the name of a rename that this configuration is older than.
         names = {name for category in self.config.categories for name in (category.name, *category.was)}
-        known = {CATEGORY: names} | {q.name: {value.name for value in q.values} for q in self.config.questions}
+        known = {dm.CATEGORY: names} | {q.name: {value.name for value in q.values} for q in self.config.questions}
 
-        def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
+        def recall(keys: Sequence[str]) -> Mapping[str, dm.Classification]:
             stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
             return {k: a for k, a in stored.items() if a.category is None or a.category in known.get(a.question, ())}
 
@@ -338,7 +320,7 @@ class Classifiers(NamedTuple):
             spec.name, heads, actor=self.asker.actor, run_id=self.asker.run_id, overlaps=overlaps
         )
 
-    def _head(self, spec: ClassifierSpec, question: Question, *, is_step: bool) -> "Head":
+    def _head(self, spec: ClassifierSpec, question: dm.Question, *, is_step: bool) -> "Head":
         """Return what answers a question: a learned version, or a model of its values alone."""
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
@@ -355,7 +337,7 @@ class Classifiers(NamedTuple):
             is_first = self.store.model(fitted_model.fingerprint(question.values)) is None
             origin, model = "", self.built_in(question)
             is_cautious = threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None
-            if is_first and is_cautious and question.name == CATEGORY:
+            if is_first and is_cautious and question.name == dm.CATEGORY:
                 self._note(caution())
         return embedded_classifier.Head(model, threshold, question.values, question.name, origin)
 
@@ -364,15 +346,15 @@ class Classifiers(NamedTuple):
 COMPARED, LOOKED_AT = 5_000, 50
 
 
-def nearest_decided(store: Store, categories: Sequence[Category], number: int, ticket: Ticket) -> list[Ticket]:
+def nearest_decided(store: Store, categories: Sequence[dm.Category], number: int, ticket: dm.Ticket) -> list[dm.Ticket]:
     """Return the nearest tickets with a verdict, the nearest last: one of each category first, as far as there is room.
 
     None has another category than these, or a text that addresses the classifier.
     """
     labels = frozenset(category.name for category in categories)
-    suspicion = Suspicion(labels)
-    found = store.words.similar(ticket, SimilarQuery(decided=True, limit=LOOKED_AT), COMPARED)
-    tickets = store.find(Selection(ids=tuple(ticket_id for ticket_id, _ in found))) if found else ()
+    suspicion = dm.Suspicion(labels)
+    found = store.words.similar(ticket, dm.SimilarQuery(decided=True, limit=LOOKED_AT), COMPARED)
+    tickets = store.find(dm.Selection(ids=tuple(ticket_id for ticket_id, _ in found))) if found else ()
     near = [t for t in tickets if t.verdict and t.category in labels and not suspicion.found(t.text)]
     firsts = list({t.category: t for t in reversed(near)}.values())
     chosen = sorted(firsts, key=near.index)[:number]
@@ -398,14 +380,14 @@ def merged_steps(paths: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str
     return merged
 
 
-def about_alone(config: Config, question: Question) -> Config:
+def about_alone(config: Config, question: dm.Question) -> Config:
     """Return a configuration in which the classifier of a plan is asked a question, beside the category at most."""
-    if question.name == CATEGORY:
+    if question.name == dm.CATEGORY:
         return config._replace(questions=())
     return config._replace(questions=(question._replace(classifier=None),))
 
 
-def only_loads(config: Config, plan: ClassifyPlan) -> bool:
+def only_loads(config: Config, plan: dm.ClassifyPlan) -> bool:
     """Return whether opening a plan's classifier loads models and does nothing else that a user would miss.
 
     The others may lack a key, or find new thresholds.
@@ -460,7 +442,7 @@ class ClassifierPool:
         self._lock = threading.Lock()
         self._pool: dict[str, _PooledClassifier] = {}
 
-    def __call__(self, plan: ClassifyPlan) -> Classifier | None:
+    def __call__(self, plan: dm.ClassifyPlan) -> Classifier | None:
         """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
         name = plan.classifier or self._config.classifier
         # With a `max_error`, any label may change its thresholds.
@@ -473,7 +455,7 @@ class ClassifierPool:
                 opened = None if pooled is None or pooled.basis != basis else pooled.classifier
                 if opened is None:
                     classifiers = Classifiers.of(self._config, self._store, Asker("", "", {}, waits=True), self._tell)
-                    opened = classifiers.open(ClassifyPlan(name))
+                    opened = classifiers.open(dm.ClassifyPlan(name))
                 pooled = self._pool[name] = _PooledClassifier(opened, basis, time.monotonic() + BASIS_CHECK_SECONDS)
             return pooled.classifier
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config import MODELS, ClassifierSpec, Config
-from triage_cli.domain import ClassifyPlan, Ticket
 from triage_cli.runtime import Network
 
 
@@ -22,7 +22,7 @@ class CostEstimate(NamedTuple):
     prompt: str = ""
 
 
-def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> CostEstimate:
+def estimate_cost(config: Config, plan: dm.ClassifyPlan, tickets: Iterable[dm.Ticket]) -> CostEstimate:
     """Estimate tokens and cost of what is asked about tickets, without a call; of a cascade, its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
     asked_of = {q.name: config.classifiers[q.classifier] if q.classifier else spec for q in config.asked}

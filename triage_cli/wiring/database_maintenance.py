@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config import Config, is_postgres, no_home, without_password
-from triage_cli.domain import GENESIS, CheckError, Head, NoDatabaseError, UsageError, times
 from triage_cli.runtime import Network
 from triage_cli.service import Counted, LostDeliveries, prove, uncounted
 from triage_cli.stores import VERSION, SqliteStore
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 from triage_cli.wiring.stores import audit_key, open_postgres, open_store
 
 
-def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounted) -> Head:
+def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounted) -> dm.Head:
     """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
 
     `heads` maps the hashes of heads that must be in it to where they were kept; `counted` shows the progress.
@@ -28,7 +28,7 @@ def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounte
 
         store = open_postgres(config.database, log_key, Network(config.offline), make=False)
         if not store.is_there():
-            raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
+            raise dm.CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
         return prove(ServerTrail(store), log_key, heads, counted)
     from triage_cli.stores import trail
 
@@ -43,7 +43,7 @@ def backup(config: Config, file: Path) -> None:
     if is_postgres(config.database):
         shown_address = without_password(config.database)
         hint = f"pg_dump --format=custom --file={shlex.quote(str(file))} backs it up"
-        raise UsageError(f"{shown_address} is no file that could be copied", hint=hint)
+        raise dm.UsageError(f"{shown_address} is no file that could be copied", hint=hint)
     SqliteStore(config.database, make=False).backup(file)
 
 
@@ -51,7 +51,7 @@ def restorable(config: Config, file: Path) -> str:
     """Return the path of the database that a backup is to replace. Raises `UsageError` for a server."""
     if is_postgres(config.database):
         shown_address = without_password(config.database)
-        raise UsageError(
+        raise dm.UsageError(
             f"the database is {shown_address}, which is no file",
             hint="stop what works on it, put a dump back by pg_restore --clean --if-exists --single-transaction "
             f"--dbname={shlex.quote(shown_address)} {shlex.quote(str(file))}, and prove it by triage audit verify",
@@ -73,7 +73,7 @@ def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> Lo
     return (lambda _: {}) if is_postgres(config.database) else KeptDatabases(config.database, tell).delivered
 
 
-def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":
+def restore(config: Config, file: Path, actor: str) -> "tuple[dm.Head, Replaced, str]":
     """Replace the database by a backup; return the new head, what it replaced, and doubts about its log.
 
     Raises `StoreError` if the file is no backup, `UnavailableError` while a run is in progress.
@@ -84,10 +84,10 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
     log_key = audit_key(os.environ)
     with begun_restore(restorable(config, file), file, log_key) as restore_in_progress:
         try:
-            prove(restore_in_progress.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
-        except CheckError as error:  # reported; the backup is restored all the same
+            prove(restore_in_progress.trail(), log_key, {dm.GENESIS: "of an empty log"})  # its own head is not required
+        except dm.CheckError as error:  # reported; the backup is restored all the same
             doubts = error.message
-        head, replaced = restore_in_progress.carry_out(actor, times.now())
+        head, replaced = restore_in_progress.carry_out(actor, dm.times.now())
     return head, replaced, doubts
 
 
@@ -108,7 +108,7 @@ def migrate(config: Config) -> Migrated:
         return Migrated(postgres_store.shown, postgres_store.database.migrate())
     sqlite_store = open_store(config)
     if not sqlite_store.is_there():
-        raise NoDatabaseError(config.database)
+        raise dm.NoDatabaseError(config.database)
     sqlite_store.stats()  # a file is brought forward by whoever opens it
     return Migrated(config.database, VERSION)
 
@@ -118,7 +118,7 @@ def path_of(config: Config) -> str:
     if not config.database:
         raise no_home()
     if is_postgres(config.database):
-        raise UsageError(
+        raise dm.UsageError(
             f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
         )
     return config.database
@@ -128,9 +128,9 @@ def copy_to(config: Config, url: str) -> "Copied":
     """Copy the database, which must be a file, to PostgreSQL."""
     sqlite_store = open_store(config)
     if not isinstance(sqlite_store, SqliteStore):
-        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+        raise dm.UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
-        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+        raise dm.UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
     postgres_store = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
     from triage_cli.stores import copy_database
 

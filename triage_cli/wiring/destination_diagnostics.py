@@ -8,21 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.config import Config, DestinationSpec, OAuth2Spec, unset
-from triage_cli.domain import (
-    URGENCY,
-    ConfigError,
-    DeliveryError,
-    OutgoingDelivery,
-    RoutePlan,
-    Rule,
-    Ticket,
-    earlier_deliveries,
-    ids,
-    routing,
-    routing_rules,
-    times,
-)
 from triage_cli.ports import Store
 from triage_cli.runtime import is_full, is_public, is_read_only, write_obstacle
 from triage_cli.wiring.destinations import open_destination, renewed_destinations, target
@@ -42,18 +29,22 @@ def destination_warnings(config: Config, receiver: str) -> Iterator[str]:
         yield f"destinations.{receiver}.path: {problem.message}; {problem.hint}"
 
 
-def unwritable(path: Path) -> ConfigError | None:
+def unwritable(path: Path) -> dm.ConfigError | None:
     """Return the error for a destination's file that this user cannot write; None if it can be."""
     obstacle = write_obstacle(path)
     disk_problem = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
     if obstacle is None and is_full(path):
         disk_problem = ("there is no space left on its disk", "free some space")
     if disk_problem:
-        return ConfigError(f"cannot write {path}: {disk_problem[0]}", hint=f"{disk_problem[1]}, or name another path")
+        return dm.ConfigError(
+            f"cannot write {path}: {disk_problem[0]}", hint=f"{disk_problem[1]}, or name another path"
+        )
     if obstacle is None:
         return None
     kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
-    return ConfigError(f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path")
+    return dm.ConfigError(
+        f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path"
+    )
 
 
 def _private_address_warning(config: Config, receiver: str) -> Iterator[str]:
@@ -84,21 +75,21 @@ def _is_private(spec: DestinationSpec) -> bool:
 
 
 def preview_requests(
-    config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan
+    config: Config, store: Store, ticket: dm.Ticket, rule: dm.Rule, plan: dm.RoutePlan
 ) -> Iterator[tuple[str, str]]:
     """Yield the requests that routing this ticket would make now, with their destinations' names."""
     new_names = {old: c.name for c in config.categories for old in c.was}  # a run renames them first
     stored_deliveries = store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
     existing = [d._replace(category=new_names.get(d.category, d.category)) for d in stored_deliveries]
     config_hash = config.routing_hash()
-    needed_deliveries = routing.needed_deliveries(
+    needed_deliveries = dm.routing.needed_deliveries(
         ticket,
         rule,
         existing,
         again=plan.again,
         renewed=renewed_destinations(config),
         config_hash=config_hash,
-        at=times.now(),
+        at=dm.times.now(),
         due_at=0.0,
         run_id="",
     )
@@ -108,16 +99,16 @@ def preview_requests(
     revived_letters = [d for d in kept_deliveries if d.state == "dead" and plan.retry_dead]
     deliveries_after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
     deliveries_after |= {d.delivery_id: d._replace(state="pending") for d in revived_letters}
-    status = routing.status_of(deliveries_after.values(), ticket.category)
+    status = dm.routing.status_of(deliveries_after.values(), ticket.category)
     if needed_deliveries.superseded or needed_deliveries.new or revived_letters or status != ticket.status:
-        ticket = routing.decided(ticket, rule, status)
+        ticket = dm.routing.decided(ticket, rule, status)
     renames = list(store.categories.renames())
     for delivery in (*due_deliveries, *revived_letters, *needed_deliveries.new):
-        outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))
+        outgoing = dm.OutgoingDelivery(delivery, ticket, dm.earlier_deliveries(renames, delivery, existing))
         yield delivery.destination, _request_text(config, outgoing)
 
 
-def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
+def _request_text(config: Config, outgoing: dm.OutgoingDelivery) -> str:
     """Return the request that a destination would get; for a file, a command or an unknown destination the payload."""
     spec = config.destinations.get(outgoing.delivery.destination)
     if spec is not None and spec.http is not None:
@@ -143,24 +134,27 @@ def send_test(config: Config, receiver: str) -> str:
     Raises what a run would raise, and `DeliveryError` for a refusal.
     """
     category = next(
-        (c.name for c in config.categories if receiver in routing_rules.reach(config.routes, c.name).destinations), ""
+        (c.name for c in config.categories if receiver in dm.routing_rules.reach(config.routes, c.name).destinations),
+        "",
     )
-    at, ticket_id, test_mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
+    at, ticket_id, test_mark = dm.times.now(), dm.ids.new_id(), f"triage-test-{dm.ids.short(dm.ids.new_id())}"
     text = f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done."
-    ticket = Ticket.of_text(text, ticket_id=ticket_id, source="doctor")._replace(
+    ticket = dm.Ticket.of_text(text, ticket_id=ticket_id, source="doctor")._replace(
         external_id=test_mark,
         subject="Test of triage: please ignore",
         customer_id=test_mark,
         priority="low",
-        urgency=URGENCY["low"],
+        urgency=dm.URGENCY["low"],
         created_at=at,
         stored_at=at,
         extra='{"test":true}',
         category=category,
         confidence=1.0,
     )
-    name = ids.delivery_id(ticket_id, category, receiver, 0)
-    outgoing = OutgoingDelivery.made_up(ticket, receiver, name=name, rule="doctor", config_hash=config.routing_hash())
+    name = dm.ids.delivery_id(ticket_id, category, receiver, 0)
+    outgoing = dm.OutgoingDelivery.made_up(
+        ticket, receiver, name=name, rule="doctor", config_hash=config.routing_hash()
+    )
     for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:
@@ -170,7 +164,7 @@ def send_test(config: Config, receiver: str) -> str:
                 f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
             )
             return f"accepted the test ticket {test_mark}{status_text}{kept_text}"
-    raise DeliveryError(f"{receiver} gave no answer", hint="try again later")
+    raise dm.DeliveryError(f"{receiver} gave no answer", hint="try again later")
 
 
 def try_destination(config: Config, receiver: str) -> str:
@@ -215,5 +209,5 @@ def _token_note(config: Config, spec: DestinationSpec) -> str:
 def checked_program(program: str) -> str:
     """Return the program of a destination or a source, if it can be run. Raises `ConfigError`."""
     if shutil.which(program) is None:
-        raise ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
+        raise dm.ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
     return program

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.config import (
     AuthSpec,
     Config,
@@ -16,7 +17,6 @@ from triage_cli.config import (
     raise_template_mistakes,
     without_secrets,
 )
-from triage_cli.domain import AdditionKind, AdditionRule, ConfigError, Levels, Nearness
 from triage_cli.ports import Destination, Store
 from triage_cli.runtime import Network
 from triage_cli.service import RoutingMap
@@ -52,7 +52,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     """Open a destination by its configuration. Raises `ConfigError`, also if a secret is not set."""
     spec = config.destinations.get(receiver)
     if spec is None:
-        raise ConfigError(f'no destination "{receiver}" in the config', hint=UNKNOWN_DESTINATION_HINT)
+        raise dm.ConfigError(f'no destination "{receiver}" in the config', hint=UNKNOWN_DESTINATION_HINT)
     guarded = guarded and not spec.allow_private
     network = Network(config.offline)
     if spec.type == "file" and spec.path is not None:
@@ -91,7 +91,9 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
             env=env,
             final_exit=spec.final_exit,
         )
-    raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
+    raise dm.ConfigError(
+        f'destination "{receiver}" has no type that is known', hint="triage config check names the types"
+    )
 
 
 def _tokens(config: Config, receiver: str, auth: TokenSpec, *, guarded: bool) -> "AccessTokens":
@@ -138,11 +140,10 @@ def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "WebhookTarget":
     """Return the target of a webhook, with its secrets from the environment."""
     from triage_cli.destinations import WebhookTarget
-    from triage_cli.domain import secret_of
 
     owner = f'destination "{spec.name}"'
     check_signing_secrets(owner, spec.secret_env, env)
-    secrets = tuple(secret_of(env[variable], f"{owner}: {variable}") for variable in spec.secret_env)
+    secrets = tuple(dm.secret_of(env[variable], f"{owner}: {variable}") for variable in spec.secret_env)
     return WebhookTarget(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
@@ -159,7 +160,7 @@ def routing_map(
         return open_destination(config, receiver, guarded=guarded)
 
     http_specs = {name: spec.http for name, spec in config.destinations.items() if spec.http}
-    levels = Levels.of(config.categories)
+    levels = dm.Levels.of(config.categories)
     return RoutingMap(
         config.routes,
         config.routing_hash(),
@@ -179,38 +180,38 @@ def routing_map(
     )
 
 
-def addition_rules(config: Config) -> tuple[AdditionRule, ...]:
+def addition_rules(config: Config) -> tuple[dm.AdditionRule, ...]:
     """Return the rules that add deliveries beside those of the routing map."""
-    before = (AdditionRule(AdditionKind.BEFORE, rule) for rule in config.before)
-    return (*before, *(AdditionRule(AdditionKind.ESCALATION, rule) for rule in config.escalations))
+    before = (dm.AdditionRule(dm.AdditionKind.BEFORE, rule) for rule in config.before)
+    return (*before, *(dm.AdditionRule(dm.AdditionKind.ESCALATION, rule) for rule in config.escalations))
 
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def nearness(config: Config, source: str, destination: str) -> Nearness:
+def nearness(config: Config, source: str, destination: str) -> dm.Nearness:
     """Return how near a destination files to what a source lists.
 
     Of a destination that is not configured any more, and of a source that is a program, the place is not known.
     """
     source_spec, spec = config.sources.get(source), config.destinations.get(destination)
     if spec is None or (source_spec is not None and source_spec.type == "command"):
-        return Nearness.SAME_HOST
+        return dm.Nearness.SAME_HOST
     if source_spec is None or spec.http is None or not _makes_items(spec.http):
-        return Nearness.ELSEWHERE
+        return dm.Nearness.ELSEWHERE
     listed_host, listed_path = _place(source_spec.url)
     filed_host, filed_path = _place(spec.http.url or os.environ.get(spec.http.url_env or "", ""))
     if not listed_host or listed_host != filed_host:
-        return Nearness.ELSEWHERE
+        return dm.Nearness.ELSEWHERE
     shared_parts = min(len(listed_path), len(filed_path))
     is_same_place = listed_path[:shared_parts] == filed_path[:shared_parts]
-    return Nearness.SAME_PLACE if is_same_place else Nearness.SAME_HOST
+    return dm.Nearness.SAME_PLACE if is_same_place else dm.Nearness.SAME_HOST
 
 
 def same_place_warnings(config: Config, source: str) -> Iterator[str]:
     """Yield a warning for each destination that makes what a source lists."""
     for name, spec in config.destinations.items():
-        if spec.http is None or nearness(config, source, name) != Nearness.SAME_PLACE:
+        if spec.http is None or nearness(config, source, name) != dm.Nearness.SAME_PLACE:
             continue
         place = f"sources.{source} lists what destinations.{name} makes"
         if not any("delivery_id" in text for text in _templates(spec.http)):

@@ -6,31 +6,8 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
-from triage_cli.domain import (
-    CATEGORY,
-    NEVER,
-    OVERALL,
-    PRECEDENT,
-    Classification,
-    ErrorBound,
-    Event,
-    Levels,
-    MaxError,
-    ModelVersion,
-    Question,
-    Rule,
-    StoredBound,
-    bound_changes,
-    bounds,
-    graded_levels,
-    ids,
-    in_percent,
-    level_calibration,
-    levels_sentence,
-    thresholds_of,
-    times,
-)
 from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.stores import open_model_registry, rooted_question
 
@@ -42,7 +19,7 @@ _EARLIER_RELEASE = "an earlier release"
 
 
 def suited(
-    version: ModelVersion, question: Question, store: Store, tell: Callable[[str], None] | None = None
+    version: dm.ModelVersion, question: dm.Question, store: Store, tell: Callable[[str], None] | None = None
 ) -> "Model | None":
     """Return a learned model with a question's values; None if it cannot answer for them.
 
@@ -57,7 +34,11 @@ def suited(
 
 
 def _fitted_again(
-    version: ModelVersion, old_model: "Model", question: Question, store: Store, tell: Callable[[str], None] | None
+    version: dm.ModelVersion,
+    old_model: "Model",
+    question: dm.Question,
+    store: Store,
+    tell: Callable[[str], None] | None,
 ) -> "Model | None":
     from triage_cli.classifiers import fitted_model
     from triage_cli.service import CategoryNames
@@ -89,7 +70,7 @@ def _fitted_again(
 
 
 def with_copies(
-    version: ModelVersion, model: "Model", store: Store, tell: Callable[[str], None] | None = None
+    version: dm.ModelVersion, model: "Model", store: Store, tell: Callable[[str], None] | None = None
 ) -> "Model":
     """Return a learned model that recognises its texts in other spellings; one of an earlier release by stored texts.
 
@@ -109,7 +90,7 @@ def with_copies(
     return model._replace(copies=fitted_model.copy_numbers(learned))
 
 
-def repetition(version: ModelVersion, model: "Model") -> str:
+def repetition(version: dm.ModelVersion, model: "Model") -> str:
     """Return the message that a model of an earlier release may repeat labels of topics or its own guesses; or none."""
     metrics = json.loads(version.metrics)
     if model.own is not None or not (_of_file(metrics) or metrics.get("unlabelled_weight")):
@@ -120,13 +101,13 @@ def repetition(version: ModelVersion, model: "Model") -> str:
     )
 
 
-def version_name_of(version: ModelVersion) -> str:
+def version_name_of(version: dm.ModelVersion) -> str:
     """Return what messages call a learned version."""
-    of_question = "" if version.question == CATEGORY else f" of {version.question}"
+    of_question = "" if version.question == dm.CATEGORY else f" of {version.question}"
     return f"learned model version {version.version}{of_question}"
 
 
-def how_to_learn_again(version: ModelVersion) -> str:
+def how_to_learn_again(version: dm.ModelVersion) -> str:
     """Return the command that learns anew what a version has learned: labels of a file are not stored."""
     is_of_file = _of_file(json.loads(version.metrics))
     return "triage learn FILE, with the labels that it learned" if is_of_file else "triage learn"
@@ -137,35 +118,35 @@ def _of_file(metrics: Mapping[str, Any]) -> bool:
     return bool(metrics["labelled"] > metrics.get("from_verdicts", metrics["labelled"]))
 
 
-def misfit(version: ModelVersion) -> str:
+def misfit(version: dm.ModelVersion) -> str:
     """Return the message that a learned model cannot answer, who does instead, and what to do."""
     return f"{unsuited(version)}, so the built-in model answers; next: {how_to_learn_again(version)}"
 
 
-def unsuited(version: ModelVersion) -> str:
+def unsuited(version: dm.ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
     from triage_cli.classifiers import fitted_model
 
     version_name = version_name_of(version)
     if fitted_model.Model.from_bytes(version.weights).method != fitted_model.METHOD:
         return f"{version_name} is of {_EARLIER_RELEASE}, and not all labels that it learned from are stored"
-    others = "categories" if version.question == CATEGORY else "values"
+    others = "categories" if version.question == dm.CATEGORY else "values"
     return f"{version_name} is for other {others} ({', '.join(json.loads(version.categories))})"
 
 
-def promised_error(question: Question, spec: ClassifierSpec) -> MaxError | None:
+def promised_error(question: dm.Question, spec: ClassifierSpec) -> dm.MaxError | None:
     """Return what a classifier promises of a question: its own `max_error`, else the classifier's."""
     return question.max_error or (spec.max_error if question.min_confidence is None else None)
 
 
 def find_error_bounds(
-    question: Question,
+    question: dm.Question,
     store: Store,
     fingerprint: str,
-    max_error: MaxError,
+    max_error: dm.MaxError,
     tell: Callable[[str], None] | None = None,
     rule: Sequence[str] | None = None,
-) -> dict[str, ErrorBound]:
+) -> dict[str, dm.ErrorBound]:
     """Return the bounds of a question (`bounds`), from the answers to it about labelled texts.
 
     Texts from which the embedded model has learned do not count. `tell` gets a message if not all are recognised.
@@ -179,28 +160,28 @@ def find_error_bounds(
         if tell is not None:
             tell(repeated)
     learned = _learned(in_use, store, [answer.text for answer in graded_answers], tell)
-    levels, calibrated = question.labels, level_calibration(registry.calibration, fingerprint)
+    levels, calibrated = question.labels, dm.level_calibration(registry.calibration, fingerprint)
     unlearned = (
-        graded_levels(answer, levels, calibrated, rule)
+        dm.graded_levels(answer, levels, calibrated, rule)
         for answer, seen in zip(graded_answers, learned, strict=True)
         if not seen
     )
-    return bounds(unlearned, rule or [value.name for value in question.values], max_error)
+    return dm.bounds(unlearned, rule or [value.name for value in question.values], max_error)
 
 
 class _InUse(NamedTuple):
-    version: ModelVersion
+    version: dm.ModelVersion
     model: "Model"
 
 
-def _in_use(question: Question, store: Store) -> _InUse | None:
+def _in_use(question: dm.Question, store: Store) -> _InUse | None:
     """Return the version in use for a question with its model, which is read anew; None if none can answer."""
     version = open_model_registry(store).active(question.name)
     model = None if version is None else suited(version, rooted_question(question, store), store)
     return None if version is None or model is None else _InUse(version, model)
 
 
-def _repetition_of(in_use: _InUse, question: Question, fingerprint: str) -> str:
+def _repetition_of(in_use: _InUse, question: dm.Question, fingerprint: str) -> str:
     """Return the `repetition` of the model in use for a question, if it is the one that has this fingerprint."""
     from triage_cli.classifiers import embedded_classifier
 
@@ -211,7 +192,7 @@ def _repetition_of(in_use: _InUse, question: Question, fingerprint: str) -> str:
 
 
 def learned_before(
-    question: Question, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
+    question: dm.Question, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
 ) -> list[bool]:
     """Return for each text whether the model in use for a question was trained on it, be it in another spelling.
 
@@ -231,7 +212,7 @@ def _learned(
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 
-def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
+def taught_by_topic(question: dm.Question, store: Store) -> Callable[[str], bool]:
     """Return what tells whether the model in use for a question was taught a text by the label of a topic."""
     in_use = _in_use(question, store)
     if in_use is None:
@@ -242,8 +223,8 @@ def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
 
 
 def doubted_before(
-    classifier_name: str, question: Question, store: Store, fingerprint: str, max_error: MaxError
-) -> Callable[[Classification, str], bool]:
+    classifier_name: str, question: dm.Question, store: Store, fingerprint: str, max_error: dm.MaxError
+) -> Callable[[dm.Classification, str], bool]:
     """Return what tells of an answer about a text whether an earlier version was unsure of it and kept the promise.
 
     What a later version is sure of among these was chosen by that doubt, as no labels are, so nothing is proven of it.
@@ -252,15 +233,15 @@ def doubted_before(
     @cache
     def threshold_of(earlier: str) -> Mapping[str, float]:
         found = find_error_bounds(question, store, earlier, max_error)
-        return thresholds_of(found, [value.name for value in question.values])
+        return dm.thresholds_of(found, [value.name for value in question.values])
 
-    calibration_of = cache(lambda earlier: level_calibration(open_model_registry(store).calibration, earlier))
+    calibration_of = cache(lambda earlier: dm.level_calibration(open_model_registry(store).calibration, earlier))
 
-    def is_doubt(earlier: Classification, text: str) -> bool:
+    def is_doubt(earlier: dm.Classification, text: str) -> bool:
         asked = earlier.step == classifier_name and earlier.question == question.name and not earlier.error
-        if not asked or earlier.fingerprint == fingerprint or earlier.confidence_source in ("human", PRECEDENT):
+        if not asked or earlier.fingerprint == fingerprint or earlier.confidence_source in ("human", dm.PRECEDENT):
             return False
-        if earlier.answer_key != ids.answer_key(earlier.fingerprint, text):
+        if earlier.answer_key != dm.ids.answer_key(earlier.fingerprint, text):
             return False
         threshold = threshold_of(earlier.fingerprint).get(earlier.category or "")
         calibrated, confidence = calibration_of(earlier.fingerprint), earlier.raw_confidence
@@ -271,11 +252,13 @@ def doubted_before(
     return lambda answer, text: any(is_doubt(earlier, text) for earlier in store.answers.of_ticket(answer.ticket_id))
 
 
-def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str], float]:
+def level_chances(levels: dm.Levels, store: Store) -> Callable[[dm.Classification, str], float]:
     """Return a function from (answer, category) to the probability of a category above that of the answer."""
-    calibration_of = cache(lambda fingerprint: level_calibration(open_model_registry(store).calibration, fingerprint))
+    calibration_of = cache(
+        lambda fingerprint: dm.level_calibration(open_model_registry(store).calibration, fingerprint)
+    )
 
-    def chance(answer: Classification, category: str) -> float:
+    def chance(answer: dm.Classification, category: str) -> float:
         own = levels.chances(answer).get(category, answer.raw_confidence or 0.0)
         calibrated = None if answer.raw is None else calibration_of(answer.fingerprint)
         return max(answer.confidence or 0.0, own if calibrated is None else calibrated(own, True))
@@ -283,7 +266,7 @@ def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str
     return chance
 
 
-def promised_thresholds(config: Config, store: Store) -> Callable[[Classification, str, Rule, str], float]:
+def promised_thresholds(config: Config, store: Store) -> Callable[[dm.Classification, str, dm.Rule, str], float]:
     """Return a function from (answer, category, rule, text) to the confidence that a rule with a `max_error` asks for.
 
     The promise is about the rule's categories; labels of a file have none of the other columns that a rule may name.
@@ -291,19 +274,19 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[Classificatio
     taught = cache(lambda: taught_by_topic(config.asked[0], store))
 
     @cache
-    def thresholds_for(fingerprint: str, max_error: MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
+    def thresholds_for(fingerprint: str, max_error: dm.MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
         found = find_error_bounds(config.asked[0], store, fingerprint, max_error, rule=names)
-        return thresholds_of(found, names or [category.name for category in config.categories])
+        return dm.thresholds_of(found, names or [category.name for category in config.categories])
 
-    def promised(answer: Classification, category: str, rule: Rule, text: str) -> float:
+    def promised(answer: dm.Classification, category: str, rule: dm.Rule, text: str) -> float:
         if rule.max_error is None or (answer.confidence_source == "model" and taught()(text)):
-            return NEVER
-        return thresholds_for(answer.fingerprint, rule.max_error, rule.categories).get(category, NEVER)
+            return dm.NEVER
+        return thresholds_for(answer.fingerprint, rule.max_error, rule.categories).get(category, dm.NEVER)
 
     return promised
 
 
-def is_cautious(question: Question, spec: ClassifierSpec) -> bool:
+def is_cautious(question: dm.Question, spec: ClassifierSpec) -> bool:
     """Return whether an embedded classifier has `UNTAUGHT_THRESHOLD` until a person's own values are taught.
 
     Or until they are evaluated. The model of the default categories was evaluated by those who made it.
@@ -326,11 +309,11 @@ def caution() -> str:
 
 def levels_note(config: Config) -> str:
     """Return the message that names of the configuration are in levels, unless it says itself whether they are."""
-    return "" if "levels" in config.origins else levels_sentence(config.categories)
+    return "" if "levels" in config.origins else dm.levels_sentence(config.categories)
 
 
 def threshold_in_use(
-    question: Question, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, is_step: bool = False
+    question: dm.Question, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, is_step: bool = False
 ) -> float:
     """Return the confidence from which on an embedded classifier is sure of a question now.
 
@@ -339,7 +322,7 @@ def threshold_in_use(
     cautious.
     """
     own = spec.threshold if question.min_confidence is None else question.min_confidence
-    may_guess = question.name == CATEGORY or any(value.examples for value in question.values)
+    may_guess = question.name == dm.CATEGORY or any(value.examples for value in question.values)
     if may_guess and (is_step or not is_cautious(question, spec)):
         return own
     if is_taught(question, store) if taught is None else taught:
@@ -351,16 +334,16 @@ def threshold_in_use(
     )
     if open_model_registry(store).calibration(fingerprint) is not None:
         return own
-    return UNTAUGHT_THRESHOLD if may_guess else NEVER
+    return UNTAUGHT_THRESHOLD if may_guess else dm.NEVER
 
 
-def is_taught(question: Question, store: Store) -> bool:
+def is_taught(question: dm.Question, store: Store) -> bool:
     """Return whether the learned version in use has a question's values, by their names alone, and was measured."""
     version = open_model_registry(store).active(question.name)
     return version is not None and version.is_measured and is_named_like(version, question)
 
 
-def is_named_like(version: ModelVersion, question: Question) -> bool:
+def is_named_like(version: dm.ModelVersion, question: dm.Question) -> bool:
     """Return whether a learned version has a question's values, by their names alone."""
     present_names = {name: c.name for c in question.values for name in (c.name, c.root, *c.was)}
     learned_names = [present_names.get(name, "") for name in json.loads(version.categories)]
@@ -376,11 +359,11 @@ def needed_confidence(config: Config, store: Store, category: str) -> dict[str, 
     stored_thresholds = {
         (b.classifier, b.max_error, b.category): b.threshold
         for b in open_model_registry(store).error_bounds()
-        if b.question == CATEGORY
+        if b.question == dm.CATEGORY
     }
 
-    def promised(name: str, max_error: MaxError) -> float | None:
-        together = None if max_error.each else stored_thresholds.get((name, max_error.share, OVERALL))
+    def promised(name: str, max_error: dm.MaxError) -> float | None:
+        together = None if max_error.each else stored_thresholds.get((name, max_error.share, dm.OVERALL))
         return together or stored_thresholds.get((name, max_error.share, category))
 
     steps = [config.classifiers[name] for name in spec.steps or (spec.name,)]
@@ -398,18 +381,18 @@ def record_error_bounds(
     registry: ModelRegistry,
     classifier_name: str,
     question: str,
-    max_error: MaxError,
+    max_error: dm.MaxError,
     fingerprint: str,
-    error_bounds: Mapping[str, ErrorBound],
-    event: Callable[[Mapping[str, object]], Event],
+    error_bounds: Mapping[str, dm.ErrorBound],
+    event: Callable[[Mapping[str, object]], dm.Event],
     warn: Callable[[str], None],
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
     bounds_before = stored_bounds(registry, classifier_name, max_error, question)
-    if question == CATEGORY and (reading := changed_reading(classifier_name, max_error, bounds_before)):
+    if question == dm.CATEGORY and (reading := changed_reading(classifier_name, max_error, bounds_before)):
         warn(reading)
-    bounds_by_category, at = {bound.category: bound for bound in bounds_before}, times.now()
-    present = [StoredBound(classifier_name, fingerprint, *bound, at, question) for bound in error_bounds.values()]
+    bounds_by_category, at = {bound.category: bound for bound in bounds_before}, dm.times.now()
+    present = [dm.StoredBound(classifier_name, fingerprint, *bound, at, question) for bound in error_bounds.values()]
     changed_bounds = [
         bound
         for bound in present
@@ -419,16 +402,16 @@ def record_error_bounds(
         return
     thresholds = {bound.category: bound.threshold for bound in changed_bounds}
     bounded_data = {"classifier": classifier_name, "max_error": max_error.configured, "thresholds": thresholds}
-    if question != CATEGORY:
+    if question != dm.CATEGORY:
         bounded_data["question"] = question
     registry.keep_error_bounds(changed_bounds, event(bounded_data))
-    for message in bound_changes(changed_bounds, bounds_before):
+    for message in dm.bound_changes(changed_bounds, bounds_before):
         warn(message)
 
 
 def stored_bounds(
-    registry: ModelRegistry, name: str, max_error: MaxError, question: str = CATEGORY
-) -> list[StoredBound]:
+    registry: ModelRegistry, name: str, max_error: dm.MaxError, question: str = dm.CATEGORY
+) -> list[dm.StoredBound]:
     """Return the bounds that were found last for a classifier's promise about a question."""
     promise = name, question, max_error.share
     return [
@@ -436,26 +419,26 @@ def stored_bounds(
     ]
 
 
-def promised_bounds(config: Config, registry: ModelRegistry) -> list[StoredBound]:
+def promised_bounds(config: Config, registry: ModelRegistry) -> list[dm.StoredBound]:
     """Return the bounds of what classifiers promise of the category now; where one over all is proven, that alone."""
-    found: list[StoredBound] = []
+    found: list[dm.StoredBound] = []
     for name, spec in config.classifiers.items():
         max_error = promised_error(config.asked[0], spec)
         bounds = [] if max_error is None else stored_bounds(registry, name, max_error)
-        together = [bound for bound in bounds if bound.category == OVERALL]
-        of_each = sorted(bound for bound in bounds if bound.category != OVERALL)
+        together = [bound for bound in bounds if bound.category == dm.OVERALL]
+        of_each = sorted(bound for bound in bounds if bound.category != dm.OVERALL)
         is_proven = any(bound.threshold is not None for bound in together)
         found += together if is_proven else [*together, *of_each] if max_error and not max_error.each else of_each
     return found
 
 
-def changed_reading(classifier_name: str, max_error: MaxError, bounds_before: Sequence[StoredBound]) -> str:
+def changed_reading(classifier_name: str, max_error: dm.MaxError, bounds_before: Sequence[dm.StoredBound]) -> str:
     """Return a message if an earlier release has read a `max_error` as a promise for each category; else nothing."""
     if max_error.each or not bounds_before:
         return ""
-    if any(bound.category == OVERALL for bound in bounds_before):
+    if any(bound.category == dm.OVERALL for bound in bounds_before):
         return ""
-    share = in_percent(max_error.share)
+    share = dm.in_percent(max_error.share)
     return (
         f"max_error: {share} of {classifier_name} is one promise now, over all that it is sure of; "
         f"{{each: {share}}} promises it of each category, as before"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.config import Config
-from triage_cli.domain import CATEGORY, ClassifyPlan, Question
 from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifier_diagnostics import is_alone
@@ -36,7 +36,6 @@ def training_run(
     warned of what it no longer promises, and if answers are sure sooner than before. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
-    from triage_cli.domain import Looked
     from triage_cli.service import SecondLook, Subject, TrainingRun
 
     actor, command_line, tell, warn, began = analyst
@@ -49,14 +48,14 @@ def training_run(
 
     thresholds_before = thresholds() if warn is not None else {}
 
-    def look(context: RunContext, name: str) -> Looked:
+    def look(context: RunContext, name: str) -> dm.Looked:
         category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)
         alone = about_alone(config, config.question(name))
         classifiers = Classifiers.of(alone, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
-        if name == CATEGORY and warn is not None:
+        if name == dm.CATEGORY and warn is not None:
             for message in _lowered(thresholds_before, thresholds()):
                 warn(message)
-        opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
+        opened = (classifiers.open(dm.ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, config.asked) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}, name).over_all()
 
@@ -77,12 +76,12 @@ def _lowered(before: Mapping[str, float], now: Mapping[str, float]) -> Iterator[
             )
 
 
-def _built_in(classifiers: Classifiers, question: Question) -> bytes:
+def _built_in(classifiers: Classifiers, question: dm.Question) -> bytes:
     return classifiers.built_in(question).to_bytes()
 
 
 def evaluation_run(
-    config: Config, analyst: Analyst, *, make: bool = False, store: Store | None = None, question: str = CATEGORY
+    config: Config, analyst: Analyst, *, make: bool = False, store: Store | None = None, question: str = dm.CATEGORY
 ) -> "EvaluationRun":
     """Return what evaluates the answers of the configuration's classifiers to a question.
 
@@ -94,7 +93,7 @@ def evaluation_run(
     store = store or open_store(config, make=make)
     asked = config.question(question)
 
-    def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
+    def classifier(plan: dm.ClassifyPlan, run_id: str) -> Classifier:
         alone = about_alone(config, asked)
         return Classifiers.of(alone, store, Asker(actor, run_id, {}), tell).open(plan)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from triage_cli import domain as dm
 from triage_cli.config import Config, ImapSpec, SourceSpec, raise_template_mistakes, without_secrets
-from triage_cli.domain import PullPlan, UnavailableError, UsageError, label_columns
 from triage_cli.ports import Source
 from triage_cli.runtime import Network
 from triage_cli.wiring.destination_diagnostics import checked_program
@@ -28,7 +28,7 @@ def check_source(config: Config, source_name: str) -> None:
         from triage_cli.config import suggestion
 
         known_sources = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
-        raise UsageError(f'no source "{source_name}" in the config{known_sources}')
+        raise dm.UsageError(f'no source "{source_name}" in the config{known_sources}')
     if spec.type != "command":
         Network(config.offline).check(f'source "{source_name}"')
 
@@ -36,7 +36,7 @@ def check_source(config: Config, source_name: str) -> None:
 def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -> Source:
     """Open a source by its configuration; `tell` gets its warnings."""
     check_source(config, source_name)
-    spec = config.sources[source_name]._replace(labels=label_columns(config.questions))
+    spec = config.sources[source_name]._replace(labels=dm.label_columns(config.questions))
     if spec.type == "command":
         from triage_cli.sources import SingerSource
 
@@ -79,7 +79,7 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
     from triage_cli.runtime import host_of
 
     since = datetime.fromtimestamp(time.time() - RECENTLY_CHANGED, UTC).isoformat()
-    first_page = next(source.pages(None, PullPlan(since=since), _no_pause), None)
+    first_page = next(source.pages(None, dm.PullPlan(since=since), _no_pause), None)
     return (
         f"reads {host_of(spec.url)}, which answers with a list of {len(first_page.drafts) if first_page else 0:,} items"
     )
@@ -94,7 +94,7 @@ def source_warnings(config: Config, source_name: str) -> Iterator[str]:
 
 def _no_pause(seconds: float, why: str) -> bool:
     del seconds  # a check waits for nothing
-    raise UnavailableError(why, hint="try again later")
+    raise dm.UnavailableError(why, hint="try again later")
 
 
 def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage_cli import domain as dm
 from triage_cli.config import Config, is_postgres, no_home
-from triage_cli.domain import ConfigError, Lease, Question, Selection, StoreError
 from triage_cli.ports import ApiAccessStore, Inflow, ModelRegistry, Store
 from triage_cli.runtime import Network, machine, with_extra, write_obstacle
 from triage_cli.service import CategoryBasis, CategoryCheck, category_renames
@@ -44,7 +44,7 @@ def check_database_place(config: Config) -> None:
     if "database" in config.origins:
         _check_database_folder(config.database)
     if obstacle := write_obstacle(Path(config.database)):
-        raise StoreError(
+        raise dm.StoreError(
             f"cannot make {config.database}: {obstacle} is no folder that this user may write in",
             hint="change its rights or name another path with --db",
         )
@@ -54,7 +54,7 @@ def _check_database_folder(path: str) -> None:
     """Raise `StoreError` where the folder of a database that a user named is missing: its path is mistyped."""
     database_folder = Path(path).parent
     if not database_folder.exists():
-        raise StoreError(
+        raise dm.StoreError(
             f"there is no folder {database_folder} for a database", hint="make it, or name another path with --db"
         )
 
@@ -62,7 +62,7 @@ def _check_database_folder(path: str) -> None:
 def empty_database(config: Config, folder: str) -> Config:
     """Return the configuration with a new database in a folder."""
     config = config._replace(database=str(Path(folder, "triage.db")))
-    open_store(config, make=True).runs.renew(Lease(""))  # changes nothing, but creates the database
+    open_store(config, make=True).runs.renew(dm.Lease(""))  # changes nothing, but creates the database
     return config
 
 
@@ -70,7 +70,7 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     """Return the key of the audit log's hashes. Raises `ConfigError` if it is too short."""
     log_key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
     if log_key and len(log_key) < SHORTEST_AUDIT_KEY:
-        raise ConfigError(
+        raise dm.ConfigError(
             f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_AUDIT_KEY} bytes", hint="make one: openssl rand -hex 32"
         )
     return log_key or None
@@ -83,13 +83,13 @@ def open_postgres(url: str, log_key: bytes | None, network: Network, *, make: bo
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
-        raise ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
+        raise dm.ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
     return PostgresStore(url, log_key, network=network, make=make)
 
 
 def is_empty(config: Config) -> bool:
     """Return whether the database has no tickets."""
-    return not any(True for _ in open_store(config).find(Selection(limit=1)))
+    return not any(True for _ in open_store(config).find(dm.Selection(limit=1)))
 
 
 def _in_database(store: Store) -> SqlStore:
@@ -139,7 +139,7 @@ def category_check(
 
 def _refuse(warning: str) -> None:
     hint = "nothing was classified or sent; if the built-in categories are meant, triage config init writes them"
-    raise ConfigError(warning.removeprefix("warning: "), hint=hint)
+    raise dm.ConfigError(warning.removeprefix("warning: "), hint=hint)
 
 
 def with_first_names(config: Config, store: Store) -> Config:
@@ -148,6 +148,6 @@ def with_first_names(config: Config, store: Store) -> Config:
     return config._replace(categories=category.values, questions=tuple(questions))
 
 
-def rooted_question(question: Question, store: Store) -> Question:
+def rooted_question(question: dm.Question, store: Store) -> dm.Question:
     """Return a question whose values have their first names in this store."""
     return question._replace(values=category_renames.rooted(question.values, store.categories.renames(question.name)))

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from tests.support.vendors.server import Answer, Call, RefusedError, Vendor, basic, is_text, leaves, need
-from triage_cli.domain import now
+from triage_cli import domain as dm
 
-LISTED_AT = now()  # of an issue, in a list: made and changed since a first pull begins
+LISTED_AT = dm.now()  # of an issue, in a list: made and changed since a first pull begins
 
 
 class Jira(Vendor):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.auth import Caller
 from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, json_only, new_router
 from triage_cli.api.idempotency import reply
@@ -12,7 +13,6 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.bulk import ANSWERED_BY_LINES, outcome_stream
 from triage_cli.api.schemas import administration
 from triage_cli.api.schemas.records import described
-from triage_cli.domain import ApiKey, CreatedKey, Head, RefusedError, Run, run_record
 from triage_cli.service import KeyRing, LocalTriage
 
 router = new_router("administration", json_only)
@@ -35,7 +35,7 @@ def _key_ring(server_state: CurrentServer, caller: CurrentCaller) -> KeyRing:
 CurrentKeyRing = Annotated[KeyRing, Depends(_key_ring)]
 
 
-def _key_record(key: ApiKey) -> dict[str, Any]:
+def _key_record(key: dm.ApiKey) -> dict[str, Any]:
     return {field: getattr(key, field) for field in administration.Key.model_fields}
 
 
@@ -45,13 +45,13 @@ def list_keys(ring: CurrentKeyRing) -> Response:
     return reply([_key_record(key) for key in ring.list()])
 
 
-@router.post("/keys", status_code=201, response_model=described(CreatedKey))
+@router.post("/keys", status_code=201, response_model=described(dm.CreatedKey))
 def create_key(body: administration.KeyIn, ring: CurrentKeyRing) -> Response:
     """Create an API key. It is shown only now, since only its hash is stored."""
     return reply(ring.create(body.name, body.role, body.expires_in)._asdict(), 201)
 
 
-@router.post("/keys/{name:path}/rotate", response_model=described(CreatedKey))
+@router.post("/keys/{name:path}/rotate", response_model=described(dm.CreatedKey))
 def rotate_key(name: KeyName, ring: CurrentKeyRing, body: administration.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or administration.RotateIn()
@@ -76,10 +76,10 @@ def forget(body: administration.ForgetIn, server_state: CurrentServer, triage: C
 @router.get("/runs", response_model=list[administration.Run])
 def list_runs(query: Annotated[administration.RunQuery, Query()], triage: CurrentTriage) -> Response:
     """List bulk commands and requests, the latest first: what each did, at what cost, and how it ended."""
-    return reply([run_record(run) for run in triage.runs(query.limit)])
+    return reply([dm.run_record(run) for run in triage.runs(query.limit)])
 
 
-@router.post("/audit/verify", response_model=described(Head))
+@router.post("/audit/verify", response_model=described(dm.Head))
 def verify_audit_log(server_state: CurrentServer, body: administration.VerifyIn | None = None) -> Response:
     """Recompute the whole audit log, and return its head.
 
@@ -90,11 +90,13 @@ def verify_audit_log(server_state: CurrentServer, body: administration.VerifyIn 
     return reply(server_state.verify_audit_log(kept_heads)._asdict())
 
 
-def _own_import(triage: LocalTriage, caller: Caller, run: str) -> tuple[Run, ...]:
+def _own_import(triage: LocalTriage, caller: Caller, run: str) -> tuple[dm.Run, ...]:
     """Return the runs of an import that a caller may take back. Raises `RefusedError` if it is somebody else's."""
     runs = triage.imported(run)
     if caller.role != "admin" and runs[0].actor != caller.name:
-        raise RefusedError(f'the key "{caller.name}" has not made this import', hint="this takes a key of role admin")
+        raise dm.RefusedError(
+            f'the key "{caller.name}" has not made this import', hint="this takes a key of role admin"
+        )
     return runs
 
 
@@ -104,7 +106,7 @@ def get_import(run: RunName, triage: CurrentTriage, caller: CurrentCaller) -> Re
 
     Callers see their own imports, administrators all.
     """
-    return reply([run_record(one) for one in _own_import(triage, caller, run)])
+    return reply([dm.run_record(one) for one in _own_import(triage, caller, run)])
 
 
 @imports_router.post("/imports/{run}/undo", **ANSWERED_BY_LINES)

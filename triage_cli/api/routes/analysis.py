@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.schemas.records import described
 from triage_cli.api.schemas.shared_fields import EXAMPLE_SINCE, Moment, QueryParameters, param
-from triage_cli.domain import Report, report_record
 
 router = new_router("analysis", json_only)
 
@@ -21,8 +21,8 @@ class ReportQuery(QueryParameters):
     since: Moment | None = param(None, "its beginning; without it, a week ago", EXAMPLE_SINCE)
 
 
-@router.get("/report", response_model=described(Report))
+@router.get("/report", response_model=described(dm.Report))
 def report(query: Annotated[ReportQuery, Query()], current: CurrentAnalysis) -> Response:
     """Report what happened since: volume, who decided what, how sure and how right, what waits, spikes and drift."""
     since = datetime.now(UTC) - timedelta(days=7) if query.since is None else query.since.astimezone(UTC)
-    return reply(report_record(current.report(since)))
+    return reply(dm.report_record(current.report(since)))

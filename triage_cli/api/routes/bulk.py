@@ -16,6 +16,7 @@ from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.api.dependencies import (
     CurrentAnalysis,
@@ -35,32 +36,6 @@ from triage_cli.api.schemas import bulk, classification, ticket_selection
 from triage_cli.api.server_log import error_log, request_warnings
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_format
-from triage_cli.domain import (
-    PRIORITIES,
-    WHOLE,
-    Action,
-    ClassifyPlan,
-    Foreseen,
-    InputPart,
-    MediaTypeError,
-    Outcome,
-    ProtocolError,
-    ReclassifyPlan,
-    Rejected,
-    RoutePlan,
-    RowError,
-    Selection,
-    TicketDraft,
-    TooLargeError,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    VerdictDraft,
-    compact,
-    from_json,
-    label_columns,
-    routing,
-)
 from triage_cli.ports import Triage
 from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
@@ -99,11 +74,11 @@ async def receive_body(request: Request) -> UploadedBody:
     except BaseException as error:
         body_file.close()
         if isinstance(error, ClientDisconnect):  # only the log and the metrics see this
-            raise UsageError("the body broke off", hint="send it again") from error
+            raise dm.UsageError("the body broke off", hint="send it again") from error
         raise
     if body_type == DRAFTS_TYPE and request.headers["content-type"] != wire_format.DRAFTS_MEDIA_TYPE:
         body_file.close()
-        raise MediaTypeError(OTHER_VERSION, hint="upgrade triage where this was typed")
+        raise dm.MediaTypeError(OTHER_VERSION, hint="upgrade triage where this was typed")
     body_size = body_file.tell()
     body_file.seek(0)
     return UploadedBody(body_file, body_size, request_hash.hexdigest(), body_type)
@@ -111,7 +86,7 @@ async def receive_body(request: Request) -> UploadedBody:
 
 def drafts_of_body(
     uploaded_body: UploadedBody, query: bulk.BatchQuery, labels: tuple[str, ...]
-) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
+) -> tuple[dm.InputPart, Iterator[dm.TicketDraft | dm.Rejected]]:
     """Return the counts of earlier parts of an input, and the drafts of an uploaded body.
 
     The columns `labels` hold what people answered to questions. Raises `InputError` if the body is no table.
@@ -119,57 +94,59 @@ def drafts_of_body(
     if uploaded_body.is_of_client:
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
-        return WHOLE, iter(())
+        return dm.WHOLE, iter(())
     table_format = bulk.TABLE_TYPES[uploaded_body.body_type]
     options = ReadOptions(source=query.source, format=table_format, labels=labels)
-    return WHOLE, open_table(uploaded_body.file, "the body", options).rows
+    return dm.WHOLE, open_table(uploaded_body.file, "the body", options).rows
 
 
-def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
+def _drafts_of_client(body_file: BinaryIO) -> tuple[dm.InputPart, Iterator[dm.TicketDraft | dm.Rejected]]:
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
     try:
         earlier_part = wire_format.part_of(_json_object(body_file.readline(wire_format.LONGEST_LINE)))
-    except ProtocolError as error:
-        raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
+    except dm.ProtocolError as error:
+        raise dm.UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
-    def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
+    def uploaded_drafts() -> Iterator[dm.TicketDraft | dm.Rejected]:
         while body_line := body_file.readline(wire_format.LONGEST_LINE):
             try:
                 yield _checked_draft(wire_format.draft_of(_json_object(body_line))._replace(size=len(body_line)))
-            except ProtocolError as error:
-                raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
+            except dm.ProtocolError as error:
+                raise dm.UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return earlier_part, uploaded_drafts()
 
 
 def _json_object(body_line: bytes) -> Mapping[str, Any]:
     try:
-        json_object = from_json(body_line.decode())
+        json_object = dm.from_json(body_line.decode())
     except (ValueError, RecursionError) as error:
-        raise UsageError("a line is no JSON", hint="send one object a line") from error
+        raise dm.UsageError("a line is no JSON", hint="send one object a line") from error
     if not isinstance(json_object, dict):
-        raise UsageError("a line is no JSON object", hint="send one object a line")
+        raise dm.UsageError("a line is no JSON object", hint="send one object a line")
     return json_object
 
 
-def _checked_draft(draft: TicketDraft) -> TicketDraft | Rejected:
+def _checked_draft(draft: dm.TicketDraft) -> dm.TicketDraft | dm.Rejected:
     """Return an uploaded draft after the checks that reading a table would have made."""
     subject, description = (draft.subject or "").strip() or None, (draft.description or "").strip() or None
     if not (subject or description):
-        return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
-    if draft.priority not in (None, *PRIORITIES):
-        raise ProtocolError("a draft has a priority that is none")
+        return dm.Rejected(draft.row, draft.line, dm.RowError(f"{draft.place}: neither subject nor description"))
+    if draft.priority not in (None, *dm.PRIORITIES):
+        raise dm.ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and dates.moment(draft.created_at) != draft.created_at:
-        raise ProtocolError("a draft has a time that is none")
+        raise dm.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 
-def drafts_within_limit(drafts: Iterable[TicketDraft | Rejected], most_rows: int) -> Iterator[TicketDraft | Rejected]:
+def drafts_within_limit(
+    drafts: Iterable[dm.TicketDraft | dm.Rejected], most_rows: int
+) -> Iterator[dm.TicketDraft | dm.Rejected]:
     """Yield the drafts of an uploaded body up to the limit of rows in one request."""
     for number, draft in enumerate(drafts):
         if number == most_rows:
             hint = "those were stored; send the rest in requests of their own"
-            raise TooLargeError(f"the body has more than {most_rows:,} rows", hint=hint)
+            raise dm.TooLargeError(f"the body has more than {most_rows:,} rows", hint=hint)
         yield draft
 
 
@@ -181,7 +158,9 @@ ANSWERED_BY_LINES: dict[str, Any] = {
 }
 
 
-def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> NdjsonResponse:
+def outcome_stream(
+    server_state: ServerState, triage: LocalTriage, outcomes: Iterable[dm.Outcome[Any]]
+) -> NdjsonResponse:
     """Return the response that streams a line for each outcome. Raises `OverloadedError`."""
     server_state.stream_slots.take()
     lines = partial(outcome_lines, server_state, triage, outcomes)
@@ -189,8 +168,8 @@ def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Ite
 
 
 def outcome_lines(
-    server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[Outcome[Any]],
-    results: Callable[[Outcome[Any]], Iterable[str]] = lambda outcome: (outcome.action,),
+    server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[dm.Outcome[Any]],
+    results: Callable[[dm.Outcome[Any]], Iterable[str]] = lambda outcome: (outcome.action,),
 ) -> Iterator[str]:  # fmt: skip
     """Yield a line for each outcome, then exactly one `end` or `problem`; `results` is what an outcome counts as."""
     counts: Counter[str] = Counter()
@@ -199,23 +178,23 @@ def outcome_lines(
             counts.update(results(outcome))
             yield wire_format.outcome_line(outcome, spoken) + "\n"
         _raise_if_stopping(server_state)
-    except TriageError as error:
+    except dm.TriageError as error:
         end: dict[str, object] = {"problem": problems.problem_details(error)}
     except Exception:  # noqa: BLE001 - the stream's status was sent long ago
         error_log.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
-        unexpected = TriageError("something unexpected went wrong on the server", hint=hint)
+        unexpected = dm.TriageError("something unexpected went wrong on the server", hint=hint)
         end = {"problem": problems.problem_details(unexpected)}
     else:
         end = {"end": counts}
     warnings = [*map(spoken, request_warnings.get() or ())]
-    yield compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
+    yield dm.compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
 
 
 def _raise_if_stopping(server_state: ServerState) -> None:
     """Raise an error if the outcomes ended because the server is stopping."""
     if server_state.stopping:
-        raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")
+        raise dm.UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")
 
 
 router = new_router("bulk")
@@ -251,10 +230,10 @@ async def batch(
         undo_stack.callback(server_state.stream_slots.leave)
         request_lock = BulkRequestLock(server_state, caller.caller_id, idempotency_key, uploaded_body.hash)
         await run_in_threadpool(request_lock.take)
-        labels = label_columns(server_state.services.further)
+        labels = dm.label_columns(server_state.services.further)
         earlier_parts, drafts = await run_in_threadpool(drafts_of_body, uploaded_body, query, labels)
         undo_stack.pop_all()
-    plan = ClassifyPlan(**query.model_dump(include={*ClassifyPlan._fields}))
+    plan = dm.ClassifyPlan(**query.model_dump(include={*dm.ClassifyPlan._fields}))
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
     drafts = islice(drafts_within_limit(drafts, server_state.limits.table_rows), query.limit)
 
@@ -263,7 +242,7 @@ async def batch(
             response.put(wire_format.judged_line(triage.met))
 
     def make_lines() -> Iterator[str]:
-        outcomes: Iterable[Outcome[Any]]
+        outcomes: Iterable[dm.Outcome[Any]]
         if query.dry_run:
             read_rows = import_dry_run(drafts, CategoryNames(server_state.services.categories))
             foresee = partial(analysis.foresee, plan=plan, routes="route" in query.do, ask=query.ask)
@@ -275,7 +254,7 @@ async def batch(
             outcomes = triage.create(drafts, input_part, same_tickets=query.same_tickets, judged=judged)
         with uploaded_body.file, request_lock:
             asked = analysis if query.dry_run else triage
-            yield from outcome_lines(server_state, asked, outcomes, routing.results)
+            yield from outcome_lines(server_state, asked, outcomes, dm.routing.results)
 
     def stop() -> None:
         triage.stop()
@@ -298,7 +277,7 @@ def classify_many(
     With `dry_run` nobody is asked; the `preview` of the only line says of how many tickets, and about what that costs.
     """
     body = body or classification.ClassifyManyIn()
-    classify_plan = ClassifyPlan(**dict(body.plan.joined(query, "classifier", "max_cost")))
+    classify_plan = dm.ClassifyPlan(**dict(body.plan.joined(query, "classifier", "max_cost")))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
         return outcome_stream(server_state, triage, estimate(analysis, triage, selection, classify_plan))
@@ -317,11 +296,11 @@ def route_many(
     With `dry_run` nothing is sent; the `preview` of a line says where its ticket would be.
     """
     body = body or classification.RouteManyIn()
-    route_plan = RoutePlan(**dict(body.plan))
+    route_plan = dm.RoutePlan(**dict(body.plan))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
         previews = enumerate(triage.preview_routes(selection, route_plan))
-        outcomes = (Outcome(row, Action.PREVIEWED, preview._asdict()) for row, preview in previews)
+        outcomes = (dm.Outcome(row, dm.Action.PREVIEWED, preview._asdict()) for row, preview in previews)
         return outcome_stream(server_state, triage, outcomes)
     return outcome_stream(server_state, triage, triage.route(selection, route_plan))
 
@@ -338,8 +317,8 @@ def reclassify_many(
     A line's `flip` compares the present category, or the answer to the plan's `question`, with the new answer.
     """
     body = body or classification.ReclassifyManyIn()
-    classify_plan = ClassifyPlan(**dict(body.plan.classify.joined(query, "classifier", "max_cost")))
-    reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": classify_plan})
+    classify_plan = dm.ClassifyPlan(**dict(body.plan.classify.joined(query, "classifier", "max_cost")))
+    reclassify_plan = dm.ReclassifyPlan(**dict(body.plan) | {"classify": classify_plan})
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     return outcome_stream(server_state, triage, triage.reclassify(selection, reclassify_plan))
 
@@ -347,17 +326,17 @@ def reclassify_many(
 @router.post("/verdicts", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def judge_many(body: classification.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
-    drafts = [VerdictDraft(row, **dict(verdict)) for row, verdict in enumerate(body.verdicts)]
+    drafts = [dm.VerdictDraft(row, **dict(verdict)) for row, verdict in enumerate(body.verdicts)]
     return outcome_stream(server_state, triage, triage.give_verdicts(drafts))
 
 
-def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) -> Selection:
+def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) -> dm.Selection:
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
     names = selection_in.ids
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))
     since = None if selection_in.since is None else query_time(selection_in.since)
     plain_conditions = selection_in.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
-    return Selection(
+    return dm.Selection(
         ids=ticket_ids,
         statuses=frozenset(selection_in.statuses),
         categories=() if selection_in.category is None else (selection_in.category,),
@@ -366,42 +345,43 @@ def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) 
     )
 
 
-Previewed = Iterator[Outcome[Mapping[str, Any]]]
+Previewed = Iterator[dm.Outcome[Mapping[str, Any]]]
 DRAFT_FIELDS = (*wire_format.DRAFT_KEYS[2:], "verdict", "extra")
 
 
-def _previewed_row(outcome: Outcome[TicketDraft]) -> Outcome[Mapping[str, Any]]:
+def _previewed_row(outcome: dm.Outcome[dm.TicketDraft]) -> dm.Outcome[Mapping[str, Any]]:
     """Return how a row of an upload is read, or why it is rejected."""
     if (draft := outcome.value) is None:
-        return Outcome(outcome.row, outcome.action, error=outcome.error)
-    return Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
+        return dm.Outcome(outcome.row, outcome.action, error=outcome.error)
+    return dm.Outcome(outcome.row, dm.Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
 
 
 def foreseen_rows(
-    read_rows: Iterable[Outcome[TicketDraft]], foresee: Callable[[Iterable[TicketDraft]], Iterable[Outcome[Foreseen]]]
+    read_rows: Iterable[dm.Outcome[dm.TicketDraft]],
+    foresee: Callable[[Iterable[dm.TicketDraft]], Iterable[dm.Outcome[dm.Foreseen]]],
 ) -> Previewed:
     """Yield also what would become of each row of an upload that would be a new ticket."""
-    others: deque[Outcome[Mapping[str, Any]]] = deque()
+    others: deque[dm.Outcome[Mapping[str, Any]]] = deque()
 
-    def new_drafts() -> Iterator[TicketDraft]:
+    def new_drafts() -> Iterator[dm.TicketDraft]:
         for outcome in read_rows:
-            if outcome.action == Action.CREATED and outcome.value is not None:
+            if outcome.action == dm.Action.CREATED and outcome.value is not None:
                 yield outcome.value
             else:
                 others.append(_previewed_row(outcome))
 
     for foreseen in foresee(new_drafts()):
-        if isinstance(foreseen.item, TicketDraft) and foreseen.value is not None:
+        if isinstance(foreseen.item, dm.TicketDraft) and foreseen.value is not None:
             while others and others[0].place < foreseen.item.row:
                 yield others.popleft()
-            preview = _previewed_row(Outcome(foreseen.item.row, Action.CREATED, foreseen.item))
+            preview = _previewed_row(dm.Outcome(foreseen.item.row, dm.Action.CREATED, foreseen.item))
             fields = {key: value for key, value in foreseen.value._asdict().items() if key != "answers" or value}
             yield preview._replace(value={**(preview.value or {}), **fields})
     yield from others
 
 
-def estimate(analysis: LocalAnalysis, triage: LocalTriage, selection: Selection, plan: ClassifyPlan) -> Previewed:
+def estimate(analysis: LocalAnalysis, triage: LocalTriage, selection: dm.Selection, plan: dm.ClassifyPlan) -> Previewed:
     """Yield one outcome: how many tickets would be asked about, and about what that costs in USD; null: no price."""
     cost = analysis.estimate_cost(plan, triage.to_ask(selection, plan))
     preview = {"tickets": cost.tickets, "tokens": cost.tokens, "cost_usd": cost.cost, "most_usd": cost.most}
-    yield Outcome(0, Action.PREVIEWED, preview)
+    yield dm.Outcome(0, dm.Action.PREVIEWED, preview)

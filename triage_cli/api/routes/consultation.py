@@ -5,20 +5,12 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, json_only, new_router
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import classification
 from triage_cli.api.schemas.records import described
-from triage_cli.domain import (
-    AgentSuggestion,
-    AgentSuggestionDraft,
-    ClassifyPlan,
-    TextAnswer,
-    TextQuestion,
-    agent_name,
-    as_record,
-)
 from triage_cli.ports import Consultation
 from triage_cli.service import LocalConsultation
 
@@ -33,14 +25,14 @@ async def _current_consultation(request: Request, server_state: CurrentServer, c
 CurrentConsultation = Annotated[Consultation, Depends(_current_consultation)]
 
 
-@router.post("/classify/text", response_model=described(TextAnswer))
+@router.post("/classify/text", response_model=described(dm.TextAnswer))
 def classify_text(body: classification.ClassifyTextIn, consult: CurrentConsultation) -> Response:
     """Classify a text without storing it; what it costs counts against the budget.
 
     No answer is stored under an `Idempotency-Key`, since it may repeat words of the text.
     """
-    plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
-    text_question = TextQuestion(body.subject, body.description)
+    plan = dm.ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
+    text_question = dm.TextQuestion(body.subject, body.description)
     return reply(consult.classify_text(text_question, plan)._asdict())
 
 
@@ -56,10 +48,10 @@ def preview_route(
 def category_profiles(consult: CurrentConsultation) -> Response:
     """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
-    return reply(as_record(profiles))
+    return reply(dm.as_record(profiles))
 
 
-@router.post("/tickets/{ticket_id}/suggestions", response_model=described(AgentSuggestion))
+@router.post("/tickets/{ticket_id}/suggestions", response_model=described(dm.AgentSuggestion))
 def suggest(
     ticket_id: TicketName, body: classification.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
 ) -> Response:
@@ -67,5 +59,7 @@ def suggest(
 
     With `question`, it suggests an answer to that one.
     """
-    suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note, body.question)
+    suggestion_draft = dm.AgentSuggestionDraft(
+        ticket_id, body.category, dm.agent_name(body.agent), body.note, body.question
+    )
     return once(body, lambda: JsonAnswer(200, consult.suggest(suggestion_draft)._asdict()))

@@ -7,9 +7,9 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.schemas import administration
-from triage_cli.domain import StoreUnavailableError, UnavailableError
 
 # Probes and scrapers add parameters of their own.
 router = new_router("operations", route_class=APIRoute)
@@ -28,12 +28,12 @@ async def health() -> dict[str, str]:
 async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]:
     """Return whether the server takes requests: the database answers, and the server is not about to stop."""
     if server_state.draining:
-        raise UnavailableError("the server is about to end", hint="ask another one")
+        raise dm.UnavailableError("the server is about to end", hint="ask another one")
     try:
         with anyio.fail_after(PROBE_TIMEOUT):
             await run_sync(server_state.api_access.ping, limiter=request.app.state.probes, abandon_on_cancel=True)
     except TimeoutError as late:
-        raise StoreUnavailableError(f"it did not answer within {PROBE_TIMEOUT:g} s") from late
+        raise dm.StoreUnavailableError(f"it did not answer within {PROBE_TIMEOUT:g} s") from late
     return {"status": "ready"}
 
 

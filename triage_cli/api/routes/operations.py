@@ -8,20 +8,12 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import current_analysis, current_triage, json_only, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.problems import spoken
 from triage_cli.api.schemas.operations import described_operation
 from triage_cli.api.server_log import request_warnings
-from triage_cli.domain import (
-    OutdatedClientError,
-    ProtocolError,
-    UsageError,
-    all_encodable,
-    from_json,
-    is_too_deep,
-    to_wire,
-)
 from triage_cli.ports import Analysis, Operation, Triage, operations
 
 router = new_router("client", json_only)
@@ -34,14 +26,14 @@ async def received_arguments(request: Request) -> Mapping[str, Any]:
     """Return the object of JSON that a request has sent. Raises `UsageError` for another protocol or another body."""
     protocol = request.headers.get(operations.PROTOCOL_HEADER, operations.PROTOCOL)
     if protocol != operations.PROTOCOL:
-        raise UsageError(f"this server speaks protocol {operations.PROTOCOL}, and not {protocol[:20]}", hint=UPGRADE)
+        raise dm.UsageError(f"this server speaks protocol {operations.PROTOCOL}, and not {protocol[:20]}", hint=UPGRADE)
     body = await request.body()
     try:
-        arguments = all_encodable(from_json(body.decode() or "{}"))
+        arguments = dm.all_encodable(dm.from_json(body.decode() or "{}"))
     except (ValueError, RecursionError) as error:
-        raise UsageError("the body is no JSON", hint="send JSON in UTF-8") from error
-    if not isinstance(arguments, dict) or is_too_deep(arguments):
-        raise UsageError("the body is no object of JSON, or one that is nested too deeply", hint="send an object")
+        raise dm.UsageError("the body is no JSON", hint="send JSON in UTF-8") from error
+    if not isinstance(arguments, dict) or dm.is_too_deep(arguments):
+        raise dm.UsageError("the body is no object of JSON, or one that is nested too deeply", hint="send an object")
     return arguments
 
 
@@ -54,12 +46,12 @@ def endpoint_of(operation: Operation) -> Callable[..., Response]:
     ) -> Response:
         try:
             call = operation.arguments_from(arguments)
-        except ProtocolError as error:
-            raise UsageError(str(error), hint="/docs describes what it takes") from error
+        except dm.ProtocolError as error:
+            raise dm.UsageError(str(error), hint="/docs describes what it takes") from error
         missing = ", ".join(sorted(operation.required - call.keys()))
         if missing:
-            raise UsageError(f"{operation.name} takes {missing}, too", hint="/docs describes what it takes")
-        result = to_wire(getattr(current, operation.name)(**call))
+            raise dm.UsageError(f"{operation.name} takes {missing}, too", hint="/docs describes what it takes")
+        result = dm.to_wire(getattr(current, operation.name)(**call))
         returned = {} if operation.result is NoneType else {"result": result}
         warnings = [*map(spoken, request_warnings.get() or ())]
         return reply(returned | {"warnings": warnings, "cost_usd": current.paid})
@@ -81,7 +73,7 @@ LEFT_PATHS = ("/spikes", "/drift", "/suspects", "/discover", "/learn", "/plan", 
 
 def refuse_older_client() -> Response:
     """Say to a client of an earlier version that this path is no more."""
-    raise OutdatedClientError("this client is older than the server", hint="upgrade it")
+    raise dm.OutdatedClientError("this client is older than the server", hint="upgrade it")
 
 
 for path in LEFT_PATHS:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import CurrentCaller, CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.problems import is_for_command_line
@@ -16,26 +17,6 @@ from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
 from triage_cli.api.schemas.records import described
 from triage_cli.client import REPEATED
-from triage_cli.domain import (
-    Category,
-    EventQuery,
-    Head,
-    LoggedEvent,
-    Overruled,
-    Selection,
-    SimilarQuery,
-    Stats,
-    StatsQuery,
-    UsageError,
-    Why,
-    as_record,
-    event_record,
-    group_record,
-    history_record,
-    similar_record,
-    ticket_record,
-    timestamp,
-)
 from triage_cli.ports import Triage
 from triage_cli.service import CategoryNames
 
@@ -50,12 +31,14 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
     """List tickets, newest first or sorted, a page at a time."""
     by_place = ":" in query.after
     if query.after and by_place is not (query.order == "review"):
-        raise UsageError("after is a place of another order", hint="take the link to the next page as it is")
+        raise dm.UsageError("after is a place of another order", hint="take the link to the next page as it is")
     if query.order == "review" and (query.sort or {*query.status} - {"needs_review"}):
-        raise UsageError("order=review has an order and a status of its own", hint="leave out sort and status")
+        raise dm.UsageError("order=review has an order and a status of its own", hint="leave out sort and status")
     if query.order == "review" and not query.id and query.name is None:
         waiting = triage.review_page(_query_selection(query)._replace(limit=query.limit, after=query.after))
-        return _with_next_page_link(reply([ticket_record(t) for t in waiting.tickets]), request, waiting.next or None)
+        return _with_next_page_link(
+            reply([dm.ticket_record(t) for t in waiting.tickets]), request, waiting.next or None
+        )
     named_ids = None if query.name is None else (triage.resolve(query.name),)
     selection = _query_selection(query)._replace(
         ids=tuple(query.id) if query.id else named_ids,
@@ -67,12 +50,12 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
     if not found_tickets:
         _check_categories(triage, selection)
     page = found_tickets[: len(query.id) or query.limit]
-    answer = reply([ticket_record(t) for t in page])
+    answer = reply([dm.ticket_record(t) for t in page])
     has_more = len(found_tickets) > len(page)
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
-def _check_categories(triage: Triage, selection: Selection) -> None:
+def _check_categories(triage: Triage, selection: dm.Selection) -> None:
     """Raise `UsageError` for a category that there is not, now or in stored tickets; our command line notes that."""
     if not (names := (*selection.categories, *selection.suggestions)) or is_for_command_line.get():
         return
@@ -80,28 +63,28 @@ def _check_categories(triage: Triage, selection: Selection) -> None:
     for name in names:
         if category_names.match(name, whole=True) is None and name not in stored_names:
             unknown = category_names.unknown(name)
-            raise UsageError(unknown.message, hint=unknown.hint)
+            raise dm.UsageError(unknown.message, hint=unknown.hint)
 
 
-def _query_selection(query: ticket_selection.TicketConditions) -> Selection:
+def _query_selection(query: ticket_selection.TicketConditions) -> dm.Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     conditions = {name: getattr(query, name) for name in ticket_selection.TicketConditions.model_fields}
     conditions |= {"since": query_time(query.since), "until": query_time(query.until)}
     repeated = {field: tuple(conditions.pop(name)) for field, name in REPEATED.items() if name in conditions}
-    return Selection(**conditions | repeated | {"statuses": frozenset(query.status)})
+    return dm.Selection(**conditions | repeated | {"statuses": frozenset(query.status)})
 
 
 @router.get("/tickets/{ticket_id}", response_model=tickets.Whole, responses={200: WITH_ETAG})
 def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Show one ticket with its whole history."""
     history = triage.history(ticket_id)
-    return reply(history_record(history), revision=history.ticket.revision)
+    return reply(dm.history_record(history), revision=history.ticket.revision)
 
 
-@router.get("/tickets/{ticket_id}/why", response_model=described(Why))
+@router.get("/tickets/{ticket_id}/why", response_model=described(dm.Why))
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
-    return reply(as_record(triage.why(ticket_id)))
+    return reply(dm.as_record(triage.why(ticket_id)))
 
 
 @router.get("/tickets/{ticket_id}/similar", response_model=list[tickets.Similar])
@@ -109,11 +92,11 @@ def similar(
     ticket_id: TicketName, query: Annotated[ticket_selection.SimilarQueryIn, Query()], triage: CurrentTriage
 ) -> Response:
     """Return the tickets with the most similar texts, the most similar first."""
-    asked = SimilarQuery(query.decided, query.waiting, query_time(query.since), query.limit)
-    return reply([similar_record(each) for each in triage.similar(ticket_id, asked)])
+    asked = dm.SimilarQuery(query.decided, query.waiting, query_time(query.since), query.limit)
+    return reply([dm.similar_record(each) for each in triage.similar(ticket_id, asked)])
 
 
-@router.get("/tickets/{ticket_id}/logs", response_model=described(list[LoggedEvent]), responses=PAGE_LINK)
+@router.get("/tickets/{ticket_id}/logs", response_model=described(list[dm.LoggedEvent]), responses=PAGE_LINK)
 def ticket_logs(
     request: Request,
     ticket_id: TicketName,
@@ -124,7 +107,7 @@ def ticket_logs(
     return _event_page(request, triage, query, triage.resolve(ticket_id))
 
 
-@router.get("/logs", response_model=described(list[LoggedEvent]), responses=PAGE_LINK)
+@router.get("/logs", response_model=described(list[dm.LoggedEvent]), responses=PAGE_LINK)
 def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
     return _event_page(request, triage, query, None)
@@ -133,16 +116,18 @@ def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()
 def _event_page(
     request: Request, triage: Triage, query: administration.EventQueryIn, ticket_id: str | None
 ) -> Response:
-    wanted = EventQuery(ticket_id, tuple(query.action), query.actor, query_time(query.since), query_time(query.until))
+    wanted = dm.EventQuery(
+        ticket_id, tuple(query.action), query.actor, query_time(query.since), query_time(query.until)
+    )
     if query.after is None:
-        return reply([event_record(e) for e in triage.events(wanted._replace(limit=query.limit))])
+        return reply([dm.event_record(e) for e in triage.events(wanted._replace(limit=query.limit))])
     found_events = list(islice(triage.events(wanted._replace(after=query.after)), query.limit + 1))
     page = found_events[: query.limit]
-    answer = reply([event_record(e) for e in page])
+    answer = reply([dm.event_record(e) for e in page])
     return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)
 
 
-@router.get("/stats", response_model=described(Stats))
+@router.get("/stats", response_model=described(dm.Stats))
 def stats(triage: CurrentTriage) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(triage.stats()._asdict())
@@ -151,16 +136,16 @@ def stats(triage: CurrentTriage) -> Response:
 @router.get("/stats/groups", response_model=list[administration.StatsGroup])
 def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
-    stats_query = StatsQuery(_query_selection(query), tuple(dict.fromkeys(query.by)))
+    stats_query = dm.StatsQuery(_query_selection(query), tuple(dict.fromkeys(query.by)))
     if not (groups := triage.stats_by(stats_query)):
         _check_categories(triage, stats_query.where)
-    return reply([group_record(group) for group in groups])
+    return reply([dm.group_record(group) for group in groups])
 
 
-@router.get("/stats/overruled", response_model=described(list[Overruled]))
+@router.get("/stats/overruled", response_model=described(list[dm.Overruled]))
 def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], triage: CurrentTriage) -> Response:
     """Return how often people overruled sure answers of machines, by week and category."""
-    return reply(as_record(triage.overruled(query_time(query.since), query_time(query.until))))
+    return reply(dm.as_record(triage.overruled(query_time(query.since), query_time(query.until))))
 
 
 @router.get("/categories", response_model=list[classification.Category])
@@ -177,7 +162,7 @@ def questions(triage: CurrentTriage) -> Response:
     return reply([record | {"values": _category_records(record["values"])} for record in records])
 
 
-def _category_records(categories: Iterable[Category]) -> list[dict[str, Any]]:
+def _category_records(categories: Iterable[dm.Category]) -> list[dict[str, Any]]:
     """Return the records of categories: `root` is the store's own affair, and `parent` stands where there is one."""
     rows = (category._asdict() for category in categories)
     return [{key: value for key, value in row.items() if key != "root" and (key != "parent" or value)} for row in rows]
@@ -189,7 +174,7 @@ def me(caller: CurrentCaller) -> Response:
     return reply({"name": caller.name, "role": caller.role, "expires": caller.expires})
 
 
-@router.get("/audit/head", response_model=described(Head))
+@router.get("/audit/head", response_model=described(dm.Head))
 def head(triage: CurrentTriage) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(triage.audit_head()._asdict())
@@ -212,4 +197,4 @@ def query_time(at: datetime | None) -> str | None:
         at = at.astimezone(UTC)
     except OverflowError:  # a day before or after all days
         at = at.replace(tzinfo=UTC)
-    return timestamp(at)
+    return dm.timestamp(at)

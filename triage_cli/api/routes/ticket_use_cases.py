@@ -7,33 +7,12 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 
+from triage_cli import domain as dm
 from triage_cli.api.auth import Caller
 from triage_cli.api.dependencies import command_line, current_caller, current_server, json_only
 from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, JsonAnswer, current_idempotent_request
 from triage_cli.api.schemas import tickets
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import (
-    Action,
-    BusyError,
-    ClassifyPlan,
-    Decided,
-    NoRouteError,
-    NotClassifiedError,
-    Outcome,
-    Routed,
-    RoutePlan,
-    RowError,
-    Selection,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    ids,
-    parts,
-    storable_or_none,
-    ticket_record,
-)
 from triage_cli.readers import cell_values, dates
 from triage_cli.service import LocalTriage
 
@@ -53,53 +32,53 @@ class TicketUseCases(NamedTuple):
         """Return the use cases with a run for this request, for work on a ticket that needs one."""
         return self.server_state.use_cases(self.caller.name, self.command_line)
 
-    def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
+    def classify(self, ticket: dm.Ticket, plan: dm.ClassifyPlan) -> dm.Outcome[dm.Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
         classify_began = time.perf_counter()
         outcome = self.server_state.single_tickets.classify(ticket, plan, self.caller.name)
         if outcome is None:
-            outcome = _only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
+            outcome = _only_outcome(self.triage.classify(dm.Selection(ids=(ticket.ticket_id,)), plan))
         decided = outcome.value
         if decided is None:
             return outcome
         if decided.now is not None:
             self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - classify_began)
         is_settled = decided.asked or decided.ticket.verdict or decided.ticket.is_erased
-        if outcome.action == Action.HELD and not is_settled:
+        if outcome.action == dm.Action.HELD and not is_settled:
             raise _held_error(ticket.ticket_id)
         return outcome
 
-    def route(self, ticket: Ticket, plan: RoutePlan = RoutePlan()) -> Outcome[Routed]:  # noqa: B008 - immutable
+    def route(self, ticket: dm.Ticket, plan: dm.RoutePlan = dm.RoutePlan()) -> dm.Outcome[dm.Routed]:  # noqa: B008 - immutable
         """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
-        outcome = None if plan != RoutePlan() else self.server_state.single_tickets.route(ticket, self.caller.name)
+        outcome = None if plan != dm.RoutePlan() else self.server_state.single_tickets.route(ticket, self.caller.name)
         if outcome is None:
-            outcome = _only_outcome(self.triage.route(Selection(ids=(ticket.ticket_id,)), plan))
-        if outcome.action == Action.HELD:
+            outcome = _only_outcome(self.triage.route(dm.Selection(ids=(ticket.ticket_id,)), plan))
+        if outcome.action == dm.Action.HELD:
             raise _held_error(ticket.ticket_id)
-        is_undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
+        is_undecided = isinstance(outcome.error, dm.NoRouteError | dm.NotClassifiedError)
         if is_undecided or outcome.value is None or not outcome.value.deliveries:
             outcome_value(outcome, ticket.ticket_id)
         return outcome
 
 
-def outcome_value(outcome: Outcome[Any], ticket_id: str) -> Any:
+def outcome_value(outcome: dm.Outcome[Any], ticket_id: str) -> Any:
     """Return the value of a ticket's outcome. Raises its error."""
     if outcome.error is not None:
         raise outcome.error
     if outcome.value is None:
-        raise TriageError(f"nothing came of {ids.short(ticket_id)}")
+        raise dm.TriageError(f"nothing came of {dm.ids.short(ticket_id)}")
     return outcome.value
 
 
-def _only_outcome(outcomes: Iterable[Outcome[T]]) -> Outcome[T]:
+def _only_outcome(outcomes: Iterable[dm.Outcome[T]]) -> dm.Outcome[T]:
     """Return the outcome of one ticket. Raises `UnavailableError` if there is none because the server is stopping."""
     for outcome in tuple(outcomes):  # all of them, so that the run ends
         return outcome
-    raise UnavailableError("the server is shutting down", hint="nothing was changed; ask again in a moment")
+    raise dm.UnavailableError("the server is shutting down", hint="nothing was changed; ask again in a moment")
 
 
-def _held_error(ticket_id: str) -> BusyError:
-    return BusyError(f"another run is at work on {ids.short(ticket_id)}", hint="ask again in a moment")
+def _held_error(ticket_id: str) -> dm.BusyError:
+    return dm.BusyError(f"another run is at work on {dm.ids.short(ticket_id)}", hint="ask again in a moment")
 
 
 async def _use_cases(request: Request, idempotency_key: IdempotencyKey = None) -> TicketUseCases:
@@ -112,38 +91,38 @@ async def _use_cases(request: Request, idempotency_key: IdempotencyKey = None) -
 CurrentUseCases = Annotated[TicketUseCases, Depends(_use_cases)]
 
 
-def ticket_draft(body: tickets.TicketIn) -> TicketDraft:
+def ticket_draft(body: tickets.TicketIn) -> dm.TicketDraft:
     """Return the draft of the ticket in a request's body. Raises `UsageError` if it has no text."""
-    subject, description = storable_or_none(body.subject), storable_or_none(body.description)
+    subject, description = dm.storable_or_none(body.subject), dm.storable_or_none(body.description)
     if not any(re.search(tickets.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
-        raise UsageError("the ticket has no text", hint="give subject or description")
-    extra = dict(parts.whole(body.extra))
-    priority_text, created_text = storable_or_none(body.priority), storable_or_none(body.created_at)
+        raise dm.UsageError("the ticket has no text", hint="give subject or description")
+    extra = dict(dm.parts.whole(body.extra))
+    priority_text, created_text = dm.storable_or_none(body.priority), dm.storable_or_none(body.created_at)
     priority = cell_values.priority(priority_text, {}) if priority_text else None
     created_at = dates.moment(created_text) if created_text else None
     if priority_text and priority is None:
         extra["priority"] = priority_text
     if created_text and created_at is None:
         extra["created_at"] = created_text
-    return TicketDraft(
+    return dm.TicketDraft(
         subject=subject,
         description=description,
-        customer_id=storable_or_none(body.customer_id),
+        customer_id=dm.storable_or_none(body.customer_id),
         priority=priority,
         created_at=created_at,
-        external_id=storable_or_none(body.external_id),
+        external_id=dm.storable_or_none(body.external_id),
         source=body.source,
         extra=extra,
         origin="request",
     )
 
 
-def stored_answer(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> JsonAnswer:
+def stored_answer(outcome: dm.Outcome[dm.Ticket], once: IdempotentRequest | None = None) -> JsonAnswer:
     """Return the response for a ticket that was stored. Raises the outcome's error."""
     if outcome.error is not None or outcome.value is None:
-        raise outcome.error or RowError("the ticket was not stored")
+        raise outcome.error or dm.RowError("the ticket was not stored")
     # Under an idempotency key this is the first response, even if a crash followed the storing of the ticket.
     is_first_response = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
-    status = 201 if outcome.action == Action.CREATED or is_first_response else 200
+    status = 201 if outcome.action == dm.Action.CREATED or is_first_response else 200
     ticket = outcome.value
-    return JsonAnswer(status, {"ticket_id": ticket.ticket_id, "ticket": ticket_record(ticket)}, ticket.revision)
+    return JsonAnswer(status, {"ticket_id": ticket.ticket_id, "ticket": dm.ticket_record(ticket)}, ticket.revision)

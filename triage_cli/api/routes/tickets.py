@@ -9,6 +9,7 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api import problems
 from triage_cli.api.dependencies import new_router
 from triage_cli.api.idempotency import JsonAnswer, etag, reply
@@ -21,23 +22,6 @@ from triage_cli.api.routes.ticket_use_cases import (
 )
 from triage_cli.api.schemas import classification, ticket_selection, tickets
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import (
-    ChangedError,
-    ClassifyPlan,
-    Decided,
-    Delivery,
-    Routed,
-    RoutePlan,
-    Selection,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    VerdictDraft,
-    answer_records,
-    delivery_record,
-    shown_hash_of,
-    ticket_record,
-)
 from triage_cli.ports import Triage
 from triage_cli.service import ticket_named
 
@@ -82,12 +66,12 @@ def create(
     if not query.do:
         single_tickets = use_cases.server_state.single_tickets
         return once(body, lambda: stored_answer(single_tickets.create(draft, actor, once.identity), once))
-    plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
+    plan = dm.ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
     return once(body, lambda: _stored_and_processed(use_cases, draft, query.do.split(","), plan))
 
 
 def _stored_and_processed(
-    use_cases: TicketUseCases, draft: TicketDraft, steps: Collection[str], plan: ClassifyPlan
+    use_cases: TicketUseCases, draft: dm.TicketDraft, steps: Collection[str], plan: dm.ClassifyPlan
 ) -> JsonAnswer:
     """Store a ticket, and take it through the steps of `do`; it stays stored if a step fails."""
     request_began = time.perf_counter()
@@ -95,7 +79,7 @@ def _stored_and_processed(
         draft, use_cases.caller.name, use_cases.once.identity, steps, plan
     )
     created_answer = stored_answer(stored, use_cases.once)
-    ticket: Ticket = outcome_value(stored, "the ticket")
+    ticket: dm.Ticket = outcome_value(stored, "the ticket")
     problem, deliveries = classified and classified.error, list[dict[str, Any]]()
     try:
         if classified is None:
@@ -105,20 +89,20 @@ def _stored_and_processed(
             seconds = time.perf_counter() - request_began
             use_cases.server_state.metrics.count_classification(classified.value.now.classifier, seconds)
         if routed and routed.value:  # of a new ticket, whose attempts are those of this call
-            deliveries = [delivery_record(delivery, routed.value.attempts) for delivery in routed.value.deliveries]
+            deliveries = [dm.delivery_record(delivery, routed.value.attempts) for delivery in routed.value.deliveries]
         elif problem is None and "route" in steps and ticket.category is not None:
             routed = use_cases.route(ticket)
             ticket = routed.value.ticket if routed.value else ticket
             if routed.value:
                 deliveries = _delivery_records(use_cases.server_state, ticket.ticket_id, routed.value.deliveries)
         problem = problem or (routed and routed.error)
-    except TriageError as error:  # the ticket is stored, which the caller must know
+    except dm.TriageError as error:  # the ticket is stored, which the caller must know
         problem = error
     return JsonAnswer(
         created_answer.status,
         {
             "ticket_id": ticket.ticket_id,
-            "ticket": ticket_record(ticket),
+            "ticket": dm.ticket_record(ticket),
             "classification": _classification_record(classified.value) if classified and classified.value else None,
             "deliveries": deliveries,
             "problem": problems.problem_details(problem) if problem else None,
@@ -128,10 +112,10 @@ def _stored_and_processed(
 
 
 def _delivery_records(
-    server_state: ServerState, ticket_id: str, deliveries: Sequence[Delivery]
+    server_state: ServerState, ticket_id: str, deliveries: Sequence[dm.Delivery]
 ) -> list[dict[str, Any]]:
     attempts = server_state.services.store.deliveries.attempts(ticket_id) if deliveries else ()
-    return [delivery_record(delivery, attempts) for delivery in deliveries]
+    return [dm.delivery_record(delivery, attempts) for delivery in deliveries]
 
 
 @router.post("/tickets/{ticket_id}/classify", response_model=classification.Classified, responses={200: WITH_ETAG})
@@ -143,19 +127,19 @@ def classify(
 ) -> Response:
     """Ask a classifier about one ticket; a sure answer holds."""
     body = (body or classification.ClassifyIn()).joined(query, "classifier")
-    plan = ClassifyPlan(body.classifier, body.force, max_cost=query.max_cost, max_wait=MAX_WAIT)
+    plan = dm.ClassifyPlan(body.classifier, body.force, max_cost=query.max_cost, max_wait=MAX_WAIT)
 
     def classify_ticket() -> JsonAnswer:
         outcome = use_cases.classify(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
-        decided: Decided = outcome_value(outcome, ticket_id)
+        decided: dm.Decided = outcome_value(outcome, ticket_id)
         return JsonAnswer(200, _classification_record(decided), decided.ticket.revision)
 
     return use_cases.once(body, classify_ticket)
 
 
-def _classification_record(decided: Decided) -> dict[str, Any]:
+def _classification_record(decided: dm.Decided) -> dict[str, Any]:
     ticket, answer = decided.ticket, decided.now or decided.ticket
-    further = {"answers": answer_records(ticket)} if ticket.answers != "{}" else {}
+    further = {"answers": dm.answer_records(ticket)} if ticket.answers != "{}" else {}
     return {
         "ticket_id": ticket.ticket_id,
         "classification": decided.now.category if decided.now else ticket.category or ticket.suggestion,
@@ -186,27 +170,27 @@ def route(
     be.
     """
     body = body or classification.RouteIn()
-    plan = RoutePlan(body.retry_dead, body.again)
+    plan = dm.RoutePlan(body.retry_dead, body.again)
     if query.dry_run:
         return _previewed_route(use_cases, ticket_id, plan)
 
     def route_ticket() -> JsonAnswer:
         outcome = use_cases.route(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
-        routed = outcome.value or Routed(outcome.ticket)
+        routed = outcome.value or dm.Routed(outcome.ticket)
         record = _routed_record(use_cases.server_state, routed, outcome.error)
         return JsonAnswer(200, record, routed.ticket.revision)
 
     return use_cases.once(body, route_ticket)
 
 
-def _previewed_route(use_cases: TicketUseCases, name: str, plan: RoutePlan) -> Response:
+def _previewed_route(use_cases: TicketUseCases, name: str, plan: dm.RoutePlan) -> Response:
     ticket = ticket_named(use_cases.server_state.services.store, name)
-    (preview,) = use_cases.triage.preview_routes(Selection(ids=(ticket.ticket_id,)), plan)
-    record = _routed_record(use_cases.server_state, Routed(ticket), None)
+    (preview,) = use_cases.triage.preview_routes(dm.Selection(ids=(ticket.ticket_id,)), plan)
+    record = _routed_record(use_cases.server_state, dm.Routed(ticket), None)
     return reply(record | {"preview": preview._asdict()}, revision=ticket.revision)
 
 
-def _routed_record(server_state: ServerState, routed: Routed, error: TriageError | None) -> dict[str, Any]:
+def _routed_record(server_state: ServerState, routed: dm.Routed, error: dm.TriageError | None) -> dict[str, Any]:
     ticket = routed.ticket
     return {
         "ticket_id": ticket.ticket_id,
@@ -228,26 +212,26 @@ def verdict(
     triage = use_cases.triage
     try:
         return use_cases.once(body, lambda: _judged(triage, ticket_id, body, if_match or None))
-    except ChangedError as error:
+    except dm.ChangedError as error:
         present = _present_ticket(triage, ticket_id)
-        extension, headers = {"ticket": ticket_record(present)}, {"etag": etag(present.revision)}
+        extension, headers = {"ticket": dm.ticket_record(present)}, {"etag": etag(present.revision)}
         return problems.problem_response(error, extension, headers)
 
 
 def _judged(triage: Triage, name: str, body: classification.VerdictIn, if_match: str | None) -> JsonAnswer:
     ticket = _present_ticket(triage, name)
     if if_match and not _is_matched(if_match, ticket.revision):
-        raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
+        raise dm.ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
     # What a person decides by is compared again where the verdict is saved.
-    shown = shown_hash_of(ticket, body.question) if if_match else None
-    draft = VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown, question=body.question)
+    shown = dm.shown_hash_of(ticket, body.question) if if_match else None
+    draft = dm.VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown, question=body.question)
     (outcome,) = triage.give_verdicts([draft])
-    judged: Ticket = outcome_value(outcome, ticket.ticket_id)
-    return JsonAnswer(200, ticket_record(judged), judged.revision)
+    judged: dm.Ticket = outcome_value(outcome, ticket.ticket_id)
+    return JsonAnswer(200, dm.ticket_record(judged), judged.revision)
 
 
-def _present_ticket(triage: Triage, name: str) -> Ticket:
-    (ticket,) = triage.find(Selection(ids=(triage.resolve(name),)))
+def _present_ticket(triage: Triage, name: str) -> dm.Ticket:
+    (ticket,) = triage.find(dm.Selection(ids=(triage.resolve(name),)))
     return ticket
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import FORM, JSON, CurrentServer, json_or_form, media_type, new_router
 from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.routes.ticket_use_cases import stored_answer, ticket_draft
@@ -22,23 +23,6 @@ from triage_cli.api.schemas import tickets
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
 from triage_cli.config import HookSpec
-from triage_cli.domain import (
-    UPDATED_AT,
-    Action,
-    NotFoundError,
-    Selection,
-    TriageError,
-    UnauthenticatedError,
-    UsageError,
-    dated,
-    encodable,
-    foreign,
-    joined_id,
-    lookup,
-    signature,
-    ticket_record,
-    to_seconds,
-)
 from triage_cli.readers import json_cell, mail_html, moment
 
 CLOCK_TOLERANCE = 300.0  # seconds by which a signature's time may differ from now
@@ -54,9 +38,9 @@ def verified_event_id(webhook: IncomingWebhook, headers: Headers, body: bytes, n
     matches = [hmac.compare_digest(a.encode("latin-1"), b) for a in sent_signatures for b in right_signatures]
     if not any(matches):
         proof = "secret" if webhook.spec.type == "token" else "signature"
-        raise UnauthenticatedError(f"the {proof} is missing or wrong", hint="check the secret on both sides")
+        raise dm.UnauthenticatedError(f"the {proof} is missing or wrong", hint="check the secret on both sides")
     if webhook.spec.timed and abs(_signed_seconds(signed_at) - now) > CLOCK_TOLERANCE:
-        raise UnauthenticatedError("the signature is too old, or from the future", hint="check the clocks")
+        raise dm.UnauthenticatedError("the signature is too old, or from the future", hint="check the clocks")
     if not event_id:
         return hashlib.sha256(signed_at.encode() + b"\n" + body).hexdigest()
     return event_id if len(event_id) <= LONGEST_EVENT_ID else hashlib.sha256(event_id.encode()).hexdigest()
@@ -72,7 +56,7 @@ def _standard_evidence(webhook: IncomingWebhook, headers: Headers, body: bytes) 
     )
     right_signatures: list[bytes] = []
     if signed_at.isdecimal() and len(signed_at) < 16:
-        right_signatures = signature(webhook.secrets, event_id, int(signed_at), body).encode().split()
+        right_signatures = dm.signature(webhook.secrets, event_id, int(signed_at), body).encode().split()
     return event_id, signed_at, sent_signatures.split(), right_signatures
 
 
@@ -110,7 +94,7 @@ def _signed_seconds(signed_at: str) -> float:
     if signed_at.isdecimal() and len(signed_at) < 16:
         return int(signed_at) / 1000 if len(signed_at) > 11 else int(signed_at)
     try:
-        return to_seconds(signed_at)
+        return dm.to_seconds(signed_at)
     except (ValueError, OverflowError):
         return 0.0
 
@@ -119,7 +103,7 @@ def _signed_seconds(signed_at: str) -> float:
 router = new_router("webhooks", json_or_form, route_class=APIRoute)
 EVENT_CONTENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
 FIELDS_HINT = "check fields of this webhook in the config"
-UNPROCESSABLE_EVENT = UsageError.http_status
+UNPROCESSABLE_EVENT = dm.UsageError.http_status
 EVENT_BODY = {"requestBody": {"required": True, "content": {JSON: EVENT_CONTENT, FORM: EVENT_CONTENT}}}
 
 
@@ -141,7 +125,7 @@ def find_webhook(source: WebhookName, server_state: CurrentServer) -> Response:
 
 def _webhook_of(server_state: ServerState, source: str) -> IncomingWebhook:
     if (webhook := server_state.webhooks.get(source)) is None:
-        raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
+        raise dm.NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     return webhook
 
 
@@ -183,7 +167,7 @@ def _event_results(
     for event_number, event in enumerate(events, 1):
         try:
             json_answer = _store_event(server_state, webhook, f"{event_id}.{event_number}", event)
-        except TriageError as error:
+        except dm.TriageError as error:
             refused_count += 1
             # Errors about other things than the event itself pass, and the webhook's sender repeats the request.
             if error.http_status != UNPROCESSABLE_EVENT or refused_count == len(events):
@@ -204,15 +188,15 @@ def _store_event(server_state: ServerState, webhook: IncomingWebhook, event_id: 
     has_event_id = webhook.spec.timed
     known_ticket_id = server_state.api_access.hook_ticket(source, event_id) if has_event_id else None
     if known_ticket_id is not None:
-        (ticket,) = server_state.services.store.find(Selection(ids=(known_ticket_id,)))
-        return JsonAnswer(200, {"ticket_id": known_ticket_id, "ticket": ticket_record(ticket)})
-    changed_at = moment(_text_of_paths(event, UPDATED_AT, webhook.spec.fields.get(UPDATED_AT, ())) or "")
-    draft = dated(ticket_draft(ticket_of_event(webhook, event)), changed_at)
+        (ticket,) = server_state.services.store.find(dm.Selection(ids=(known_ticket_id,)))
+        return JsonAnswer(200, {"ticket_id": known_ticket_id, "ticket": dm.ticket_record(ticket)})
+    changed_at = moment(_text_of_paths(event, dm.UPDATED_AT, webhook.spec.fields.get(dm.UPDATED_AT, ())) or "")
+    draft = dm.dated(ticket_draft(ticket_of_event(webhook, event)), changed_at)
     outcome = server_state.single_tickets.create(draft, f"webhook:{source}", f"hook:{source}:{event_id}")
     json_answer = stored_answer(outcome)
     if has_event_id and outcome.value:
         server_state.api_access.note_hook(source, event_id, outcome.value.ticket_id)
-    is_woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
+    is_woken = outcome.action == dm.Action.UPDATED and outcome.value and outcome.value.status == "classified"
     if outcome.value and (outcome.value.status == "new" or is_woken):
         server_state.background.put(source, outcome.value.ticket_id)
     return json_answer
@@ -226,10 +210,10 @@ def parsed_event(headers: Headers, body: bytes) -> Any:
     is_form = media_type(headers) == FORM
     try:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)) if is_form else {}
-        return form if is_form and "payload" not in form else foreign(form.get("payload", body))
+        return form if is_form and "payload" not in form else dm.foreign(form.get("payload", body))
     except ValueError as error:
         expected_type = "form" if is_form else "JSON"
-        raise UsageError(f"the body is no {expected_type}", hint=f"send the event as {JSON}") from error
+        raise dm.UsageError(f"the body is no {expected_type}", hint=f"send the event as {JSON}") from error
 
 
 def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
@@ -241,18 +225,18 @@ def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
 
 def ticket_of_event(webhook: IncomingWebhook, event: object) -> tickets.TicketIn:
     """Return the ticket of a webhook's event, by the paths of the configuration."""
-    paths_by_field = {field: paths for field, paths in webhook.spec.fields.items() if field != UPDATED_AT}
+    paths_by_field = {field: paths for field, paths in webhook.spec.fields.items() if field != dm.UPDATED_AT}
     fields: dict[str, Any] = {field: _text_of_paths(event, field, paths) for field, paths in paths_by_field.items()}
     for field in webhook.spec.html:
         if fields.get(field):
             fields[field] = mail_html.plain(fields[field]) or None
     try:
-        extra = {path: value for path in webhook.labels if (value := lookup(event, path)) is not None}
+        extra = {path: value for path in webhook.labels if (value := dm.lookup(event, path)) is not None}
         fields = {k: v for k, v in fields.items() if v is not None}
         return tickets.TicketIn(**fields, extra=extra, source=webhook.spec.name)
     except ValidationError as error:
         misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
-        raise UsageError(f"the event does not fit: {misfits}", hint=FIELDS_HINT) from error
+        raise dm.UsageError(f"the event does not fit: {misfits}", hint=FIELDS_HINT) from error
 
 
 def _text_of_paths(event: object, field: str, paths: Sequence[str]) -> str | None:
@@ -262,11 +246,11 @@ def _text_of_paths(event: object, field: str, paths: Sequence[str]) -> str | Non
         return "#".join(texts_by_path.values()) or None
     if missing_paths := [path for path in paths if path not in texts_by_path]:
         missing = f"the event has no {missing_paths[0]}, which is a part of its external_id"
-        raise UsageError(missing, hint=FIELDS_HINT)
-    return joined_id(list(texts_by_path.values()))
+        raise dm.UsageError(missing, hint=FIELDS_HINT)
+    return dm.joined_id(list(texts_by_path.values()))
 
 
 def _text_at(event: Any, path: str) -> str | None:
     """Return the text at a dotted path of an event, or None."""
-    value = lookup(event, path)
-    return None if value is None else encodable(json_cell(value))
+    value = dm.lookup(event, path)
+    return None if value is None else dm.encodable(json_cell(value))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from triage_cli import domain
+from triage_cli import domain as dm
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
@@ -19,13 +19,12 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain import RUN_KEYS, STATS_KEYS, Role
 
 QUESTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?")
 
 
 def _group_key(key: str) -> str:
-    if key not in STATS_KEYS and not QUESTION_NAME.fullmatch(key):
+    if key not in dm.STATS_KEYS and not QUESTION_NAME.fullmatch(key):
         raise ValueError("is neither a key of a group nor a question; repeat by for several keys")
     return key
 
@@ -66,7 +65,7 @@ class Me(BaseModel):
     """The caller, as a key or token makes it known."""
 
     name: str = Field(description="as the audit log names the caller")
-    role: Role = Field(description="what the caller may do")
+    role: dm.Role = Field(description="what the caller may do")
     expires: datetime | None = Field(description="when the key or token does; null: never")
 
 
@@ -105,7 +104,7 @@ class KeyIn(RequestBody):
         description="who uses it; the audit log shows this name as the actor",
         json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": KEY_NAME_PATTERN},
     )
-    role: Role = Field(description=ROLE_TEXT)
+    role: dm.Role = Field(description=ROLE_TEXT)
     expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
 
 
@@ -119,11 +118,11 @@ class RotateIn(RequestBody):
 KEY_KEYS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
 
 
-class Key(Response, of=domain.ApiKey, keys=KEY_KEYS):
+class Key(Response, of=dm.ApiKey, keys=KEY_KEYS):
     """An API key, without its text."""
 
 
-class StatsGroup(Response, of=domain.StatsGroup):
+class StatsGroup(Response, of=dm.StatsGroup):
     """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value.
 
     What was grouped by a question has the question's name as its key.
@@ -153,7 +152,9 @@ class StatsGroup(Response, of=domain.StatsGroup):
 class StatsQueryIn(TicketConditions):
     """The tickets to count, and the keys of groups."""
 
-    by: list[GroupKey] = repeatable("category", f"a key of the groups: {', '.join(STATS_KEYS)}, or a question's name")
+    by: list[GroupKey] = repeatable(
+        "category", f"a key of the groups: {', '.join(dm.STATS_KEYS)}, or a question's name"
+    )
 
 
 class VerdictPeriod(QueryParameters):
@@ -169,7 +170,7 @@ class RunQuery(QueryParameters):
     limit: int = param(50, "runs in the answer", 50, ge=1, le=1000)
 
 
-class Run(Response, of=domain.Run, keys=RUN_KEYS):
+class Run(Response, of=dm.Run, keys=dm.RUN_KEYS):
     """One bulk command or request. Without `ended_at` it still runs, or was killed (`exit_code` 137)."""
 
     words: str = Field(description="as it was called")

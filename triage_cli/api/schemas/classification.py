@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from triage_cli import domain
+from triage_cli import domain as dm
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_TEXT,
@@ -21,13 +21,12 @@ from triage_cli.api.schemas.shared_fields import (
     param,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import CATEGORY, Attempt, GivenAnswer, SourceOfConfidence, Status
 
 
-class Delivery(Response, of=domain.Delivery):
+class Delivery(Response, of=dm.Delivery):
     """What one destination gets for one decision."""
 
-    tries: list[Attempt] = Field(description="its attempts, the first one first")
+    tries: list[dm.Attempt] = Field(description="its attempts, the first one first")
 
 
 class RouteIn(RequestBody):
@@ -73,7 +72,7 @@ class PreviewQuery(QueryParameters):
 PREVIEW_KEYS = ("ticket_id", "status", "category", "rule", "destinations", "new", "due", "why")
 
 
-class RoutePreview(Response, of=domain.RoutePreview, keys=PREVIEW_KEYS):
+class RoutePreview(Response, of=dm.RoutePreview, keys=PREVIEW_KEYS):
     """Where a ticket would be sent now; nothing is sent."""
 
 
@@ -83,7 +82,7 @@ class Routed(BaseModel):
     ticket_id: str = TICKET_ID_FIELD
     routed_to: str | None = Field(description="its destinations; whether they have accepted it, `deliveries` tell")
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
-    status: Status = Field(description="where the ticket stands now")
+    status: dm.Status = Field(description="where the ticket stands now")
     problem: Problem | None = Field(
         default=None, description="why a delivery is still pending, or its result was not saved: code `unavailable`"
     )
@@ -149,7 +148,7 @@ class ReclassifyPlanIn(RequestBody):
         description="tickets without a sure answer now wait for a person, also routed ones; those that are sure of an "
         "upper level only get that one",
     )
-    question: ShortName = Field(CATEGORY, description="the name of the question; category without it")
+    question: ShortName = Field(dm.CATEGORY, description="the name of the question; category without it")
 
 
 class ReclassifyManyIn(RequestBody):
@@ -170,16 +169,16 @@ class Classified(Response):
     ticket_id: str = TICKET_ID_FIELD
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
     confidence: float | None = Field(description="how sure, from 0 to 1")
-    confidence_source: SourceOfConfidence
+    confidence_source: dm.SourceOfConfidence
     reason: str | None = Field(description="why, in the classifier's words")
-    status: Status = Field(description="where the ticket stands now")
+    status: dm.Status = Field(description="where the ticket stands now")
     category: str | None = Field(description="what holds now")
     suggestion: str | None = Field(description="the machine's unsure guess")
     classifier: str | None = Field(description="the classifier's name in the configuration")
     verdict: bool = Field(description="whether a person's category holds")
     cost_usd: float = Field(description="what the ticket's answers have cost")
     asked: bool = Field(description="whether a classifier was asked just now")
-    answers: dict[str, GivenAnswer] = FURTHER_ANSWERS_FIELD
+    answers: dict[str, dm.GivenAnswer] = FURTHER_ANSWERS_FIELD
 
 
 class ClassifyTextIn(RequestBody):
@@ -191,17 +190,17 @@ class ClassifyTextIn(RequestBody):
     max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
 
 
-class Category(Response, of=domain.Category):
+class Category(Response, of=dm.Category):
     """A label a ticket may get; `was` are its former names."""
 
     parent: str | None = Field(None, description="the category that it is below; missing: none")
 
 
-class Question(Response, of=domain.Question, keys=("name", "ask", "required", "column", "map", "values")):
+class Question(Response, of=dm.Question, keys=("name", "ask", "required", "column", "map", "values")):
     """A question that tickets are asked, with the values from which an answer is chosen."""
 
 
-class CategoryProfile(Category, of=domain.CategoryProfile):
+class CategoryProfile(Category, of=dm.CategoryProfile):
     """A category, the confidence that its answers need, and where its tickets go."""
 
 
@@ -209,7 +208,8 @@ MOST_VERDICTS = 1000
 
 
 QUESTION_OF_VERDICT = Field(
-    CATEGORY, description="what the verdict is on: the category, or a further question, whose value `category` is then"
+    dm.CATEGORY,
+    description="what the verdict is on: the category, or a further question, whose value `category` is then",
 )
 
 
@@ -257,6 +257,6 @@ class SuggestionIn(RequestBody):
     """A category, or an answer to another question, that an agent suggests. It decides nothing."""
 
     category: ShortName = Field(description="one of the configuration, or a value of the question, in any case")
-    question: ShortName = Field(CATEGORY, description="the question that it answers")
+    question: ShortName = Field(dm.CATEGORY, description="the question that it answers")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")

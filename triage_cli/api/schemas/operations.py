@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from triage_cli import domain as dm
 from triage_cli.api.dependencies import JSON
-from triage_cli.domain import LISTS, MAPPINGS, UNIONS, Limits, TriageError, is_record
 from triage_cli.ports import Operation
 
 ERROR_SCHEMA = {"type": "object", "properties": {key: {"type": "string"} for key in ("code", "message", "hint")}}
@@ -21,7 +21,7 @@ PLAIN: Mapping[Any, tuple[Mapping[str, Any], Any]] = {
     bool: ({"type": "boolean"}, False),
     timedelta: ({"type": "number", "description": "seconds"}, 604_800.0),
     datetime: ({"type": "string", "format": "date-time"}, MOMENT),
-    TriageError: (ERROR_SCHEMA, {"code": "unavailable", "message": "the provider is down", "hint": "try again"}),
+    dm.TriageError: (ERROR_SCHEMA, {"code": "unavailable", "message": "the provider is down", "hint": "try again"}),
     NoneType: ({"type": "null"}, None),
 }
 
@@ -51,7 +51,7 @@ def described_operation(operation: Operation) -> dict[str, Any]:
 
 def schema_of(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema of a type, as `domain.wire_values` reads and writes its values."""
-    if is_record(hint):
+    if dm.is_record(hint):
         return _object_schema(get_type_hints(hint, include_extras=True), hint._field_defaults)
     make, arguments = GENERIC.get(get_origin(hint)), get_args(hint)
     return dict(PLAIN[hint][0]) if make is None else make(arguments)
@@ -70,7 +70,7 @@ def _tuple_schema(arguments: Sequence[Any]) -> dict[str, Any]:
 
 def _limited_schema(arguments: Sequence[Any]) -> dict[str, Any]:
     schema = schema_of(arguments[0])
-    limits = next((each for each in arguments[1:] if isinstance(each, Limits)), None)
+    limits = next((each for each in arguments[1:] if isinstance(each, dm.Limits)), None)
     if limits is None:
         return schema
     least, most = LIMIT_KEYS.get(schema.get("type", ""), ("minimum", "maximum"))
@@ -79,9 +79,9 @@ def _limited_schema(arguments: Sequence[Any]) -> dict[str, Any]:
 
 GENERIC: Mapping[Any, Callable[[Sequence[Any]], dict[str, Any]]] = {
     Annotated: _limited_schema,
-    **dict.fromkeys(UNIONS, lambda arguments: {"anyOf": [*map(schema_of, arguments)]}),
-    **dict.fromkeys((*LISTS, frozenset), _list_schema),
-    **dict.fromkeys(MAPPINGS, lambda arguments: {"type": "object", "additionalProperties": schema_of(arguments[1])}),
+    **dict.fromkeys(dm.UNIONS, lambda arguments: {"anyOf": [*map(schema_of, arguments)]}),
+    **dict.fromkeys((*dm.LISTS, frozenset), _list_schema),
+    **dict.fromkeys(dm.MAPPINGS, lambda arguments: {"type": "object", "additionalProperties": schema_of(arguments[1])}),
     tuple: _tuple_schema,
     Literal: lambda arguments: {"enum": list(arguments)},
 }
@@ -95,15 +95,15 @@ def _object_schema(hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
 def sample_of(hint: Any) -> Any:
     """Return a value of a type as JSON has it, with what must be there; FastAPI drops nulls, so it has none."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if is_record(hint):
+    if dm.is_record(hint):
         hints = get_type_hints(hint, include_extras=True)
         return {name: sample_of(each) for name, each in hints.items() if name not in hint._field_defaults}
-    if origin in MAPPINGS:
+    if origin in dm.MAPPINGS:
         return {}
-    if origin in (*LISTS, frozenset):
+    if origin in (*dm.LISTS, frozenset):
         return [sample_of(each) for each in arguments if each is not ...]
     if origin is Literal:
         return arguments[0]
     sample = PLAIN[hint][1] if origin is None else sample_of(arguments[0])
-    least = next((int(each.least) for each in arguments[1:] if isinstance(each, Limits)), 0)
+    least = next((int(each.least) for each in arguments[1:] if isinstance(each, dm.Limits)), 0)
     return sample.ljust(least, ".") if isinstance(sample, str) else sample

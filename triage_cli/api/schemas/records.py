@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 
 from pydantic import BaseModel, Field, create_model
 
-from triage_cli.domain import is_record
+from triage_cli import domain as dm
 
 # Schemas with other names than their records.
 NAMES = {"LoggedEvent": "Event", "CreatedKey": "IssuedKey"}
@@ -25,7 +25,7 @@ def described(hint: Any) -> Any:
     """Return a type hint with the schemas of records in place of the records."""
     if hint in _BY_HAND:
         return _BY_HAND[hint]
-    if is_record(hint):
+    if dm.is_record(hint):
         summary = (hint.__doc__ or "").partition("\n\n")[0]
         return create_model(NAMES.get(hint.__name__, hint.__name__), __doc__=summary, **_fields(hint))
     origin, arguments = get_origin(hint), get_args(hint)

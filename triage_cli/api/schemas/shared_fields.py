@@ -5,15 +5,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from triage_cli.domain import SOURCE_NAME, UsageError, codes, times
+from triage_cli import domain as dm
 
 NamedValue = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE_NAME}$")]
+SourceName = Annotated[str, StringConstraints(pattern=f"^{dm.SOURCE_NAME}$")]
 
-Moment = Annotated[datetime, BeforeValidator(lambda value: times.rfc3339(value) if isinstance(value, str) else value)]
+Moment = Annotated[
+    datetime, BeforeValidator(lambda value: dm.times.rfc3339(value) if isinstance(value, str) else value)
+]
 
 
 def whole_number(value: object) -> object:
@@ -66,7 +68,7 @@ class RequestBody(BaseModel):
         given = {name: value for name in names if (value := getattr(query, name)) is not None}
         for name, value in given.items():
             if getattr(self, name) not in (None, value):
-                raise UsageError(f"the query gives another {name} than the body", hint="give it once")
+                raise dm.UsageError(f"the query gives another {name} than the body", hint="give it once")
         return self.model_copy(update=given)
 
 
@@ -80,7 +82,7 @@ class Problem(BaseModel):
     status: int = Field(description="the HTTP status")
     title: str = Field(description="the status in words")
     detail: str = Field(description="what went wrong")
-    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*codes()]})
+    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*dm.codes()]})
     hint: str = Field(description="what to do next")
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from triage_cli import domain as dm
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
@@ -16,7 +17,6 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
     whole_number,
 )
-from triage_cli.domain import DAYS, LANGUAGES, MOST_EXTRAS, MOST_SIMILAR, SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
@@ -33,12 +33,12 @@ LIMIT_FIELD = param(None, "the most tickets; as in the body", 100)
 MOST_LISTED_IDS = 100  # the most ids that a query may have: its address stays below 8 KB, as gateways want it
 # The most tickets that one bulk request may name.
 MOST_TICKET_NAMES = 100_000
-SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
+SORT_PATTERN = f"^(?:(?:{'|'.join(dm.SORTS)})(?::(?:asc|desc))?)?$"
 
 
 def _known_language(code: str) -> str:
-    if code not in LANGUAGES:
-        raise ValueError(f"is none of {', '.join(LANGUAGES)}")
+    if code not in dm.LANGUAGES:
+        raise ValueError(f"is none of {', '.join(dm.LANGUAGES)}")
     return code
 
 
@@ -48,11 +48,11 @@ KnownLanguage = Annotated[ShortText, AfterValidator(_known_language)]
 class TicketConditions(QueryParameters):
     """A selection of tickets: all conditions must hold."""
 
-    status: list[Status] = repeatable("new")
+    status: list[dm.Status] = repeatable("new")
     category: list[ShortText] = repeatable("Billing")
     suggestion: list[ShortText] = repeatable("Billing", "the guess of a classifier that was not sure")
     customer_id: ShortText | None = param(None, "tickets of this customer", "C-9")
-    priority: Priority | None = param(None, "tickets of this priority", "high")
+    priority: dm.Priority | None = param(None, "tickets of this priority", "high")
     classifier: ShortText | None = param(None, "tickets that this classifier answered", "local")
     since: Moment | None = param(None, "stored at this time or later; a day means its beginning in UTC", EXAMPLE_SINCE)
     until: Moment | None = param(
@@ -61,10 +61,10 @@ class TicketConditions(QueryParameters):
     source: list[ShortText] = repeatable("shop")
     language: list[KnownLanguage] = repeatable("de", "the language of the text, by its code")
     destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
-    extra: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
+    extra: Annotated[list[NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
         "plan=gold", "a column of the input, or a field, with this value"
     )
-    answer: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
+    answer: Annotated[list[NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
         "urgency=now", "a further question with this answer, or with none (`urgency=`)"
     )
     verdict: bool | None = param(None, "whether a person's category holds", False)
@@ -104,9 +104,9 @@ class SimilarQueryIn(QueryParameters):
     decided: bool = param(False, "those with a verdict", True)
     waiting: bool = param(False, "those that wait for a person", False)
     since: Moment | None = param(
-        None, f"stored at this time or later; else those of {DAYS} days, and those with a verdict", EXAMPLE_SINCE
+        None, f"stored at this time or later; else those of {dm.DAYS} days, and those with a verdict", EXAMPLE_SINCE
     )
-    limit: int = param(5, "the most tickets", 5, ge=1, le=MOST_SIMILAR)
+    limit: int = param(5, "the most tickets", 5, ge=1, le=dm.MOST_SIMILAR)
 
 
 class SelectionIn(RequestBody):
@@ -115,10 +115,10 @@ class SelectionIn(RequestBody):
     ids: Annotated[list[str], Field(max_length=MOST_TICKET_NAMES)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
     )
-    statuses: list[Status] = Field(default_factory=list, description="any of these")
+    statuses: list[dm.Status] = Field(default_factory=list, description="any of these")
     category: ShortText | None = Field(None, description="tickets of this category")
     customer_id: ShortText | None = Field(None, description="tickets of this customer")
-    priority: Priority | None = Field(None, description="tickets of this priority")
+    priority: dm.Priority | None = Field(None, description="tickets of this priority")
     classifier: ShortText | None = Field(None, description="tickets that this classifier answered")
     since: Moment | None = Field(None, description="stored at this time or later; a day means its beginning in UTC")
     search: ShortText | None = Field(None, description="a text in subject or description")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from triage_cli import domain
+from triage_cli import domain as dm
 from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
@@ -18,15 +18,6 @@ from triage_cli.api.schemas.shared_fields import (
     SourceName,
     param,
 )
-from triage_cli.domain import (
-    TICKET_KEYS,
-    Classification,
-    GivenAnswer,
-    LoggedEvent,
-    all_encodable,
-    compact,
-    is_too_deep,
-)
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK_CHARACTERS = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -34,13 +25,13 @@ VISIBLE_CHARACTER = f"[^{BLANK_CHARACTERS}]"
 
 
 def _storable_extra(extra: dict[str, Any]) -> dict[str, Any]:
-    if is_too_deep(extra):
+    if dm.is_too_deep(extra):
         raise ValueError("is nested too deeply")
     try:
-        compact(extra)
+        dm.compact(extra)
     except ValueError:
         raise ValueError("holds a number that JSON has no word for, such as NaN") from None
-    return cast("dict[str, Any]", all_encodable(extra))
+    return cast("dict[str, Any]", dm.all_encodable(extra))
 
 
 TicketExtra = Annotated[dict[str, Any], AfterValidator(_storable_extra)]
@@ -72,10 +63,10 @@ class CreateQuery(QueryParameters):
     classifier: ShortName | None = param(None, "one of the configuration; else its default", "local")
 
 
-class Ticket(Response, of=domain.Ticket, keys=(*TICKET_KEYS[:-3], "answers", *TICKET_KEYS[-3:], "asked")):
+class Ticket(Response, of=dm.Ticket, keys=(*dm.TICKET_KEYS[:-3], "answers", *dm.TICKET_KEYS[-3:], "asked")):
     """A ticket, always with all keys; unknown values are null."""
 
-    answers: dict[str, GivenAnswer] = FURTHER_ANSWERS_FIELD
+    answers: dict[str, dm.GivenAnswer] = FURTHER_ANSWERS_FIELD
     asked: bool = Field(
         default=False, description="in lines of `POST /classify`: whether a classifier was asked just now; else no key"
     )
@@ -108,9 +99,9 @@ class Created(BaseModel):
 class Whole(Ticket):
     """A ticket with its whole history, oldest first."""
 
-    classifications: list[Classification] = Field(description="all answers")
+    classifications: list[dm.Classification] = Field(description="all answers")
     deliveries: list[Delivery] = Field(description="all its deliveries")
-    events: list[LoggedEvent] = Field(description="its part of the audit log")
+    events: list[dm.LoggedEvent] = Field(description="its part of the audit log")
 
 
 class Challenge(BaseModel):

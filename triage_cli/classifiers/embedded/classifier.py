@@ -9,31 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS_NAME, Model, described_categories, fingerprint
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.domain import (
-    CATEGORY,
-    Action,
-    Answer,
-    Asking,
-    Category,
-    Classification,
-    FlushNow,
-    Levels,
-    Outcome,
-    Ticket,
-    TriageError,
-    ids,
-    times,
-)
 from triage_cli.runtime import Budget
 
 
-def question_fingerprint(model_name: str, *, levels: bool = False, question: str = CATEGORY) -> str:
+def question_fingerprint(model_name: str, *, levels: bool = False, question: str = dm.CATEGORY) -> str:
     """Return the fingerprint of what a model is asked, by its name, and by whether its labels are in levels."""
     # As long as there was one question alone, it had no name.
-    further = ("\0levels" if levels else "") + ("" if question == CATEGORY else f"\0{question}")
+    further = ("\0levels" if levels else "") + ("" if question == dm.CATEGORY else f"\0{question}")
     return sha256(f"{METHOD}\0{model_name}{further}".encode()).hexdigest()
 
 
@@ -45,14 +31,14 @@ class Head(NamedTuple):
 
     model: Model
     min_confidence: float
-    categories: Sequence[Category]
-    question: str = CATEGORY
+    categories: Sequence[dm.Category]
+    question: str = dm.CATEGORY
     version: str = ""
 
     @property
-    def levels(self) -> Levels:
+    def levels(self) -> dm.Levels:
         """Return the names of the values, with the levels that they are in."""
-        return Levels.of(self.categories)
+        return dm.Levels.of(self.categories)
 
     @property
     def fingerprint(self) -> str:
@@ -75,7 +61,7 @@ class LocalClassifier:
         self, name: str, heads: Sequence[Head], *, actor: str, run_id: str | None, overlaps: bool = True
     ) -> None:
         if any(head.model.fingerprint != fingerprint(head.categories) for head in heads):
-            raise TriageError("the fitted model is for other categories", hint="fit it again")
+            raise dm.TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
         self._heads = heads
         self._fingerprints = [head.fingerprint for head in heads]
@@ -93,10 +79,10 @@ class LocalClassifier:
         pairs = zip(self._heads, self._fingerprints, strict=True)
         return tuple(head_fingerprint for head, head_fingerprint in pairs if head.question == question)
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[dm.Asking, ...]:
         return tuple(map(self._asking, self._heads, self._fingerprints))
 
-    def _asking(self, head: Head, head_fingerprint: str) -> Asking:
+    def _asking(self, head: Head, head_fingerprint: str) -> dm.Asking:
         options: dict[str, object] = {
             "method": METHOD,
             "learned": head.model.learned or None,
@@ -104,7 +90,7 @@ class LocalClassifier:
         }
         if head.levels.parents:
             options["levels"] = True
-        return Asking(
+        return dm.Asking(
             fingerprint=head_fingerprint,
             kind="local",
             model=f"{VECTORS_NAME}, {head.version}" if head.version else VECTORS_NAME,
@@ -112,15 +98,17 @@ class LocalClassifier:
             prompt="",
             categories=described_categories(head.categories),
             options=json.dumps(options),
-            first_at=times.now(),
+            first_at=dm.times.now(),
         )
 
-    def rejudged(self, answer: Classification, _text: str) -> Classification:
+    def rejudged(self, answer: dm.Classification, _text: str) -> dm.Classification:
         head = next(head for head in self._heads if head.question == answer.question)
         answer = answer.at_threshold(head.min_confidence)
         return head.levels.settled(answer, lambda _: head.min_confidence) if head.levels.parents else answer
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         """Answer each chunk by the embedded model while the caller saves the one before; it costs nothing.
 
         Without `overlaps`, the caller's own thread answers.
@@ -132,7 +120,7 @@ class LocalClassifier:
             return
         with GuessAhead(self.guesser, self._answers) as ahead:
             for chunk in chunks:
-                if not chunk and not isinstance(chunk, FlushNow):
+                if not chunk and not isinstance(chunk, dm.FlushNow):
                     yield ()  # the input may pause: a later step of a cascade has its turn
                     continue
                 outcomes = ahead.answers()
@@ -141,21 +129,21 @@ class LocalClassifier:
                 ahead.finish()
             yield ahead.answers()
 
-    def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
-        answered_at = times.now()
-        outcomes: list[Outcome[Answer]] = []
+    def _answers(self, tickets: Sequence[dm.Ticket], guesses: Sequence[Guess]) -> Sequence[dm.Outcome[dm.Answer]]:
+        answered_at = dm.times.now()
+        outcomes: list[dm.Outcome[dm.Answer]] = []
         for ticket, guess in zip(tickets, guesses, strict=True):
             heads = zip(self._heads, self._fingerprints, (guess, *guess.further), strict=True)
             for (_, min_confidence, _, question, _), asked_fingerprint, of_question in heads:
                 if question not in ticket.asked:
                     continue
                 label, confidence, reason, chances, sure, doubts, language, _ = of_question
-                answer_key = ids.answer_key(asked_fingerprint, ticket.text)
-                classification = Classification(
-                    ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
+                answer_key = dm.ids.answer_key(asked_fingerprint, ticket.text)
+                classification = dm.Classification(
+                    dm.ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                     self.name, self._actor, asked_fingerprint, min_confidence, chances, answer_key, answered_at,
                     question=question,
                 )  # fmt: skip
-                answer = Answer(ticket, (classification,), sure, tuple(doubts), question, language)
-                outcomes.append(Outcome(len(outcomes), Action.ANSWERED, answer, None, ticket))
+                answer = dm.Answer(ticket, (classification,), sure, tuple(doubts), question, language)
+                outcomes.append(dm.Outcome(len(outcomes), dm.Action.ANSWERED, answer, None, ticket))
         return outcomes

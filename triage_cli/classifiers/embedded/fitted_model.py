@@ -12,9 +12,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.score_calibration import DESCRIPTIONS_CALIBRATION, NEAR, Distance, ScoreCalibration
 from triage_cli.classifiers.examples import are_built_in, examples_of
-from triage_cli.domain import Category, TriageError, copy_keys, keys_of_originals
 from triage_cli.runtime import AGAIN
 
 Floats = NDArray[np.float32]
@@ -65,7 +65,7 @@ class Model(NamedTuple):
     method: str = METHOD
     copies: NDArray[np.uint32] | None = None
     distance: Distance = NEAR
-    wording: tuple[Category, ...] = ()
+    wording: tuple[dm.Category, ...] = ()
     typical: NDArray[np.uint32] | None = None
     own: NDArray[np.uint64] | None = None
     own_scores: Floats | None = None
@@ -115,15 +115,15 @@ class Model(NamedTuple):
                     bool(arrays["english"]) if "english" in arrays else not learned,
                     tuple(languages) if method == METHOD else (), _nested_model(arrays, "multilingual"), method,
                     arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
-                    tuple(Category(name, description, tuple(examples), tuple(was), *other)
+                    tuple(dm.Category(name, description, tuple(examples), tuple(was), *other)
                           for name, description, examples, was, *other in wording),
                     arrays.get("typical"), arrays.get("own"), arrays.get("own_scores"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
-            raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
+            raise dm.TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
 
 
-def default_model(categories: Sequence[Category]) -> Model | None:
+def default_model(categories: Sequence[dm.Category]) -> Model | None:
     """Return the model of the default categories, which `tools/make_default_model.py` made; None for other categories.
 
     Raises `TriageError` if its file is missing or damaged.
@@ -132,8 +132,8 @@ def default_model(categories: Sequence[Category]) -> Model | None:
         return None
     try:
         model = Model.from_bytes(DEFAULT_MODEL.read_bytes())
-    except (OSError, TriageError) as error:
-        raise TriageError(f"the model of the default categories cannot be read: {error}", hint=AGAIN) from error
+    except (OSError, dm.TriageError) as error:
+        raise dm.TriageError(f"the model of the default categories cannot be read: {error}", hint=AGAIN) from error
     return model if model.fingerprint == fingerprint(categories) else None
 
 
@@ -151,13 +151,13 @@ def _nested_model(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None
     return Model.from_bytes(arrays[name].tobytes()) if name in arrays and len(arrays[name]) else None
 
 
-def fingerprint(categories: Sequence[Category]) -> str:
+def fingerprint(categories: Sequence[dm.Category]) -> str:
     """Return the hash of categories, examples and method, which identifies a model without labelled texts."""
     with_first_names = [c._replace(name=c.root or c.name) for c in categories]
     return sha256(f"local\0{WORDING_METHOD}\0{described_categories(with_first_names)}".encode()).hexdigest()
 
 
-def described_categories(categories: Sequence[Category]) -> str:
+def described_categories(categories: Sequence[dm.Category]) -> str:
     """Return the categories that a model is fitted to, with their examples, as JSON."""
     with_examples = zip(categories, examples_of(categories), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in with_examples], ensure_ascii=False)
@@ -180,7 +180,7 @@ def word_numbers(words: Sequence[str]) -> NDArray[np.uint32]:
 
 def copy_numbers(texts: Iterable[str]) -> NDArray[np.uint32]:
     """Return 32-bit hashes, ascending, by which copies of texts can be recognised and nothing can be read."""
-    return np.array(sorted({key & 0xFFFFFFFF for text in texts for key in copy_keys(text)}), np.uint32)
+    return np.array(sorted({key & 0xFFFFFFFF for text in texts for key in dm.copy_keys(text)}), np.uint32)
 
 
 def knows_exactly(model: Model, texts: Sequence[str]) -> list[bool]:
@@ -203,7 +203,7 @@ def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
 def _copy_finder(numbers: NDArray[np.uint32] | None) -> Callable[[str], bool]:
     """Return what tells whether a text is a copy of one of those that have these `copy_numbers`."""
     known = set() if numbers is None else set(numbers.tolist())
-    return lambda text: bool(known) and any(key & 0xFFFFFFFF in known for key in keys_of_originals(text))
+    return lambda text: bool(known) and any(key & 0xFFFFFFFF in known for key in dm.keys_of_originals(text))
 
 
 def lacks_copies(model: Model) -> bool:
@@ -211,7 +211,7 @@ def lacks_copies(model: Model) -> bool:
     return model.copies is None and len(model.seen) > 0
 
 
-def suited_model(model: Model, categories: Sequence[Category]) -> Model | None:
+def suited_model(model: Model, categories: Sequence[dm.Category]) -> Model | None:
     """Return a trained model with the present names of the categories; None if it cannot answer for them."""
     if model.method != METHOD:
         return None

@@ -17,9 +17,9 @@ from contextlib import suppress
 from struct import Struct
 from typing import IO, Any, Generic, Self, TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.domain import Levels, Ticket
 from triage_cli.runtime import end_command, kill_group, started_helper
 
 MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
@@ -91,7 +91,7 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     guessers: list[Guesser] = []
     for min_confidence, parents in json.loads(settings):
         model, lead = Model.from_bytes(_read_message(texts)), guessers[0] if guessers else None
-        levels = Levels(model.labels, parents)
+        levels = dm.Levels(model.labels, parents)
         guessers.append(Guesser(model, min_confidence, levels=levels, lead=lead))
     guesser = guessers[0]
     _write_message(b"[]", guesses)
@@ -141,7 +141,9 @@ class GuessAhead(Generic[T]):
     `answers` returns for tickets and their guesses.
     """
 
-    def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], Sequence[T]]) -> None:
+    def __init__(
+        self, guesser: Guesser, answers: Callable[[Sequence[dm.Ticket], Sequence[Guess]], Sequence[T]]
+    ) -> None:
         self._guesser = guesser
         self._answers = answers
         self._guess_thread = ThreadPoolExecutor(1, "guessing")
@@ -160,7 +162,7 @@ class GuessAhead(Generic[T]):
         self._guess_thread.shutdown()
         self._end_guess_process()
 
-    def begin(self, tickets: Sequence[Ticket]) -> None:
+    def begin(self, tickets: Sequence[dm.Ticket]) -> None:
         """Begin to guess about tickets, once the answers about the last ones were taken."""
         self._count_texts(len(tickets))
         texts = [ticket.text for ticket in tickets]

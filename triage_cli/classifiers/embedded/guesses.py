@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
-from triage_cli.domain import LANGUAGES, Levels, Suspicion, is_plain
 
 KEPT_LABELS = 10  # of a guess whose probability is stored
 _UNREAD = "seems to be in {}, which this model was not taught"
@@ -53,10 +53,12 @@ class Guesser:
     looks up their words, for all.
     """
 
-    def __init__(self, model: Model, min_confidence: float, levels: Levels, *, lead: "Guesser | None" = None) -> None:
+    def __init__(
+        self, model: Model, min_confidence: float, levels: dm.Levels, *, lead: "Guesser | None" = None
+    ) -> None:
         self.model = model
         self.min_confidence = min_confidence
-        self._suspicion = Suspicion(model.labels)
+        self._suspicion = dm.Suspicion(model.labels)
         self.levels = levels
         lead_predictor = lead._predictor if lead else None  # noqa: SLF001
         self._predictor: Predictor = Predictor(model, self._suspicion, levels, lead_predictor)
@@ -95,7 +97,7 @@ class Guesser:
             label, confidence = next(sure_levels, (label, confidence))
         is_sure = label is not None and confidence is not None and confidence >= self.min_confidence
         # Words that were cut off, or that contain invisible characters, have no traces.
-        has_traces = is_sure and (doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS)
+        has_traces = is_sure and (doubtful or not dm.is_plain(text) or len(text) > MAX_CHARACTERS)
         doubts = self._suspicion.found(text) if has_traces else ()
         return Guess(label, confidence, reason, probabilities, is_sure, doubts, language)
 
@@ -110,7 +112,7 @@ class Guesser:
             )  # fmt: skip
             for row, chances, best, runner_up, strongest_words, language, is_unread, is_vague, doubtful in predictions:
                 if is_unread or is_vague:
-                    why = _UNREAD.format(LANGUAGES.get(language or "", "a language")) if is_unread else _VAGUE
+                    why = _UNREAD.format(dm.LANGUAGES.get(language or "", "a language")) if is_unread else _VAGUE
                     reason = f"{why}; next: {self._plain_labels[runner_up]}"
                     judged_texts[row] = _JudgedText(
                         self.model.labels[best], None, reason, None, doubtful=True, language=language
@@ -143,7 +145,7 @@ class Guesser:
 
 
 def likeliest_labels(
-    model: Model, texts: Sequence[str], levels: Levels | None = None
+    model: Model, texts: Sequence[str], levels: dm.Levels | None = None
 ) -> list[tuple[str | None, float | None]]:
     """Return the likeliest label of each text with its probability; (None, None) for a text without words.
 

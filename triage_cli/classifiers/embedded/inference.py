@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.encoder import encoded, kept_encoded, say_nothing
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.label_tree import LabelTree
@@ -20,7 +21,6 @@ from triage_cli.classifiers.embedded.tokens import (
     tokens_of,
 )
 from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
-from triage_cli.domain import READ_LANGUAGES, Levels, Suspicion
 
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
@@ -69,8 +69,8 @@ class Predictor:
     def __init__(
         self,
         model: Model,
-        suspicion: Suspicion | None = None,
-        levels: Levels | None = None,
+        suspicion: dm.Suspicion | None = None,
+        levels: dm.Levels | None = None,
         lead: "Predictor | None" = None,
         *,
         any_language: bool = False,
@@ -79,11 +79,11 @@ class Predictor:
         self.model = model
         self._explains = explains
         self.tree = LabelTree(model, levels) if levels is not None and levels.parents else None
-        suspicion = suspicion or Suspicion(())
+        suspicion = suspicion or dm.Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
         self.any_language = any_language
         self._levels = levels
-        self.read_languages = READ_LANGUAGES.union(model.languages)
+        self.read_languages = dm.READ_LANGUAGES.union(model.languages)
         self.word_table: WordTable = WordTable(
             model,
             suspicion,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.score_calibration import logit
-from triage_cli.domain import Levels
 
 # What is added to the log-odds of the levels above a guess if the model knows names and descriptions alone: then their
 # sums are too low (the mean of two public sets and parts of them). With examples or labels, sums are right as they are.
@@ -16,7 +16,7 @@ UNTAUGHT_SHIFT = 0.5
 class LabelTree:
     """The tree of a model's labels, by their indexes."""
 
-    def __init__(self, model: Model, levels: Levels) -> None:
+    def __init__(self, model: Model, levels: dm.Levels) -> None:
         index_of = {label: index for index, label in enumerate(model.labels)}
         self._shift = UNTAUGHT_SHIFT if model.knows_descriptions_alone else 0.0
         self._parents = np.array([index_of.get(levels.parents.get(label, ""), -1) for label in model.labels])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.tokens import bare_word, words_of
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
-from triage_cli.domain import LANGUAGES, READ_LANGUAGES, encodable
 
 if TYPE_CHECKING:  # takes half a second, and many programs meet no other language
     from py3langid.langid import LanguageIdentifier
@@ -88,12 +88,12 @@ def told_by_letters(text: str) -> Told:
     """
     if len(text) <= SHORT and all(leaning_of(word) > UNKNOWN_LEANING for word in words_of(text)[0]):
         return Told(None, foreign=False)
-    chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))
+    chances = dict(_identifier().rank(dm.encodable(text[:MAX_CHARACTERS]).lower()))
     language = max(chances, key=chances.__getitem__)
     is_clear = chances[language] >= CLEAR
     is_told = is_clear and (len(text) > SHORT or chances[language] >= CLEAR_IF_SHORT)
     told_language = language if is_told else None
-    in_english, in_read = chances["en"], sum(chances[code] for code in READ_LANGUAGES)
+    in_english, in_read = chances["en"], sum(chances[code] for code in dm.READ_LANGUAGES)
     if language == "en" or in_english >= PERHAPS_ENGLISH:
         return Told(told_language, foreign=False)
     is_likely = is_clear or in_read >= CLEAR
@@ -105,5 +105,5 @@ def _identifier() -> "LanguageIdentifier":
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(LANGUAGES))
+    identifier.set_languages(list(dm.LANGUAGES))
     return identifier

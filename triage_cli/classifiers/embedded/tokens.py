@@ -9,8 +9,8 @@ from zlib import adler32, crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Floats
-from triage_cli.domain import with_blanks
 
 MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512  # distinct ones of a text
@@ -47,7 +47,7 @@ def tokens_of(text: str) -> list[str]:
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
         return []
-    tokens = with_blanks(text.lower()).split()
+    tokens = dm.with_blanks(text.lower()).split()
     if len(tokens) > MAX_WORDS:
         first_words = set(islice(dict.fromkeys(tokens), MAX_WORDS))
         tokens = [token for token in tokens if token in first_words]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.encoder import MAX_CHARACTERS, encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, leaning_of
@@ -29,7 +30,6 @@ from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, wor
 from triage_cli.classifiers.embedded.training_set import is_personal
 from triage_cli.classifiers.embedded.word_table import SILENT, is_content, showable_word
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
-from triage_cli.domain import TOPIC_CHARACTERS, first_hidden
 
 LEAST_TEXTS = 2  # with a word of the space: one that occurs in a single text makes no texts alike
 RARE_SHARE = np.float32(1e-3)  # of all words; the weight of a word with this share is halved
@@ -181,7 +181,7 @@ def unit(vectors: Floats) -> Floats:
 
 def _bag(text: str) -> dict[str, float]:
     """Return the words of a text, each with its weight."""
-    distinct, counts = words_of(text[:TOPIC_CHARACTERS])
+    distinct, counts = words_of(text[: dm.TOPIC_CHARACTERS])
     bag: dict[str, float] = {}
     for word, weight in zip(map(bare_word, distinct), count_weights(len(distinct), counts).tolist(), strict=True):
         if word:
@@ -404,4 +404,4 @@ def _differ_in_ending(word: str, other: str) -> bool:
 
 
 def _may_show(word: str) -> bool:
-    return showable_word(word) == word and not is_personal(word) and not first_hidden(word)
+    return showable_word(word) == word and not is_personal(word) and not dm.first_hidden(word)

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
 from triage_cli.classifiers.embedded.fitted_model import (
     Floats,
@@ -38,7 +39,6 @@ from triage_cli.classifiers.embedded.training_set import (
     labelled_texts_of,
     taught_words_of,
 )
-from triage_cli.domain import NOTHING, Category, Labelled, Levels, Unlabelled
 from triage_cli.ports import Settings
 
 GUESSED_WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
@@ -50,7 +50,7 @@ class SelfTrainingSet(TrainingSet):
     """Training texts, of which the last ones have no label: each fit guesses their labels anew."""
 
     def __init__(
-        self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText], more: Unlabelled
+        self, categories: Sequence[dm.Category], labelled_texts: Sequence[TrainingText], more: dm.Unlabelled
     ) -> None:
         super().__init__(categories, [*labelled_texts, *(TrainingText(text, 0) for text in more.texts)])
         # A guess teaches no language.
@@ -113,21 +113,21 @@ class SelfTrainingSet(TrainingSet):
 
 
 def weighed_unlabelled(
-    categories: Sequence[Category],
+    categories: Sequence[dm.Category],
     labelled: Sequence[tuple[str, str]],
     texts: Sequence[str],
     typical: Sequence[tuple[str, str]] = (),
-) -> Unlabelled:
+) -> dm.Unlabelled:
     """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
     labelled_texts = labelled_texts_of(categories, labelled, typical)
     known_texts = {each.text for each in labelled_texts}
     text_words = {text: words_of(text)[0] for text in texts if text not in known_texts}
     readable = tuple(text for text, tokens in text_words.items() if tokens and not told(text, tokens).foreign)
     if sum(not each.is_typical for each in labelled_texts) < TEXTS_TO_CHOOSE or not readable:
-        return NOTHING
-    training_set = SelfTrainingSet(categories, labelled_texts, Unlabelled(readable))
+        return dm.NOTHING
+    training_set = SelfTrainingSet(categories, labelled_texts, dm.Unlabelled(readable))
     weight = training_set.best_weight()
-    return Unlabelled(readable, weight) if weight else NOTHING
+    return dm.Unlabelled(readable, weight) if weight else dm.NOTHING
 
 
 def surest_guesses(scores: Floats) -> Integers:
@@ -147,22 +147,27 @@ LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 class LocalTrainer:
     """Implements `ports.Trainer` with the embedded model, for one list of categories."""
 
-    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
+    def __init__(self, categories: Sequence[dm.Category], built_in: Callable[[], bytes]) -> None:
         self._categories = categories
-        self._levels = Levels.of(categories)
+        self._levels = dm.Levels.of(categories)
         self.built_in = built_in
 
-    def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
+    def weighed(self, labelled: Sequence[dm.Labelled], texts: Sequence[str]) -> dm.Unlabelled:
         """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
         pairs, typical = _pairs_of(labelled)
         return weighed_unlabelled(self._categories, pairs, texts, typical)
 
-    def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
+    def settings(self, labelled: Sequence[dm.Labelled], more: dm.Unlabelled = dm.NOTHING) -> Settings:
         pairs, typical = _pairs_of(labelled)
         return chosen_hyperparameters(self._categories, pairs, _make_training_set(more), typical)
 
     def fit(
-        self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = (), *, to_use: bool = False
+        self,
+        labelled: Sequence[dm.Labelled],
+        more: dm.Unlabelled = dm.NOTHING,
+        settings: Settings = (),
+        *,
+        to_use: bool = False,
     ) -> bytes:
         pairs, typical = _pairs_of(labelled)
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
@@ -172,7 +177,7 @@ class LocalTrainer:
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         return likeliest_labels(self._suited_model(weights), texts, self._levels)
 
-    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+    def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
         model = self._suited_model(weights)
         label_indexes = {label: index for index, label in enumerate(model.labels)}
@@ -202,7 +207,7 @@ class LocalTrainer:
         return suited_model(model, self._categories) or model
 
 
-def _pairs_of(labelled: Sequence[Labelled]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _pairs_of(labelled: Sequence[dm.Labelled]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return the texts and labels of what proves something, and of what is typical of its topic."""
     pairs, typical = (
         [(each.text, each.category) for each in labelled if each.is_typical == is_typical]
@@ -211,5 +216,5 @@ def _pairs_of(labelled: Sequence[Labelled]) -> tuple[list[tuple[str, str]], list
     return pairs, typical
 
 
-def _make_training_set(more: Unlabelled) -> MakeTrainingSet:
+def _make_training_set(more: dm.Unlabelled) -> MakeTrainingSet:
     return partial(SelfTrainingSet, more=more) if more.texts else TrainingSet

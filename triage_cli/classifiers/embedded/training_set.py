@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import (
     Floats,
     Integers,
@@ -44,7 +45,6 @@ from triage_cli.classifiers.embedded.tokens import (
 )
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import are_built_in, examples_of
-from triage_cli.domain import Category, ConfigError, folds_of, groups_of
 
 COMMON_WORD_TEXTS = 2  # training texts with a word from which on it is a term; rarer ones count by their n-grams
 MAX_NGRAMS = 30_000  # of a vocabulary; the rarest are left out
@@ -77,7 +77,7 @@ class Vocabulary(NamedTuple):
     rarity: Floats
 
 
-def wording_texts_of(categories: Sequence[Category]) -> list[TrainingText]:
+def wording_texts_of(categories: Sequence[dm.Category]) -> list[TrainingText]:
     """Return the training texts of the categories: names, descriptions whole and by phrase, and examples.
 
     The texts of each category have the same total weight, so that many
@@ -101,7 +101,7 @@ def wording_texts_of(categories: Sequence[Category]) -> list[TrainingText]:
 
 
 def labelled_texts_of(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], typical: Sequence[tuple[str, str]] = ()
+    categories: Sequence[dm.Category], labelled: Sequence[tuple[str, str]], typical: Sequence[tuple[str, str]] = ()
 ) -> list[TrainingText]:
     """Return the texts, `typical` ones of topics first, that have words and a category of this list."""
     labels = {category.name: label for label, category in enumerate(categories)}
@@ -234,13 +234,13 @@ class TrainingSet:
     strengths: Sequence[float] = STRENGTHS
     wording_shares: Sequence[float] = WORDING_SHARES
 
-    def __init__(self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText]) -> None:
+    def __init__(self, categories: Sequence[dm.Category], labelled_texts: Sequence[TrainingText]) -> None:
         wording_texts = wording_texts_of(categories)
         training_texts = [*wording_texts, *labelled_texts]
         if not training_texts:
             names = ", ".join(category.name for category in categories)
             message = f"no category or value has a word to learn from among {names}"
-            raise ConfigError(message, hint="give them descriptions and examples")
+            raise dm.ConfigError(message, hint="give them descriptions and examples")
         self.texts = [training_text.text for training_text in training_texts]
         corpus = Corpus(self.texts)
         self.categories = categories
@@ -320,7 +320,7 @@ class TrainingSet:
         if not len(own_rows):
             return (), None
         texts = [self.texts[self.wording_count + row] for row in own_rows]
-        folds = np.array(folds_of(self.labels[self.wording_count + own_rows].tolist(), groups_of(texts), _FOLDS))
+        folds = np.array(dm.folds_of(self.labels[self.wording_count + own_rows].tolist(), dm.groups_of(texts), _FOLDS))
         own_scores = np.zeros((len(texts), self.label_count), np.float32)
         for fold in np.unique(folds):
             scores, _ = self._held_out_scores(choice, own_rows[folds == fold], start)
@@ -400,8 +400,8 @@ class TrainingSet:
         `every` is a number of folds, all of which are yielded.
         """
         provers = [self.labelled_texts[row] for row in self.provers]
-        groups = groups_of([prover.text for prover in provers])
-        folds = np.array(folds_of([prover.label for prover in provers], groups, every or _FOLDS))
+        groups = dm.groups_of([prover.text for prover in provers])
+        folds = np.array(dm.folds_of([prover.label for prover in provers], groups, every or _FOLDS))
         for fold in range(every or (1 if len(folds) * self.label_count > ONE_FOLD_SIZE else _FOLDS)):
             held_out = self.provers[folds == fold]
             if 0 < len(held_out) < len(self.labelled_texts):

@@ -9,12 +9,12 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.encoder import encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
 from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS, NGRAM_BUCKETS, bare_word, ngrams_of, word_lists
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
-from triage_cli.domain import Suspicion
 
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
 KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20  # in a mark
@@ -140,7 +140,7 @@ class WordTable:
     def __init__(
         self,
         model: Model,
-        suspicion: Suspicion,
+        suspicion: dm.Suspicion,
         least_rows: int,
         lead: "WordTable | None" = None,
         *,

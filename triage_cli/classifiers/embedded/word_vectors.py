@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.domain import TriageError
+from triage_cli import domain as dm
 from triage_cli.runtime import AGAIN
 
 VECTORS_FILE = Path(__file__).with_name("vectors.npz")
@@ -113,4 +113,4 @@ def word_vectors() -> WordVectors:
             entries = arrays["entries"].tobytes().decode().split("\n")
             return WordVectors(Lexicon(entries), arrays["vectors"], arrays["scale"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise TriageError(f"the word vectors cannot be read: {error}", hint=AGAIN) from error
+        raise dm.TriageError(f"the word vectors cannot be read: {error}", hint=AGAIN) from error

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from itertools import chain
 from typing import TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.asked_classifier import AskedClassifier
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
@@ -22,21 +23,6 @@ from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, LEAST_EFFORTS, TH
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import (
-    CATEGORY,
-    Action,
-    Answer,
-    AnswerError,
-    Asking,
-    Category,
-    ConfigError,
-    Outcome,
-    TemporaryError,
-    Ticket,
-    TriageError,
-    times,
-)
-from triage_cli.domain import Question as AskedQuestion
 from triage_cli.runtime import (
     REAL_TIME,
     Budget,
@@ -53,14 +39,14 @@ from triage_cli.runtime import (
 A = TypeVar("A")
 B = TypeVar("B")
 # Returns the nearest decided tickets, the nearest last.
-FindNearest = Callable[[Ticket], Sequence[Ticket]]
+FindNearest = Callable[[dm.Ticket], Sequence[dm.Ticket]]
 
 
 def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     spec: ClassifierSpec,
-    categories: Sequence[Category],
+    categories: Sequence[dm.Category],
     *,
-    questions: Sequence[AskedQuestion] = (),
+    questions: Sequence[dm.Question] = (),
     env: Mapping[str, str],
     actor: str,
     run_id: str | None,
@@ -97,7 +83,7 @@ def _provider(spec: ClassifierSpec, most_values: int, env: Mapping[str, str]) ->
         from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 
         return DecisionProvider(spec, env, most_values)
-    raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
+    raise dm.ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
 class LLMClassifier(AskedClassifier):
@@ -109,20 +95,20 @@ class LLMClassifier(AskedClassifier):
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self,
         spec: ClassifierSpec,
-        categories: Sequence[Category],
+        categories: Sequence[dm.Category],
         provider: Provider,
         endpoint: CircuitBreaker,
         network: Network,
         *,
         actor: str,
         run_id: str | None,
-        questions: Sequence[AskedQuestion] = (),
+        questions: Sequence[dm.Question] = (),
         nearest: FindNearest | None = None,
     ) -> None:
         self.provider = provider  # which the fingerprints name
         super().__init__(spec, categories, questions, actor=actor, run_id=run_id)
         self._find_nearest = nearest if spec.nearest else None
-        self._nearest: dict[str, Sequence[Ticket]] = {}  # of tickets that are asked about now
+        self._nearest: dict[str, Sequence[dm.Ticket]] = {}  # of tickets that are asked about now
         self.categories = tuple(categories)
         self._parts = {question.name: _part_of(question) for question in self._asked.values()}
         self.endpoint = endpoint
@@ -130,7 +116,7 @@ class LLMClassifier(AskedClassifier):
         self.chunk_size = 2 * spec.workers
         self.thinks = spec.effort not in (None, *LEAST_EFFORTS)  # so that its answers need more tokens
 
-    def _fingerprint_of(self, question: AskedQuestion) -> str:
+    def _fingerprint_of(self, question: dm.Question) -> str:
         spec = self.spec
         # With the categories' first names, so that a rename does not change the fingerprint.
         with_first_names = [[c.root or c.name, c.description, *c.examples] for c in question.values]
@@ -142,20 +128,20 @@ class LLMClassifier(AskedClassifier):
             fingerprinted.append(f"instructions: {spec.instructions}")
         if spec.effort:
             fingerprinted.append(f"effort: {spec.effort}")
-        if spec.nearest and question.name == CATEGORY:  # not which tickets: a new verdict has none asked again
+        if spec.nearest and question.name == dm.CATEGORY:  # not which tickets: a new verdict has none asked again
             fingerprinted.append(f"nearest: {spec.nearest}")
-        if question.name != CATEGORY:  # what is asked beside it does not count
+        if question.name != dm.CATEGORY:  # what is asked beside it does not count
             fingerprinted += [question.name, question.ask]
         return hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
-    def _asking(self, question: AskedQuestion) -> Asking:
+    def _asking(self, question: dm.Question) -> dm.Asking:
         prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
         if self._levels[question.name].parents:
             prompt_options["levels"] = True
         if self.spec.effort:
             prompt_options["effort"] = self.spec.effort
         instructions = self.spec.instructions
-        return Asking(
+        return dm.Asking(
             fingerprint=self._fingerprints[question.name],
             kind=self.spec.type,
             model=self.spec.model or "",
@@ -163,7 +149,7 @@ class LLMClassifier(AskedClassifier):
             prompt=prompt.system_prompt([_part_of(question)], instructions),
             categories=self._values_json(question),
             options=json.dumps(prompt_options),
-            first_at=times.now(),
+            first_at=dm.times.now(),
         )
 
     @property
@@ -171,38 +157,38 @@ class LLMClassifier(AskedClassifier):
         """Return all that it may be asked, as prompts have it."""
         return [*self._parts.values()]
 
-    def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
+    def question(self, ticket: dm.Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more_kinds = redact(ticket.body or "", self.spec.redact)
         parts = [self._parts[name] for name in ticket.asked]
         question = prompt.questions(parts, subject, description, limit, self.spec.instructions)
-        if self._find_nearest is not None and ticket.asked == (CATEGORY,):
+        if self._find_nearest is not None and ticket.asked == (dm.CATEGORY,):
             near = self._nearest.get(ticket.ticket_id)
             shots = self._decided_examples(self._find_nearest(ticket) if near is None else near)
             question = question._replace(decided=shots)
         return question, tuple(dict.fromkeys(masked_kinds + more_kinds))
 
-    def _decided_examples(self, decided: Iterable[Ticket]) -> tuple[tuple[str, str], ...]:
+    def _decided_examples(self, decided: Iterable[dm.Ticket]) -> tuple[tuple[str, str], ...]:
         """Return decided tickets as worked examples, redacted as every text is."""
         masks = self.spec.redact
         texts = ((redact(t.subject or "", masks)[0], redact(t.body or "", masks)[0], t.category or "") for t in decided)
         return prompt.decided_examples(texts)
 
-    def _with_nearest(self, chunks: Iterable[Sequence[Ticket]], find: FindNearest) -> Iterator[Sequence[Ticket]]:
+    def _with_nearest(self, chunks: Iterable[Sequence[dm.Ticket]], find: FindNearest) -> Iterator[Sequence[dm.Ticket]]:
         """Look up the nearest decided tickets in the caller's thread, since calls in flight wait for no database."""
         for chunk in chunks:
-            self._nearest |= {t.ticket_id: find(t) for t in chunk if t.asked == (CATEGORY,)}
+            self._nearest |= {t.ticket_id: find(t) for t in chunk if t.asked == (dm.CATEGORY,)}
             yield chunk
 
     def outcomes(
         self,
-        ticket: Ticket,
+        ticket: dm.Ticket,
         question: prompt.Question,
         interpretation: Interpretation,
         cost: Cost,
         masked_kinds: tuple[str, ...],
-    ) -> list[Outcome[Answer]]:
+    ) -> list[dm.Outcome[dm.Answer]]:
         """Return the outcomes of all that was asked in one call, answers to store or failures.
 
         The call's cost stands with the first.
@@ -218,14 +204,14 @@ class LLMClassifier(AskedClassifier):
 
     def _outcome(
         self,
-        ticket: Ticket,
+        ticket: dm.Ticket,
         question: prompt.Question,
         part: prompt.Part,
         answered: tuple[ParsedAnswer, Mapping[str, float]],
         interpretation: Interpretation,
         cost: Cost,
         masked_kinds: tuple[str, ...],
-    ) -> Outcome[Answer]:
+    ) -> dm.Outcome[dm.Answer]:
         spec, (parsed, chances) = self.spec, answered
         _, reply, detail, _ = interpretation
         chances = {label: share for label, share in chances.items() if label in part.labels}  # a server may name others
@@ -261,11 +247,11 @@ class LLMClassifier(AskedClassifier):
         )
         step = self._at_level(step)
         problem = parsed.problem
-        error = AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
-        answer = Answer(ticket, (step,), step.is_sure, question=part.name)
-        return Outcome(0, Action.FAILED if error else Action.ANSWERED, answer, error, ticket)
+        error = dm.AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
+        answer = dm.Answer(ticket, (step,), step.is_sure, question=part.name)
+        return dm.Outcome(0, dm.Action.FAILED if error else dm.Action.ANSWERED, answer, error, ticket)
 
-    def answer_tokens(self, ticket: Ticket) -> int:
+    def answer_tokens(self, ticket: dm.Ticket) -> int:
         """Return how many tokens the answers to what is asked about a ticket may take, with the thought before them."""
         if self.spec.max_answer_tokens is not None:
             return self.spec.max_answer_tokens
@@ -290,17 +276,21 @@ class LLMClassifier(AskedClassifier):
     def check_price(self, budget: Budget) -> None:
         """Raise `ConfigError` if there is a cost limit and the model's price is not known."""
         if budget.is_limited and self.spec.price is None:
-            raise ConfigError(
+            raise dm.ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
                 hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
             )
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         """Yield the model's answers as they arrive. Raises `ConfigError` as `check_price` does."""
         self.check_price(budget)
         return self._classify(chunks, budget)
 
-    def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def _classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answer]]]:
         question_run = _QuestionRun(self, budget)
         if self._find_nearest is not None:
             chunks = self._with_nearest(chunks, self._find_nearest)
@@ -323,7 +313,7 @@ class LLMClassifier(AskedClassifier):
         return list(chain.from_iterable(run.each([questions], lambda question: run.say(question, most_tokens))))
 
 
-def _part_of(question: AskedQuestion) -> prompt.Part:
+def _part_of(question: dm.Question) -> prompt.Part:
     return prompt.Part(question.name, question.values, prompt.labels_of(question.values), question.ask)
 
 
@@ -373,7 +363,7 @@ class _QuestionRun:
         if self.fatal_error is not None:
             raise self.fatal_error
 
-    async def ask(self, ticket: Ticket) -> list[Outcome[Answer]]:
+    async def ask(self, ticket: dm.Ticket) -> list[dm.Outcome[dm.Answer]]:
         """Ask the model about one ticket."""
         return list(map(self._budget.answered, await self._ask_until_usable(ticket)))
 
@@ -383,7 +373,7 @@ class _QuestionRun:
         reply = await self._reply("", question, answer_tokens, retries, cost)
         return question, "" if reply.problem else reply.said
 
-    async def _ask_until_usable(self, ticket: Ticket) -> list[Outcome[Answer]]:
+    async def _ask_until_usable(self, ticket: dm.Ticket) -> list[dm.Outcome[dm.Answer]]:
         """Ask until the first answer is usable; one beside it that is not is no reason to ask again.
 
         What was usable the first time stays.
@@ -391,17 +381,17 @@ class _QuestionRun:
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
         limit, may_retry = prompt.TICKET_LIMIT, True
         answer_tokens = self._classifier.answer_tokens(ticket)
-        outcomes: list[Outcome[Answer]] = []
-        usable: list[Outcome[Answer]] = []
+        outcomes: list[dm.Outcome[dm.Answer]] = []
+        usable: list[dm.Outcome[dm.Answer]] = []
         paid_usage = Usage()
         while True:
             question, masked_kinds = self._classifier.question(ticket, limit)
             try:
                 interpretation = await self._ask_provider(ticket, question, answer_tokens, retries, cost)
-            except (TriageError, StoppingError) as error:
+            except (dm.TriageError, StoppingError) as error:
                 if not outcomes or paid_usage == Usage():
                     raise
-                if isinstance(error, TriageError):
+                if isinstance(error, dm.TriageError):
                     self.fatal_error = self.fatal_error or error
                 return outcomes  # the first answer is unusable, but was paid for
             outcomes = [*self._classifier.outcomes(ticket, question, interpretation, cost, masked_kinds), *usable]
@@ -428,17 +418,17 @@ class _QuestionRun:
         return self._classifier.tokens_after_cut(answer_tokens, in_thought=reply.is_cut_in_thought)
 
     async def _ask_provider(
-        self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
+        self, ticket: dm.Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
     ) -> Interpretation:
         """Ask the provider once, with retries of failed requests, and interpret its reply."""
         provider = self._classifier.provider
         try:
             reply = await self._reply(ticket.ticket_id, question, answer_tokens, retries, cost)
-        except (AnswerError, TemporaryError) as error:
+        except (dm.AnswerError, dm.TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end_run:
                 hint = "not one ticket was accepted; check model and base_url; -v shows what the server says"
-                raise ConfigError(error.message, hint=hint) from None
+                raise dm.ConfigError(error.message, hint=hint) from None
             return failed_interpretation(error, question)
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
         interpretation = interpretation_of(reply, question)

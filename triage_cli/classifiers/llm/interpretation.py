@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
-from triage_cli.domain import CATEGORY, AnswerError, TriageError
 
 QUOTE_LENGTH = 20  # equal characters from which on a reason counts as quoting another ticket
 PROMPT_QUOTE_LENGTH = 40  # and from which on a reason counts as repeating the prompt
@@ -56,9 +56,9 @@ def interpretation_of(reply: Reply, question: Question) -> Interpretation:
     return Interpretation(parsed(first), reply, further={part.name: parsed(part) for part in further})
 
 
-def failed_interpretation(error: TriageError, question: Question) -> Interpretation:
+def failed_interpretation(error: dm.TriageError, question: Question) -> Interpretation:
     """Return the interpretation of a failed request."""
-    problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
+    problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (dm.AnswerError, "refused"))
     problem = next((problem for error_type, problem in problems if isinstance(error, error_type)), "unavailable")
     parsed = ParsedAnswer(problem=problem)
     further = {part.name: parsed for part in question.further}
@@ -66,7 +66,7 @@ def failed_interpretation(error: TriageError, question: Question) -> Interpretat
 
 
 def parse_answer(
-    answer_text: str | None, labels: Sequence[str], question: str = CATEGORY, confidence_key: str = "confidence"
+    answer_text: str | None, labels: Sequence[str], question: str = dm.CATEGORY, confidence_key: str = "confidence"
 ) -> ParsedAnswer:
     """Parse a model's answer to a question: JSON (bare, fenced or in prose), or only a label. Nothing is guessed."""
     answer_text = (answer_text or "").strip()

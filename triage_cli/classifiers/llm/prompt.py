@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain import CATEGORY, Category, readable
 
 PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused
 # Characters of a ticket in the prompt: at first, and after each answer that it is too long. The last limit suits a
@@ -48,7 +48,7 @@ class Part(NamedTuple):
     """
 
     name: str
-    categories: tuple[Category, ...]
+    categories: tuple[dm.Category, ...]
     labels: tuple[str, ...]
     ask: str = ""
 
@@ -60,7 +60,7 @@ class Part(NamedTuple):
     @property
     def confidence_key(self) -> str:
         """Return the key of the confidence in an answer's JSON."""
-        return "confidence" if self.name == CATEGORY else f"{self.name} confidence"
+        return "confidence" if self.name == dm.CATEGORY else f"{self.name} confidence"
 
 
 class Question(NamedTuple):
@@ -73,10 +73,10 @@ class Question(NamedTuple):
 
     system: str
     user: str
-    categories: tuple[Category, ...]
+    categories: tuple[dm.Category, ...]
     labels: tuple[str, ...]
     shots: tuple[tuple[str, str], ...] = ()
-    name: str = CATEGORY
+    name: str = dm.CATEGORY
     further: tuple[Part, ...] = ()
     decided: tuple[tuple[str, str], ...] = ()
 
@@ -101,14 +101,14 @@ class Question(NamedTuple):
 
 
 def question(
-    categories: Sequence[Category],
+    categories: Sequence[dm.Category],
     subject: str | None,
     description: str | None,
     limit: int = TICKET_LIMIT,
     instructions: str = "",
 ) -> Question:
     """Return the prompt's question for the category of one ticket; it depends on nothing but the arguments."""
-    part = Part(CATEGORY, tuple(categories), labels_of(categories))
+    part = Part(dm.CATEGORY, tuple(categories), labels_of(categories))
     return questions([part], subject, description, limit, instructions)
 
 
@@ -135,7 +135,7 @@ def _for_all_tickets(parts: tuple[Part, ...], instructions: str) -> tuple[str, t
 
 def asks_category_alone(parts: Sequence[Part]) -> bool:
     """Return whether nothing but the category is asked for."""
-    return [part.name for part in parts] == [CATEGORY]
+    return [part.name for part in parts] == [dm.CATEGORY]
 
 
 def system_prompt(parts: Sequence[Part], instructions: str = "") -> str:
@@ -144,7 +144,7 @@ def system_prompt(parts: Sequence[Part], instructions: str = "") -> str:
         return PROMPT_HEAD + _listed(parts[0].categories) + _house_rules(instructions) + PROMPT_TAIL
     asked = []
     for part in parts:
-        ask = part.ask or (ASK_CATEGORY if part.name == CATEGORY else f"Which value of {part.name} fits best?")
+        ask = part.ask or (ASK_CATEGORY if part.name == dm.CATEGORY else f"Which value of {part.name} fits best?")
         asked.append(f"\n{_as_json(part.name)}: {ask}\n{_listed(part.categories)}")
     keys = [
         f"{_as_json(part.name)}: <one of its values>, {_as_json(part.confidence_key)}: <0.0 to 1.0>" for part in parts
@@ -159,7 +159,7 @@ def decided_examples(decided: Iterable[tuple[str, str, str]]) -> tuple[tuple[str
     return tuple(
         (
             _ticket_json(cut_text(subject, DECIDED_LIMIT), cut_text(text, DECIDED_LIMIT)),
-            _answer_json(Category(category)),
+            _answer_json(dm.Category(category)),
         )
         for subject, text, category in decided
     )
@@ -170,7 +170,7 @@ def shorter_limit(limit: int, question: Question) -> int | None:
     return next((lower for lower in TICKET_LIMITS if lower < min(limit, len(question.user))), None)
 
 
-def worked_examples(categories: Sequence[Category]) -> tuple[tuple[str, str], ...]:
+def worked_examples(categories: Sequence[dm.Category]) -> tuple[tuple[str, str], ...]:
     """Return one worked example of a question and its answer for each category that has examples."""
     with_examples = list(zip(categories, examples_of(categories), strict=True))[:WORKED_EXAMPLES]
     return tuple(
@@ -184,11 +184,11 @@ def _ticket_json(subject: str, description: str) -> str:
     return _as_json({"subject": subject, "description": description})
 
 
-def _answer_json(category: Category) -> str:
+def _answer_json(category: dm.Category) -> str:
     return _as_json({"category": category.name, "confidence": 1.0, "reason": "fits it best"})
 
 
-def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
+def labels_of(categories: Sequence[dm.Category]) -> tuple[str, ...]:
     """Return the labels from which the model chooses; the last one means "no category"."""
     names = tuple(category.name for category in categories)
     folded_names = {name.casefold() for name in names}
@@ -199,13 +199,13 @@ def _house_rules(instructions: str) -> str:
     return f"\n{cut_text(instructions)}\n" if instructions else ""
 
 
-def _listed(categories: Sequence[Category]) -> str:
+def _listed(categories: Sequence[dm.Category]) -> str:
     """Return the labels from which the model chooses, with what it is to know of each."""
     levels_line = LEVELS_LINE if any(category.parent for category in categories) else ""
     return "\n".join(_label_lines(categories)) + "\n" + levels_line
 
 
-def _label_lines(categories: Sequence[Category]) -> list[str]:
+def _label_lines(categories: Sequence[dm.Category]) -> list[str]:
     """Return a line for each label from which the model chooses."""
     category_lines = []
     for category in categories:
@@ -222,7 +222,7 @@ def _label_lines(categories: Sequence[Category]) -> list[str]:
 
 def cut_text(text: str, limit: int = TICKET_LIMIT) -> str:
     """Return a text for the prompt: without invisible characters, cut and marked if it is too long."""
-    text = readable(text).strip()
+    text = dm.readable(text).strip()
     return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
 
 

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import RefusedError, TemporaryError, TriageError, hide_secrets
 from triage_cli.runtime import Network
 
 MAX_RESPONSE_BYTES = 1 << 20
@@ -117,7 +117,7 @@ def reply_or_unreadable(read_reply: Callable[[], Reply], read_usage: Callable[[]
     """
     try:
         return read_reply()
-    except TriageError:
+    except dm.TriageError:
         raise
     except Exception:  # noqa: BLE001 - a malformed answer fails its ticket, not the run
         with suppress(Exception):
@@ -242,9 +242,9 @@ class ProviderClient(Generic[S]):
 
     def without_key(self, text: str) -> str:
         """Return a provider's message without our key, whatever the key's format."""
-        return hide_secrets(text, [self._api_key]) if self._spec.api_key_env else text
+        return dm.hide_secrets(text, [self._api_key]) if self._spec.api_key_env else text
 
-    def request_failure(self, provider_error: ProviderError) -> TriageError:
+    def request_failure(self, provider_error: ProviderError) -> dm.TriageError:
         """Return the error for a failed request to the provider, without the key, which the server may repeat."""
         message = self.without_key(provider_error.message[:LONGEST_MESSAGE])
         provider_error = provider_error._replace(message=message)
@@ -254,13 +254,13 @@ class ProviderClient(Generic[S]):
         """Return what the provider's server says in an error with a status; None for another error of the SDK."""
         raise NotImplementedError
 
-    def translated_error(self, error: Exception) -> TriageError:
+    def translated_error(self, error: Exception) -> dm.TriageError:
         """Translate an error of the provider's SDK. The request, which contains the key, is left out."""
         if provider_error := self.provider_error(error):
             return self.request_failure(provider_error)
         if isinstance(error, self.connection_error):
             return connection_failure(error)
-        return TemporaryError("the answer could not be read", lost=True)
+        return dm.TemporaryError("the answer could not be read", lost=True)
 
     def unreadable_reply(self, error: Exception) -> Reply:
         """Return the reply for an answer that the provider's SDK cannot read. Raises the error of a failed request."""
@@ -299,12 +299,12 @@ def api_key_of(spec: ClassifierSpec, env: Mapping[str, str]) -> str:
         return "none"
     api_key = env.get(spec.api_key_env, "").strip()
     if not api_key:
-        raise RefusedError(
+        raise dm.RefusedError(
             f'classifier "{spec.name}" needs a key: {spec.api_key_env} is not set',
             hint=f"export {spec.api_key_env}, or name another variable with api_key_env",
         )
     if not re.fullmatch(r"[!-~]+", api_key):
-        raise RefusedError(f"{spec.api_key_env} holds characters that no key has", hint="copy the key again")
+        raise dm.RefusedError(f"{spec.api_key_env} holds characters that no key has", hint="copy the key again")
     return api_key
 
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
 from triage_cli.runtime import retry_after, tell_what_was_said
 
 
-class TooLongError(AnswerError):
+class TooLongError(dm.AnswerError):
     """A provider's error: the ticket does not fit into the model's context."""
 
 
-class RejectedError(AnswerError):
+class RejectedError(dm.AnswerError):
     """A provider's error: the server refused the request."""
 
 
@@ -94,7 +94,7 @@ UNKNOWN_MODEL = (
 )
 
 
-def request_failure(provider_error: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911
+def request_failure(provider_error: ProviderError, spec: ClassifierSpec, address: str) -> dm.TriageError:  # noqa: PLR0911
     """Return the error for a provider's failed request: one that ends the run, or that fails only its ticket."""
     status, host = provider_error.status, urlsplit(address).netloc
     if not provider_error.html:
@@ -102,40 +102,42 @@ def request_failure(provider_error: ProviderError, spec: ClassifierSpec, address
     reply = f" ({provider_error.summary})"
     key_hint = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
     if status == 402 or provider_error.says(OUT_OF_QUOTA):
-        return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")
+        return dm.RefusedError(
+            f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up"
+        )
     if provider_error.html and status < 500 and status != 429:
         return web_page_error(spec, address, status)
     if status in (401, 403, 407):
-        return RefusedError(f'{host} refused the key of classifier "{spec.name}"{reply}', hint=key_hint)
+        return dm.RefusedError(f'{host} refused the key of classifier "{spec.name}"{reply}', hint=key_hint)
     if status == 404 or (status in (400, 422) and provider_error.says(UNKNOWN_MODEL)):
-        return ConfigError(f'{host} knows no model "{spec.model}"{reply}', hint="check model and base_url")
+        return dm.ConfigError(f'{host} knows no model "{spec.model}"{reply}', hint="check model and base_url")
     if status in (405, 501):
-        return ConfigError(f'{host} cannot do what type "{spec.type}" asks{reply}', hint="choose another type")
+        return dm.ConfigError(f'{host} cannot do what type "{spec.type}" asks{reply}', hint="choose another type")
     if status in (408, 409, 425, 429) or status >= 500:
         wait = retry_after(provider_error.headers, time.time())
         brief, limited = f"{host} answered {status}", status in (429, 529)
-        return TemporaryError(f"{host} failed{reply}", brief=brief, retry_after=wait, limited=limited)
+        return dm.TemporaryError(f"{host} failed{reply}", brief=brief, retry_after=wait, limited=limited)
     if status == 413 or provider_error.says(CONTEXT_EXCEEDED):
         return TooLongError("the ticket is too long for the model")
     if provider_error.says(CONTENT_FILTERED):
-        return AnswerError("refused by the provider's content filter")
+        return dm.AnswerError("refused by the provider's content filter")
     return RejectedError(f"{host} did not take the request{reply}")
 
 
-def connection_failure(error: Exception) -> TemporaryError:
+def connection_failure(error: Exception) -> dm.TemporaryError:
     """Return the error for a connection to a provider that could not be opened, or that broke."""
     import httpx2
 
     from triage_cli.runtime import reason
 
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return TemporaryError(f"no connection: {reason(error)}", reached=False)
-    return TemporaryError("the connection was cut", lost=True)
+        return dm.TemporaryError(f"no connection: {reason(error)}", reached=False)
+    return dm.TemporaryError("the connection was cut", lost=True)
 
 
-def web_page_error(spec: ClassifierSpec, address: str, status: int) -> TriageError:
+def web_page_error(spec: ClassifierSpec, address: str, status: int) -> dm.TriageError:
     """Return the error for a web page in place of a provider's answer."""
     message = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
     if status in (401, 403, 407):
-        return RefusedError(message, hint="there may be a proxy or a login page in between")
-    return WebPageError(message, hint="check base_url; there may be a proxy in between")
+        return dm.RefusedError(message, hint="there may be a proxy or a login page in between")
+    return dm.WebPageError(message, hint="check base_url; there may be a proxy in between")

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import command_group, remote_command
@@ -20,18 +21,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import Printer, PrintOptions, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line, verification_line
-from triage_cli.domain import (
-    EVENT_KEYS,
-    EventAction,
-    EventQuery,
-    Head,
-    LoggedEvent,
-    Selection,
-    StoreError,
-    UsageError,
-    event_record,
-    to_json,
-)
 from triage_cli.runtime import private
 
 EVENTS_ON_TERMINAL = 100
@@ -63,14 +52,16 @@ def logs(
     printer = printing.printer()
     event_actions = tuple(options.typed_values(action))
     for event_action in event_actions:
-        options.check_known("action", event_action, tuple(EventAction))
+        options.check_known("action", event_action, tuple(dm.EventAction))
     if follow and until is not None:
-        raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
+        raise dm.UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
     is_cut = limit is None and terminal.is_terminal(sys.stdout)
     if is_cut:
         limit = EVENTS_ON_TERMINAL if follow else EVENTS_ON_TERMINAL + 1
     ticket_id = context.look().resolve(name) if name is not None else None
-    query = EventQuery(ticket_id, event_actions, actor, options.typed_moment(since), options.typed_moment(until), limit)
+    query = dm.EventQuery(
+        ticket_id, event_actions, actor, options.typed_moment(since), options.typed_moment(until), limit
+    )
     if follow:
         _follow_log(context, query, printer)
         return
@@ -82,27 +73,27 @@ def logs(
             context.say(messages.cut_list("last", EVENTS_ON_TERMINAL))
         events, limit = iter(last_events[-EVENTS_ON_TERMINAL:]), EVENTS_ON_TERMINAL
     event_table = partial(_event_table, context)
-    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, event_table, "seq", rows=limit)
+    printer.many(printer.unless_closed(events), dm.event_record, dm.EVENT_KEYS, event_table, "seq", rows=limit)
 
 
-def _follow_log(context: CommandContext, event_query: EventQuery, printer: Printer) -> None:
+def _follow_log(context: CommandContext, event_query: dm.EventQuery, printer: Printer) -> None:
     """Print events, then new ones as they come, until a signal, or until stdout is closed; as a table each look's."""
     event_looks = map(printer.unless_closed, map(context.stopper.interruptible, _event_looks(context, event_query)))
     event_table = partial(_event_table, context)
     if printer.format != "table":
-        printer.many(chain.from_iterable(event_looks), event_record, EVENT_KEYS, event_table, "seq")
+        printer.many(chain.from_iterable(event_looks), dm.event_record, dm.EVENT_KEYS, event_table, "seq")
         return
     for events in event_looks:
-        printer.many(events, event_record, EVENT_KEYS, event_table, "seq", rows=sys.maxsize)
+        printer.many(events, dm.event_record, dm.EVENT_KEYS, event_table, "seq", rows=sys.maxsize)
         event_table = partial(_event_table, context, explained=False)
 
 
-def _event_looks(context: CommandContext, event_query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
+def _event_looks(context: CommandContext, event_query: dm.EventQuery) -> Iterator[Iterator[dm.LoggedEvent]]:
     """Yield the events that are there, then again and again those that came since."""
     context.stopper.watch(lambda: None)
     query_since = event_query
 
-    def new_events() -> Iterator[LoggedEvent]:
+    def new_events() -> Iterator[dm.LoggedEvent]:
         nonlocal query_since
         for event in context.triage.events(query_since):
             query_since = query_since._replace(after=event.seq)
@@ -126,7 +117,7 @@ def _event_table(context: CommandContext, event_records: Any, *, explained: bool
     from triage_cli.cli.display import event_lines
 
     ticket_ids = tuple(dict.fromkeys(record["ticket_id"] for record in event_records if record["ticket_id"]))
-    event_tickets = context.triage.find(Selection(ids=ticket_ids))
+    event_tickets = context.triage.find(dm.Selection(ids=ticket_ids))
     external_ids = {ticket.ticket_id: ticket.external_id or "" for ticket in event_tickets}
     return event_lines.events(event_records, external_ids, explained=explained)
 
@@ -154,7 +145,9 @@ def verify(
     """
     expected_head = (expect_head or "").strip().lower()
     if expect_head is not None and not HEAD_HASH.fullmatch(expected_head):
-        raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
+        raise dm.UsageError(
+            f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints"
+        )
     heads_file = HeadsFile(heads) if heads else None
     heads_elsewhere = dict(heads_file.read()) if heads_file else {}
     if expected_head:
@@ -205,7 +198,7 @@ class HeadsFile:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read {self._path}: {error}", hint="name a file of heads") from error
+            raise dm.UsageError(f"cannot read {self._path}: {error}", hint="name a file of heads") from error
         return {
             self._hash_of_line(line_number, head_line): f"of line {line_number} of {self._path}"
             for line_number, head_line in enumerate(self._head_lines, 1)
@@ -217,17 +210,17 @@ class HeadsFile:
         with suppress(ValueError, TypeError, KeyError):  # of a hash alone, which is no JSON object
             hash_text = str(json.loads(hash_text)["head"])
         if not HEAD_HASH.fullmatch(hash_text):
-            raise UsageError(
+            raise dm.UsageError(
                 f"line {line_number} of {self._path} is no head", hint="triage audit head >> FILE writes such lines"
             )
         return hash_text
 
-    def add(self, head: Head) -> bool:
+    def add(self, head: dm.Head) -> bool:
         """Add a verified head, unless it is the last one already; tell whether the file is new. Raises `StoreError`."""
         last_line = next((head_line for head_line in reversed(self._head_lines) if head_line.strip()), "")
         if last_line and self._hash_of_line(len(self._head_lines), last_line) == head.head:
             return False
-        head_line = head.head if HEAD_HASH.fullmatch(last_line.strip().lower()) else to_json(head._asdict())
+        head_line = head.head if HEAD_HASH.fullmatch(last_line.strip().lower()) else dm.to_json(head._asdict())
         is_new_file = not self._path.exists()
         try:
             with open(self._path, "a+b", buffering=0, opener=private) as heads_file:
@@ -237,7 +230,7 @@ class HeadsFile:
                 heads_file.write(f"{head_line}\n".encode())
                 os.fsync(heads_file.fileno())
         except OSError as error:
-            raise StoreError(
+            raise dm.StoreError(
                 f"the log is whole, but its head cannot be added to {self._path}: {error.strerror}",
                 hint="name a file in a folder you may write",
             ) from error

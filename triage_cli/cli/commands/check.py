@@ -6,13 +6,13 @@ from typing import Annotated, NamedTuple, Self
 
 import typer
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, options, safe_text
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
-from triage_cli.domain import LONGEST_COUNT, TO_CLASSIFY, Calendar, ExitCode, Selection, Stats, UsageError, times
 from triage_cli.ports import Triage
 
 LIMIT_LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
@@ -71,9 +71,9 @@ def check(
     age_limits = {"age": age, "delivery": delivery_age, "review": review_age}
     ages = {name: _Age.read(context, limit, calendar) for name, limit in age_limits.items() if limit is not None}
     if not ages and all(limit is None for limit in (pending, *status_limits.values())):
-        raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
+        raise dm.UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
     if calendar is not None and not ages:
-        raise UsageError("--in counts the hours of an age, and none is given", hint="add --max-review-age 4h")
+        raise dm.UsageError("--in counts the hours of an age, and none is given", hint="add --max-review-age 4h")
     context.require_database()
     findings = list(_limit_findings(context, ages, pending, status_limits))
     exceeded = [finding.text for finding in findings if not finding.is_kept]
@@ -82,7 +82,7 @@ def check(
         Printer("table").write(check_line + "\n")
     for finding in findings:
         context.say("" if finding.is_kept else finding.hint)
-    return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
+    return dm.ExitCode.CHECK_FAILED if exceeded else dm.ExitCode.OK
 
 
 class _Age(NamedTuple):
@@ -90,7 +90,7 @@ class _Age(NamedTuple):
 
     typed: str
     seconds: float
-    calendar: Calendar | None
+    calendar: dm.Calendar | None
 
     @classmethod
     def read(cls, context: CommandContext, typed: str, calendar: str | None) -> Self:
@@ -98,9 +98,9 @@ class _Age(NamedTuple):
         calendars = context.config.calendars
         if calendar is not None and calendar not in calendars:
             known = f"the config has {', '.join(calendars)}" if calendars else "calendars: {office: ...} makes one"
-            raise UsageError(f'no calendar "{calendar}"', hint=known)
+            raise dm.UsageError(f'no calendar "{calendar}"', hint=known)
         options.past(typed)  # says what is no age
-        most = LONGEST_COUNT.total_seconds()
+        most = dm.LONGEST_COUNT.total_seconds()
         return cls(typed, min(options.seconds(typed), most), calendars[calendar] if calendar else None)
 
     def __str__(self) -> str:
@@ -110,8 +110,8 @@ class _Age(NamedTuple):
         """Return when what is so old now, or was so many seconds ago, began to wait."""
         until = datetime.now(UTC) - timedelta(seconds=ended_ago)
         if self.calendar is None:
-            return times.timestamp(until - timedelta(seconds=self.seconds))
-        return times.timestamp(self.calendar.moment_before(until, self.seconds))
+            return dm.times.timestamp(until - timedelta(seconds=self.seconds))
+        return dm.times.timestamp(self.calendar.moment_before(until, self.seconds))
 
 
 def _limit_findings(
@@ -120,7 +120,7 @@ def _limit_findings(
     """Yield what the check finds about each given limit."""
     triage = context.triage
     if age := ages.get("age"):
-        name = _oldest(triage, TO_CLASSIFY, age)
+        name = _oldest(triage, dm.TO_CLASSIFY, age)
         age_finding = f"ticket {name} is not classified" if name else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", not name)
     if age := ages.get("review"):
@@ -148,16 +148,16 @@ def _limit_findings(
 
 def _oldest(triage: Triage, statuses: frozenset[str], age: _Age) -> str:
     """Return the name of the oldest ticket with a status that is older than an age; empty if there is none."""
-    late_selection = Selection(statuses=statuses, until=age.began(), sort="ticket_id", limit=1)
+    late_selection = dm.Selection(statuses=statuses, until=age.began(), sort="ticket_id", limit=1)
     oldest_late = next(iter(triage.find(late_selection)), None)
     return "" if oldest_late is None else safe_text.safe(oldest_late.external_id or oldest_late.ticket_id)
 
 
-def _late_batch_findings(stats: Stats, age: _Age) -> Iterator[Finding]:
+def _late_batch_findings(stats: dm.Stats, age: _Age) -> Iterator[Finding]:
     """Yield the batches that were not collected: a provider takes up to a day, and `age` has passed since."""
-    latest_allowed = times.to_seconds(age.began(DAY))
+    latest_allowed = dm.times.to_seconds(age.began(DAY))
     for name, waits in stats.waiting.items():
-        if times.to_seconds(waits["since"]) <= latest_allowed:
+        if dm.times.to_seconds(waits["since"]) <= latest_allowed:
             wait = messages.plural(waits["tickets"], "tickets wait", "ticket waits")
             waiting_batches = f"{wait} in batches of {safe_text.safe(name)} since {waits['since']}"
             batch_text = f"{waiting_batches}, {age} after the day that one takes"

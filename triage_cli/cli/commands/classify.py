@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, safe_text, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
@@ -12,7 +13,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain import PRECEDENT, ClassifyPlan, Decided, ExitCode, Outcome, Selection, gravest, outcome_record
 
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
 CLASSIFY_LABELS = {
@@ -53,7 +53,7 @@ def classify(
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     named_ids, missing = ticket_id_input.ids(context, ids)
     limited_ids = named_ids[:limit] if named_ids is not None else None
-    selection = Selection(ids=limited_ids, since=options.typed_moment(since), limit=limit)
+    selection = dm.Selection(ids=limited_ids, since=options.typed_moment(since), limit=limit)
     if force and ids is None:
         again_example = "triage list -o id | triage classify - --force"
         context.say(f"note: --force asks again about tickets that are named, and none is: {again_example}")
@@ -61,22 +61,22 @@ def classify(
         context.only_here("classify --dry-run")
         return _preview_cost(context, selection, classify_plan, printer, as_text=printing.as_text)
     classify_counts: Counter[str] = Counter()
-    classify_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    classify_codes = {dm.ExitCode.PARTIAL} if missing else {dm.ExitCode.OK}
     to_classify = partial(among, context, selection, ("new", "failed"))
     classify_bar = ProgressBar(context, "classifying", context.shows_progress(printer.format), to_classify)
     classified = classify_bar.over(context.triage.classify(selection, classify_plan))
     classify_outcomes = _counted_answers(classified, classify_counts, classify_codes)
     try:
-        printer.of_named(ids, classify_outcomes, outcome_record, context.ticket_columns("asked"), TICKETS_TABLE)
+        printer.of_named(ids, classify_outcomes, dm.outcome_record, context.ticket_columns("asked"), TICKETS_TABLE)
     finally:
         context.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
-        context.say(messages.followed(classify_counts[PRECEDENT]))
+        context.say(messages.followed(classify_counts[dm.PRECEDENT]))
     stats = cache(context.triage.stats)  # asked once, after the work
     if batch or classify_counts["waiting"]:
         summaries.say_waiting_batches(context, stats)
     if classify_counts["waiting"] and not batch:
         context.say("triage classify --batch collects the answers; --force asks now, at the full price")
-    is_whole = selection == Selection() and not (context.quiet or context.stopper.code)
+    is_whole = selection == dm.Selection() and not (context.quiet or context.stopper.code)
     if is_whole:
         context.say(messages.still(stats().by_status.get("new", 0), "new"))
     if context.guides:
@@ -90,7 +90,7 @@ def classify(
             summaries.waits_for_others(context, "classify") if is_whole and not classify_counts else "",
         )
         context.say(next_steps and f"next: {next_steps}")
-    return gravest(classify_codes)
+    return dm.gravest(classify_codes)
 
 
 def _waiting_line(context: CommandContext, classify_counts: Counter[str], step: summaries.NextStep | None) -> str:
@@ -102,12 +102,12 @@ def _waiting_line(context: CommandContext, classify_counts: Counter[str], step: 
 
 
 def _counted_answers(
-    classify_outcomes: Iterable[Outcome[Decided]], classify_counts: Counter[str], classify_codes: set[ExitCode]
-) -> Iterator[Outcome[Decided]]:
+    classify_outcomes: Iterable[dm.Outcome[dm.Decided]], classify_counts: Counter[str], classify_codes: set[dm.ExitCode]
+) -> Iterator[dm.Outcome[dm.Decided]]:
     for outcome in classify_outcomes:
         classify_counts[outcome.action] += 1
-        if outcome.value and outcome.value.now and outcome.value.now.confidence_source == PRECEDENT:
-            classify_counts[PRECEDENT] += 1
+        if outcome.value and outcome.value.now and outcome.value.now.confidence_source == dm.PRECEDENT:
+            classify_counts[dm.PRECEDENT] += 1
         if outcome.error is not None:
             classify_codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")
@@ -115,7 +115,7 @@ def _counted_answers(
 
 
 def _preview_cost(
-    context: CommandContext, selection: Selection, classify_plan: ClassifyPlan, printer: Printer, *, as_text: bool
+    context: CommandContext, selection: dm.Selection, classify_plan: dm.ClassifyPlan, printer: Printer, *, as_text: bool
 ) -> int:
     context.look()
     tickets_to_ask = context.local.to_ask(selection, classify_plan) if context.has_database else ()
@@ -133,4 +133,4 @@ def _preview_cost(
         f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
         f"about {estimate.tokens:,} tokens, {expected_cost} (--dry-run)"
     )
-    return ExitCode.OK
+    return dm.ExitCode.OK

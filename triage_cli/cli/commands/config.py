@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import command_group, local_command
@@ -15,7 +16,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, look_alikes, schema, shown, unset, without_password
-from triage_cli.domain import CATEGORY, ConfigError, Selection, TriageError, is_for_same_files, routing_rules
 from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
@@ -49,10 +49,10 @@ def init(
                 raise
     except FileExistsError as error:
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder", hint=f"name a file, such as {path / 'config.yaml'}") from error
-        raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
+            raise dm.ConfigError(f"{path} is a folder", hint=f"name a file, such as {path / 'config.yaml'}") from error
+        raise dm.ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
+        raise dm.ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
     context.say(f"wrote {path}; next: edit it, then triage config check")
     if left_behind:
         context.say(
@@ -68,7 +68,7 @@ def _left_behind(context: CommandContext, path: Path) -> str:
         is_other_database = config.database != str(path.absolute().parent / "triage.db")
         is_left_behind = takes_config and is_other_database and context.has_database
         return without_password(config.database) if is_left_behind else ""
-    except TriageError:  # a configuration that cannot be read, or has no home, is not in use
+    except dm.TriageError:  # a configuration that cannot be read, or has no home, is not in use
         return ""
 
 
@@ -92,13 +92,13 @@ def configuration_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for what loads and is most likely a mistake, such as names that look the same."""
     for asked in config.asked:
         for first, second in look_alikes(value.name for value in asked.values):
-            about = "" if asked.name == CATEGORY else f"{asked.name}: "
+            about = "" if asked.name == dm.CATEGORY else f"{asked.name}: "
             yield f'{about}"{first}" and "{second}" look the same; they are spelled {first!a} and {second!a}'
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
         yield from wiring.destinations.same_place_warnings(config, name)
     for kept, other in combinations(config.imports.values(), 2):
-        if is_for_same_files(kept.columns, other.columns):
+        if dm.is_for_same_files(kept.columns, other.columns):
             yield f"imports.{kept.name} and imports.{other.name} have the same columns, so none of them can be chosen"
     for name, webhook in config.webhooks.items():
         yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
@@ -120,7 +120,7 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
     config = context.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
-    category_reaches = [routing_rules.reach(config.routes, category.name) for category in config.categories]
+    category_reaches = [dm.routing_rules.reach(config.routes, category.name) for category in config.categories]
     reaches = (
         (each.category, each.destinations, [r.name for r in each.rules], each.covered) for each in category_reaches
     )
@@ -150,7 +150,7 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
             messages.say(f"warning: {misfit}")
         for _, meaning in wiring.classifier_diagnostics.meanings(config, has_database=context.has_database):
             context.say(f"note: {meaning}")
-    except TriageError as store_error:
+    except dm.TriageError as store_error:
         messages.say(f"warning: categories of stored tickets were not looked at: {store_error.message}")
 
 
@@ -183,7 +183,7 @@ def _gone_category_warnings(context: CommandContext) -> Iterator[str]:
 
 def _gone_category_warning(context: CommandContext, name: str) -> str:
     """Return a warning about tickets of a category that was removed from the configuration without a new name."""
-    gone_category_tickets = context.triage.find(Selection(categories=(name,)))
+    gone_category_tickets = context.triage.find(dm.Selection(categories=(name,)))
     tickets_by_verdict = Counter(bool(ticket.verdict) for ticket in gone_category_tickets)
     left_tickets = []
     if tickets_by_verdict[False]:

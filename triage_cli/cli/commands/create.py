@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar
 
+from triage_cli import domain as dm
 from triage_cli.cli import input_tables, messages, options, summaries, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
@@ -16,21 +17,6 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.saved_imports import ImportSaver, ReadingMemory
-from triage_cli.domain import (
-    Action,
-    ClassifyPlan,
-    ExitCode,
-    Outcome,
-    Question,
-    RowError,
-    Ticket,
-    TicketDraft,
-    UsageError,
-    dedup,
-    now,
-    outcome_record,
-    ticket_record,
-)
 from triage_cli.readers import Table
 
 
@@ -50,16 +36,16 @@ class TypedTicket:
         """Return these options with the text on stdin in place of `-`."""
         from_stdin = [name for name in ("subject", "description") if getattr(self, name) == "-"]
         if len(from_stdin) > 1:
-            raise UsageError("- is given twice", hint="stdin can be read once")
+            raise dm.UsageError("- is given twice", hint="stdin can be read once")
         return replace(self, **{name: input_tables.piped_text(context) for name in from_stdin})
 
-    def draft(self, source: str) -> TicketDraft:
+    def draft(self, source: str) -> dm.TicketDraft:
         """Return the draft of the typed ticket. Raises `UsageError` if it has no text."""
         subject, description = ((text or "").strip() or None for text in (self.subject, self.description))
         if not subject and not description:
-            raise UsageError("the ticket has no text", hint="give --subject or --description")
+            raise dm.UsageError("the ticket has no text", hint="give --subject or --description")
         created_at = options.typed_moment(self.created_at)
-        return TicketDraft(
+        return dm.TicketDraft(
             row=0,
             line=0,
             subject=subject,
@@ -88,10 +74,10 @@ class LookAhead:
         """Return how a dry run looks ahead; None if it does not. Raises `UsageError`."""
         if self.classify and not dry_run:
             hint = "add --dry-run, or take triage run"
-            raise UsageError("create stores tickets and classifies none: --classify is for --dry-run", hint=hint)
+            raise dm.UsageError("create stores tickets and classifies none: --classify is for --dry-run", hint=hint)
         if not self.classify and (self.ask or self.max_cost is not None):
-            raise UsageError("--ask and --max-cost are for --dry-run --classify", hint="leave them out")
-        return look_of(ClassifyPlan(max_cost=self.max_cost), ask=self.ask, routes=False, dry_run=self.classify)
+            raise dm.UsageError("--ask and --max-cost are for --dry-run --classify", hint="leave them out")
+        return look_of(dm.ClassifyPlan(max_cost=self.max_cost), ask=self.ask, routes=False, dry_run=self.classify)
 
 
 @remote_command
@@ -126,14 +112,14 @@ def create(
     look = look_ahead.look(dry_run=input_options.dry_run)
     if typed != TypedTicket():
         if files:
-            raise UsageError("both a typed ticket and files are given", hint="give one or the other")
+            raise dm.UsageError("both a typed ticket and files are given", hint="give one or the other")
         other_options = options.InputOptions(source=input_options.source, dry_run=input_options.dry_run)
         if input_options != other_options or save is not None:
-            raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
+            raise dm.UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.with_piped_text(context).draft(read_options.source or "import")
         return (_preview_typed if input_options.dry_run else _create_typed)(context, printer, draft, look)
     if not files and terminal.is_terminal(sys.stdin):
-        raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
+        raise dm.UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     import_saver = ImportSaver(context, save)
     import_saver.check(files, headed=not input_options.no_header)
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
@@ -170,7 +156,7 @@ def _create_many(
         shows_progress, to_create = context.shows_progress(printer.format), partial(total_of, input_streams)
         create_bar = ProgressBar(context, "creating", shows_progress, to_create)
         create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
-        printer.many(create_outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
+        printer.many(create_outcomes, dm.outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         rejections.close()
         for remark in messages.remarks(tables):
@@ -180,7 +166,7 @@ def _create_many(
     if not context.stopper.code:
         import_saver.write()
     _say_next_step(context, create_summary.statuses, rejections.next_step, messages.way_back(create_summary.actions))
-    return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
+    return dm.ExitCode.PARTIAL if rejections.too_many else dm.ExitCode.OK
 
 
 def _create_outcomes(
@@ -189,7 +175,7 @@ def _create_outcomes(
     rejections: RejectWriter,
     create_summary: "CreateSummary",
     input_options: options.InputOptions,
-) -> Iterator[Outcome[Ticket]]:
+) -> Iterator[dm.Outcome[dm.Ticket]]:
     for table in tables:
         rows_to_create = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
         drafts = create_bar.over(create_bar.context.stopper.interruptible(rows_to_create))
@@ -202,18 +188,18 @@ def _create_outcomes(
 class CreateSummary:
     """The counts of `triage create`, for its summary, and the statuses of what it stored."""
 
-    def __init__(self, questions: Iterable[Question]) -> None:
+    def __init__(self, questions: Iterable[dm.Question]) -> None:
         self.statuses: set[str] = set()
         self.actions: Counter[str] = Counter()
         self._changed_texts = messages.ChangedTexts()
         self._unknown_labels = messages.UnknownLabels(questions)
 
-    def add(self, outcome: Outcome[Ticket]) -> None:
+    def add(self, outcome: dm.Outcome[dm.Ticket]) -> None:
         """Count a row, or a typed ticket."""
         self.actions[outcome.action] += 1
         self._changed_texts.add(outcome.outdated)
         self._unknown_labels.add(outcome.value)
-        if outcome.value is not None and outcome.action != Action.UNCHANGED:
+        if outcome.value is not None and outcome.action != dm.Action.UNCHANGED:
             self.statuses.add(outcome.value.status)
 
     def say(self, context: CommandContext) -> None:
@@ -223,26 +209,26 @@ class CreateSummary:
         context.say(self._unknown_labels.note())
 
 
-def _preview_typed(context: CommandContext, printer: Printer, draft: TicketDraft, look: Look | None) -> int:
+def _preview_typed(context: CommandContext, printer: Printer, draft: dm.TicketDraft, look: Look | None) -> int:
     if not draft.external_id:  # one with an id may be a stored ticket with its own time
-        draft = draft._replace(created_at=dedup.created_at(draft, now()))
+        draft = draft._replace(created_at=dm.dedup.created_at(draft, dm.now()))
     if look is None:
         return print_preview(context, printer, [draft])
     print_foreseen(context, printer, [[draft]], look)
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
-def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft, _look: Look | None = None) -> int:
-    outcome: Outcome[Ticket]
+def _create_typed(context: CommandContext, printer: Printer, draft: dm.TicketDraft, _look: Look | None = None) -> int:
+    outcome: dm.Outcome[dm.Ticket]
     (outcome,) = context.triage.create([draft])
     if outcome.error is not None or outcome.value is None:
-        raise outcome.error or RowError("the ticket was not stored")
-    printer.one(ticket_record(outcome.value), TICKETS_TABLE, context.ticket_columns())
+        raise outcome.error or dm.RowError("the ticket was not stored")
+    printer.one(dm.ticket_record(outcome.value), TICKETS_TABLE, context.ticket_columns())
     create_summary = CreateSummary(context.questions)
     create_summary.add(outcome)
     create_summary.say(context)
     _say_next_step(context, create_summary.statuses)
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
 def _say_next_step(context: CommandContext, created_statuses: Collection[str], *further_steps: str) -> None:

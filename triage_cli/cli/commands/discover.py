@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
+from triage_cli import domain as dm
 from triage_cli.cli import input_tables, messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
@@ -16,23 +17,6 @@ from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.cli.topic_editor.editing import LineEditor, TopicEditor
 from triage_cli.config import load_config, proposed_configuration
-from triage_cli.domain import (
-    FEWEST_TOPICS,
-    LABEL_SOURCE,
-    MOST_TOPICS,
-    TOPIC_CHARACTERS,
-    TOPIC_LABEL,
-    USUAL_TOPICS,
-    Discovery,
-    ExitCode,
-    Proposal,
-    Rejected,
-    Selection,
-    TicketDraft,
-    TopicText,
-    UsageError,
-    as_record,
-)
 from triage_cli.readers import ReadOptions
 
 LEAST_CATEGORIES = 2  # of a configuration
@@ -50,10 +34,10 @@ def discover(
         option(
             "N",
             "At most so many topics: two to three times as many as you want categories.",
-            min=FEWEST_TOPICS,
-            max=MOST_TOPICS,
+            min=dm.FEWEST_TOPICS,
+            max=dm.MOST_TOPICS,
         ),
-    ] = USUAL_TOPICS,
+    ] = dm.USUAL_TOPICS,
     since: Annotated[str | None, option("TIME", "Stored tickets written since: a date, or an age.")] = None,
     source: Annotated[list[str] | None, option("NAME", "Stored tickets of this source; may be repeated.")] = None,
     name_with: Annotated[
@@ -94,12 +78,12 @@ def discover(
     triage discover export.csv --name-with gpt --max-cost 0.05 > proposal.yaml
     """
     if files and (since is not None or source):
-        raise UsageError("--since and --source are for stored tickets, and files are named", hint="leave them out")
+        raise dm.UsageError("--since and --source are for stored tickets, and files are named", hint="leave them out")
     if name_with is None and max_cost is not None:
-        raise UsageError("--max-cost is for --name-with, without which nothing is paid", hint="add --name-with")
+        raise dm.UsageError("--max-cost is for --name-with, without which nothing is paid", hint="add --name-with")
     proposed_file = _proposed_file(files) if edit else None
     if proposed_file is not None and name_with is not None:
-        raise UsageError("--name-with names topics of tickets", hint="leave it out, or name a file of tickets")
+        raise dm.UsageError("--name-with names topics of tickets", hint="leave it out, or name a file of tickets")
     _check_files(context, files, reading, labels, edit=edit, output=output)
     printer = Printer("json" if output == "json" else "table")
     if proposed_file is not None:
@@ -108,15 +92,15 @@ def discover(
         database = proposed.database if "database" in proposed.origins and is_elsewhere else NEW_DATABASE
         return _edited(context, printer, TopicEditor.of_categories(proposed.categories), labels, database)
     database = NEW_DATABASE if files else context.config.database
-    asked = Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
+    asked = dm.Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
     proposal = _proposal(context, files, reading.read_options(), asked)
     if edit:
         context.say(_coverage(proposal))
         return _edited(context, printer, TopicEditor.of_proposal(proposal), labels, database)
     if output == "json":
-        printer.one(as_record(proposal), TOPICS_TABLE, ())
+        printer.one(dm.as_record(proposal), TOPICS_TABLE, ())
     elif output == "table":
-        printer.all_of(as_record(proposal.topics), TOPIC_COLUMNS, TOPICS_TABLE)
+        printer.all_of(dm.as_record(proposal.topics), TOPIC_COLUMNS, TOPICS_TABLE)
     elif output == "html":
         from triage_cli.cli.display.html_reports import topics_page
 
@@ -128,7 +112,7 @@ def discover(
     printer.flush()
     context.say(_coverage(proposal))
     _write_labels(context, labels, TopicEditor.of_proposal(proposal))
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
 def _proposed_file(files: list[str] | None) -> Path | None:
@@ -147,13 +131,13 @@ def _check_files(
 ) -> None:
     """Raise `UsageError` for options that do not go together, before anything is read."""
     if reading != options.FileOptions() and (not files or (edit and _proposed_file(files))):
-        raise UsageError(
+        raise dm.UsageError(
             "options for reading files are given, and no tickets' file is", hint="name one, or - for stdin"
         )
     if edit and output != "yaml":
-        raise UsageError("--edit ends with a configuration", hint=f"leave out -o {output}")
+        raise dm.UsageError("--edit ends with a configuration", hint=f"leave out -o {output}")
     if edit and files and "-" in files:
-        raise UsageError("--edit reads edits from stdin, and tickets come from there", hint="name a file")
+        raise dm.UsageError("--edit reads edits from stdin, and tickets come from there", hint="name a file")
     input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
 
 
@@ -170,11 +154,13 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
         if context.stopper.code:
             raise KeyboardInterrupt
     if len(editor.categories()) < LEAST_CATEGORIES:
-        raise UsageError("fewer than two categories are left, and nothing is written", hint="discover with more topics")
+        raise dm.UsageError(
+            "fewer than two categories are left, and nothing is written", hint="discover with more topics"
+        )
     printer.write(_configuration(context, editor, database))
     printer.flush()
     _write_labels(context, labels, editor)
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
 def _configuration(context: CommandContext, editor: TopicEditor, database: str) -> str:
@@ -184,7 +170,7 @@ def _configuration(context: CommandContext, editor: TopicEditor, database: str) 
     """
     config = context.config
     is_first = config.path is None and config.remote is None and "database" not in config.origins
-    has_tickets = is_first and context.has_database and any(context.store.find(Selection(limit=1)))
+    has_tickets = is_first and context.has_database and any(context.store.find(dm.Selection(limit=1)))
     if database == NEW_DATABASE and has_tickets:
         context.say(f"note: its database is a new one, {NEW_DATABASE} beside it; {config.database} stays as it is")
     return proposed_configuration(editor.categories(), database=database if is_first else None)
@@ -196,14 +182,14 @@ def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEdi
         return
     with input_tables.written_file(labels, "--labels") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("description", "label", LABEL_SOURCE))
-        writer.writerows((*label, TOPIC_LABEL) for label in editor.labels())
+        writer.writerow(("description", "label", dm.LABEL_SOURCE))
+        writer.writerows((*label, dm.TOPIC_LABEL) for label in editor.labels())
     context.say(f"wrote {labels}")
 
 
 def _proposal(
-    context: CommandContext, files: list[str] | None, read_options: ReadOptions, asked: Discovery
-) -> Proposal:
+    context: CommandContext, files: list[str] | None, read_options: ReadOptions, asked: dm.Discovery
+) -> dm.Proposal:
     """Return the topics of the files, or of the stored tickets."""
     if not files:
         context.require_database()
@@ -223,24 +209,24 @@ def _proposal(
     return proposal
 
 
-def _texts(rows: Iterator[TicketDraft | Rejected]) -> Iterator[TopicText]:
+def _texts(rows: Iterator[dm.TicketDraft | dm.Rejected]) -> Iterator[dm.TopicText]:
     for row in rows:
-        if isinstance(row, Rejected):
+        if isinstance(row, dm.Rejected):
             messages.say(f"left out: {row.error.sentence()}")
         else:
-            yield TopicText(row.text[:TOPIC_CHARACTERS], row.customer_id or "")
+            yield dm.TopicText(row.text[: dm.TOPIC_CHARACTERS], row.customer_id or "")
 
 
-def _show_table(context: CommandContext, proposal: Proposal) -> None:
+def _show_table(context: CommandContext, proposal: dm.Proposal) -> None:
     """Write the table of topics to stderr, since the configuration goes to stdout."""
     if proposal.topics and not context.quiet:
         from triage_cli.cli.display import table_layout
 
-        for lines in table_layout.rendered(TOPICS_TABLE(as_record(proposal.topics)), sys.stderr):
+        for lines in table_layout.rendered(TOPICS_TABLE(dm.as_record(proposal.topics)), sys.stderr):
             sys.stderr.write(lines)
 
 
-def _coverage(proposal: Proposal) -> str:
+def _coverage(proposal: dm.Proposal) -> str:
     """Say how many tickets are in a topic, and why the others are in none."""
     tickets = messages.plural(proposal.tickets, "tickets")
     if not proposal.topics:

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import command
@@ -12,19 +13,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
-from triage_cli.domain import (
-    CATEGORY,
-    DeliveryError,
-    ErrorBound,
-    ExitCode,
-    Lease,
-    MaxError,
-    Stats,
-    TriageError,
-    UsageError,
-    bounds_summary,
-    shortage,
-)
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -46,7 +34,9 @@ def doctor(
     """
     doctor_records = list(_doctor_records(context)) if send is None else [_doctor_test_ticket(context, send)]
     printing.printer().all_of(doctor_records, DOCTOR_COLUMNS, drawn_by("tables.checks"), "what")
-    return ExitCode.OK if all(record["works"] is not False for record in doctor_records) else ExitCode.CHECK_FAILED
+    return (
+        dm.ExitCode.OK if all(record["works"] is not False for record in doctor_records) else dm.ExitCode.CHECK_FAILED
+    )
 
 
 def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
@@ -57,7 +47,7 @@ def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         if context.has_database:
             stats = context.triage.stats()
-            context.store.runs.renew(Lease(""))  # changes nothing, but fails without the right to write
+            context.store.runs.renew(dm.Lease(""))  # changes nothing, but fails without the right to write
             switched_off_names = context.store.deliveries.switched_off()
             tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
             database_contents = f"{tickets}, {events}"
@@ -67,7 +57,7 @@ def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
             not_asked_because = ("its call is booked, and there is no database for that yet", "triage create FILE")
             context.lend_database()
         yield _doctor_record("database", f"{without_password(config.database)}: {database_contents}")
-    except TriageError as database_error:
+    except dm.TriageError as database_error:
         yield _doctor_record("database", database_error.message, database_error.hint, works=False)
         not_asked_because = ("its call is booked in the database, which does not work", "mend the database")
         stats, database_failed = None, True
@@ -102,7 +92,7 @@ def _doctor_destinations(config: Config, switched_off_names: AbstractSet[str]) -
         yield _doctor_test_record(f"destination {name}", doctor_test)
 
 
-def _doctor_missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
+def _doctor_missing_destinations(config: Config, stats: dm.Stats) -> Iterator[dict[str, Any]]:
     """Yield the doctor's records of destinations that left the configuration, though deliveries are not settled."""
     for name, states in sorted(stats.deliveries.items()):
         pending, dead = states.get("pending", 0), states.get("dead", 0)
@@ -135,12 +125,12 @@ def _doctor_sources(context: CommandContext) -> Iterator[dict[str, Any]]:
 def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
     """Send a test ticket, and return the doctor's record of it. Raises `UsageError` for an unknown destination."""
     if name not in context.config.destinations:
-        raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
+        raise dm.UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
         return _doctor_record(f"destination {name}", wiring.destination_diagnostics.send_test(context.config, name))
-    except TriageError as send_error:
+    except dm.TriageError as send_error:
         answer = (
-            f"; it said: {send_error.answer}" if isinstance(send_error, DeliveryError) and send_error.answer else ""
+            f"; it said: {send_error.answer}" if isinstance(send_error, dm.DeliveryError) and send_error.answer else ""
         )
         hint = "" if answer else send_error.hint
         return _doctor_record(f"destination {name}", send_error.message + answer, hint, works=False)
@@ -149,7 +139,7 @@ def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
 def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         for question, finding, hint in wiring.classifier_diagnostics.learned_versions(context.config):
-            what = "learned model" if question == CATEGORY else f"learned model of {question}"
+            what = "learned model" if question == dm.CATEGORY else f"learned model of {question}"
             yield _doctor_record(what, finding, hint, works=not hint)
         for name, calibration, holds in wiring.classifier_diagnostics.calibrations(context.config):
             fitted_to = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
@@ -162,30 +152,32 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
         for what, meaning in wiring.classifier_diagnostics.meanings(context.config, has_database=context.has_database):
             yield _doctor_record(what, meaning)
         for name, question, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
-            what = f"promise {name}" if question == CATEGORY else f"promise {name}, {question}"
-            about = name if question == CATEGORY else f"{name} --question {question}"
+            what = f"promise {name}" if question == dm.CATEGORY else f"promise {name}, {question}"
+            about = name if question == dm.CATEGORY else f"{name} --question {question}"
             yield _doctor_promise(what, about, max_error, bounds)
         for rule, name, max_error, bounds in wiring.classifier_diagnostics.rule_promises(context.config):
             yield _doctor_promise(f"promise {rule}, {name}", name, max_error, bounds)
-    except TriageError as model_error:
+    except dm.TriageError as model_error:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
 
 
-def _doctor_promise(what: str, about: str, max_error: MaxError, bounds: Mapping[str, ErrorBound]) -> dict[str, Any]:
+def _doctor_promise(
+    what: str, about: str, max_error: dm.MaxError, bounds: Mapping[str, dm.ErrorBound]
+) -> dict[str, Any]:
     """Return the doctor's record of a promise; that more labels are needed is no failure.
 
     `about` is the classifier, and the question unless that is the category, as `triage eval` has them.
     """
-    is_kept = not shortage(bounds.values())
+    is_kept = not dm.shortage(bounds.values())
     hint = "" if is_kept else f"triage eval FILE --classifier {about} --calibrate, or give verdicts"
-    return _doctor_record(what, bounds_summary(max_error, bounds), hint, works=is_kept or None)
+    return _doctor_record(what, dm.bounds_summary(max_error, bounds), hint, works=is_kept or None)
 
 
 def _doctor_test_record(what: str, doctor_test: Callable[[], str]) -> dict[str, Any]:
     """Return the doctor's record of a test, which returns what it found, or raises why something does not work."""
     try:
         return _doctor_record(what, doctor_test())
-    except TriageError as test_error:
+    except dm.TriageError as test_error:
         return _doctor_record(what, test_error.message, test_error.hint, works=False)
 
 

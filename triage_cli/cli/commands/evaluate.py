@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import remote_command
@@ -11,23 +12,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import (
-    CATEGORY,
-    LEAST,
-    Calibration,
-    CheckError,
-    ClassifyPlan,
-    Evaluated,
-    ExitCode,
-    LearnedTickets,
-    Scored,
-    StoreError,
-    TriageError,
-    UsageError,
-    bounds_summary,
-    gravest,
-    now,
-)
 from triage_cli.service import AttackResult, EvaluationRun
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
@@ -44,7 +28,7 @@ def evaluate(
         list[str] | None, option("--classifier", "NAME", "Measure this classifier; may be repeated.")
     ] = None,
     label: labelled_files.Label = None,
-    question: options.QuestionName = CATEGORY,
+    question: options.QuestionName = dm.CATEGORY,
     min_accuracy: Annotated[float | None, option("X", "Exit with code 8 below this accuracy.", min=0, max=1)] = None,
     report: Annotated[Path | None, option("FILE.html", "Write a page with all figures and plots.")] = None,
     calibrate: Annotated[
@@ -82,7 +66,7 @@ def evaluate(
             {
                 "FILE": file,
                 "--label": label,
-                "--question": None if question == CATEGORY else question,
+                "--question": None if question == dm.CATEGORY else question,
                 "--min-accuracy": min_accuracy,
                 "--report": report,
                 "--calibrate": calibrate,
@@ -97,9 +81,9 @@ def evaluate(
     file = "-" if file is None else file
     labelled_files.check(file, label)
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
-    printer = printing.printer(Scored._fields)
+    printer = printing.printer(dm.Scored._fields)
     labelled_rows = labelled_files.read(context, file, label, question, needed=True)[:limit]
-    evaluations: list[Evaluated] = []
+    evaluations: list[dm.Evaluated] = []
     for plan in evaluation_plans:
         with elapsed_line(f"asking {plan.classifier or 'the default classifier'}", shown=context.guides):
             evaluated = context.analysis.evaluate(labelled_rows, plan, calibrate=calibrate, question=question)
@@ -110,7 +94,7 @@ def evaluate(
     scored_records = [each.scored.record() for each in measured_evaluations]
     evaluation_table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     is_sheet = printer.format in DELIMITED_FORMATS and not printer.chosen
-    metric_names = scored_records[0] if scored_records else Scored._fields[: Scored._fields.index("levels")]
+    metric_names = scored_records[0] if scored_records else dm.Scored._fields[: dm.Scored._fields.index("levels")]
     printed_columns = [name for name in metric_names if not (is_sheet and name in TABLES_IN_CELLS)]
     printer.all_of(scored_records, printed_columns, evaluation_table, "classifier")
     if report is not None and measured_evaluations:
@@ -118,12 +102,12 @@ def evaluate(
 
         with input_tables.written_file(report, "--report") as page:
             source = "stdin" if file == "-" else file
-            page.write(html_reports.evaluation_page(measured_evaluations, source, now()))
+            page.write(html_reports.evaluation_page(measured_evaluations, source, dm.now()))
         context.say(f"wrote {report}")
     if not context.is_remote:
         _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
-    return gravest(evaluation_codes)
+    return dm.gravest(evaluation_codes)
 
 
 def _evaluation_run(context: CommandContext) -> EvaluationRun:
@@ -140,7 +124,7 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str], quest
     names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
     promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps, question)
     for name, _, max_error, bounds in promised_errors:
-        context.say(f"{name}: {bounds_summary(max_error, bounds)}")
+        context.say(f"{name}: {dm.bounds_summary(max_error, bounds)}")
 
 
 def _choose_database(
@@ -154,7 +138,7 @@ def _choose_database(
     if makes:
         try:
             context.make_database()
-        except StoreError:  # a place that may not be written, such as another user's
+        except dm.StoreError:  # a place that may not be written, such as another user's
             if must_store:
                 raise
         else:
@@ -166,8 +150,8 @@ def _choose_database(
 
 
 def _report_evaluation(
-    context: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool
-) -> ExitCode:
+    context: CommandContext, evaluation: dm.Evaluated, min_accuracy: float | None, *, calibrate: bool
+) -> dm.ExitCode:
     """Print the summary of one classifier's evaluation, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval
@@ -197,18 +181,18 @@ def _report_evaluation(
     if calibrate and not evaluation.calibrations:
         if refusal := _calibration_refusal(evaluation):
             return context.report(refusal)
-        context.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
+        context.say(f"note: nothing was calibrated: it takes {dm.LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         hint = "triage suspects finds labels that are likely wrong, triage learn fits it to your tickets"
-        accuracy_problem = CheckError(
+        accuracy_problem = dm.CheckError(
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
             hint=evaluation.first_error.hint if evaluation.first_error else hint,
         )
         return context.report(accuracy_problem)
-    return ExitCode.PARTIAL if scored.failed else ExitCode.OK
+    return dm.ExitCode.PARTIAL if scored.failed else dm.ExitCode.OK
 
 
-def _calibration_line(calibration: Calibration) -> str:
+def _calibration_line(calibration: dm.Calibration) -> str:
     if calibration.is_better:
         return (
             f"calibrated {calibration.classifier} ({calibration.method}, {calibration.n:,} tickets): calibration error "
@@ -221,7 +205,7 @@ def _calibration_line(calibration: Calibration) -> str:
     )
 
 
-def _learned_tickets_note(learned: LearnedTickets) -> str:
+def _learned_tickets_note(learned: dm.LearnedTickets) -> str:
     evaluated_tickets = learned.n + learned.others
     were = "was" if learned.n == 1 else "were"
     of_these = f"{learned.n:,} of these {evaluated_tickets:,} tickets"
@@ -234,13 +218,13 @@ def _learned_tickets_note(learned: LearnedTickets) -> str:
     return f"{learned_note}; {on_others} ({low:.1%} to {high:.1%})"
 
 
-def _calibration_refusal(evaluation: Evaluated) -> UsageError | None:
+def _calibration_refusal(evaluation: dm.Evaluated) -> dm.UsageError | None:
     """Return the error for a calibration with tickets that the model has learned from."""
     learned = evaluation.learned
-    if learned is None or learned.others >= LEAST:
+    if learned is None or learned.others >= dm.LEAST:
         return None
-    return UsageError(
-        f"{evaluation.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} "
+    return dm.UsageError(
+        f"{evaluation.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {dm.LEAST} "
         f"others, and there are {learned.others}",
         hint="evaluate with tickets that it has not learned from",
     )
@@ -249,17 +233,17 @@ def _calibration_refusal(evaluation: Evaluated) -> UsageError | None:
 def _refuse_label_options(label_options: Mapping[str, object]) -> None:
     """Raise `UsageError` for options about labelled tickets, since --adversarial tries attacks on built-in tickets."""
     if wrong_options := [name for name, value in label_options.items() if value is not None and value is not False]:
-        raise UsageError(
+        raise dm.UsageError(
             f"--adversarial tries shipped attacks on shipped tickets, so {wrong_options[0]} means nothing beside it",
             hint=f"leave out {' and '.join(wrong_options)}, or --adversarial",
         )
 
 
-def _try_attacks(context: CommandContext, evaluation_plans: Sequence[ClassifyPlan], printer: Printer) -> int:
+def _try_attacks(context: CommandContext, evaluation_plans: Sequence[dm.ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     evaluation_run = _evaluation_run(context)
     attack_results: list[AttackResult] = []
-    stopped: TriageError | None = None
+    stopped: dm.TriageError | None = None
     for plan in evaluation_plans:
         attacked = evaluation_run.attack(plan)
         stopped = attacked.stopped
@@ -275,4 +259,4 @@ def _try_attacks(context: CommandContext, evaluation_plans: Sequence[ClassifyPla
     attack_table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
     attack_records = [attack_result._asdict() for attack_result in attack_results]
     printer.all_of(attack_records, ATTACK_COLUMNS, attack_table, "classifier")
-    return ExitCode.OK if stopped is None else context.report(stopped)
+    return dm.ExitCode.OK if stopped is None else context.report(stopped)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
@@ -11,7 +12,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import Outcome, Routed, Selection, UsageError, outcome_record, ticket_record
 
 
 @remote_command
@@ -36,10 +36,10 @@ def forget(
     """
     customer = customer_id.strip()
     if not customer:
-        raise UsageError("--customer-id is empty", hint="name the customer")
+        raise dm.UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
-        found = list(context.look().find(Selection(customer_id=customer)))
-        printing.printer(quiet=True).many(found, ticket_record, context.ticket_columns(), TICKETS_TABLE)
+        found = list(context.look().find(dm.Selection(customer_id=customer)))
+        printing.printer(quiet=True).many(found, dm.ticket_record, context.ticket_columns(), TICKETS_TABLE)
         context.say(f"{messages.plural(len(found), 'tickets')} of {customer} would be erased (--dry-run)")
         return
     context.need_agreement(yes=yes)
@@ -51,7 +51,7 @@ def forget(
 
 def _agreed_to_erase(context: CommandContext, customer: str) -> bool:
     """Ask for confirmation, unless there is nothing to erase."""
-    to_erase = sum(1 for _ in context.look().find(Selection(customer_id=customer)))
+    to_erase = sum(1 for _ in context.look().find(dm.Selection(customer_id=customer)))
     return not to_erase or context.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
 
 
@@ -61,14 +61,14 @@ def _exemplified(context: CommandContext, customer: str) -> list[str]:
         return []
     from triage_cli.wiring import exemplified
 
-    return exemplified(context.config, context.look().find(Selection(customer_id=customer)))
+    return exemplified(context.config, context.look().find(dm.Selection(customer_id=customer)))
 
 
 def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
     forget_counts: Counter[str] = Counter()
     sent_before: Counter[str] = Counter()
 
-    def counted_erasures() -> Iterator[Outcome[Routed]]:
+    def counted_erasures() -> Iterator[dm.Outcome[dm.Routed]]:
         with elapsed_line("erasing", shown=context.shows_progress(printer.format)):
             for forget_outcome in context.triage.forget(customer):
                 forget_counts[forget_outcome.action] += 1
@@ -77,7 +77,7 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
                 yield forget_outcome
 
     examples_of = _exemplified(context, customer)  # while the texts are there
-    printer.many(counted_erasures(), outcome_record, context.ticket_columns(), TICKETS_TABLE)
+    printer.many(counted_erasures(), dm.outcome_record, context.ticket_columns(), TICKETS_TABLE)
     context.say(messages.counted(forget_counts, ("forgotten",)))
     sent_before.pop("", None)
     if forget_counts:

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import options
 from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.declared import argument, option
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain import ApiKey, CreatedKey, Role
 from triage_cli.service import KeyRing
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def create(
     context: CommandContext,
     name: Name,
     role: Annotated[
-        Role,
+        dm.Role,
         option(
             "ROLE", "metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do everything."
         ),
@@ -41,7 +41,7 @@ def create(
     triage keys create zendesk-bot --role agent
     triage keys create prometheus --role metrics --expires 90d
     """
-    printer = printing.printer(CreatedKey._fields)
+    printer = printing.printer(dm.CreatedKey._fields)
     _show_created_key(context, printer, _key_ring(context).create(name, role, options.typed_seconds(expires)))
 
 
@@ -73,7 +73,7 @@ def rotate(
     \b
     triage keys rotate zendesk-bot --overlap 24h
     """
-    printer = printing.printer(CreatedKey._fields)
+    printer = printing.printer(dm.CreatedKey._fields)
     created_key = _key_ring(context).rotate(name, options.seconds(overlap), options.typed_seconds(expires))
     _show_created_key(context, printer, created_key)
 
@@ -89,7 +89,7 @@ def revoke(context: CommandContext, name: Name, *, printing: PrintOptions) -> No
     printer.one(_key_record(_key_ring(context).revoke(name)), KEYS_TABLE, KEY_COLUMNS, "name")
 
 
-def _show_created_key(context: CommandContext, printer: Printer, created_key: CreatedKey) -> None:
+def _show_created_key(context: CommandContext, printer: Printer, created_key: dm.CreatedKey) -> None:
     created_record = created_key._asdict()
     printer.one(created_record, drawn_by("tables.plain", columns=tuple(created_record)), tuple(created_record), "key")
     context.say("keep the key now: it is shown only once")
@@ -103,7 +103,7 @@ def _key_ring(context: CommandContext) -> "KeyRing | RemoteKeyRing":
     return KeyRing(context.store, wiring.stores.open_api_access(context.store), user())
 
 
-def _key_record(api_key: ApiKey) -> dict[str, Any]:
+def _key_record(api_key: dm.ApiKey) -> dict[str, Any]:
     return {column: getattr(api_key, column) for column in KEY_COLUMNS}
 
 

@@ -6,16 +6,16 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli.cli import labelled_files, messages, options, summaries
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
-from triage_cli.domain import CATEGORY, LabelCounts, Lesson, TrainingReport, UsageError, lesson_record, to_json
 from triage_cli.service import LEAST_LABELLED
 
-LEARN_COLUMNS = TrainingReport._fields
+LEARN_COLUMNS = dm.TrainingReport._fields
 HARD_VERDICTS = (
     "note: triage review asks about hard tickets first, so of all tickets more are likely right than of these; "
     "triage eval FILE measures that, on tickets drawn at random"
@@ -49,21 +49,21 @@ def learn(
     triage learn --rollback
     """
     if rollback and (file or question):
-        raise UsageError(f"--rollback takes no {'file' if file else 'question'}", hint="leave one of them out")
+        raise dm.UsageError(f"--rollback takes no {'file' if file else 'question'}", hint="leave one of them out")
     labelled_files.check(file, label)
     printer = printing.printer(LEARN_COLUMNS, quiet=context.quiet)
     if file:
         context.make_database()  # a first model may be there before the first ticket
     context.require_database()
     if rollback:
-        lessons = [Lesson(CATEGORY, LabelCounts({}, {}, 0), context.analysis.roll_back())]
+        lessons = [dm.Lesson(dm.CATEGORY, dm.LabelCounts({}, {}, 0), context.analysis.roll_back())]
     else:
-        rows = labelled_files.read(context, file, label, question or CATEGORY) if file else []
+        rows = labelled_files.read(context, file, label, question or dm.CATEGORY) if file else []
         with parts_line("learning", shown=context.guides) as tell_progress:
             lessons = context.analysis.learn(rows, tell_progress, question)
         for lesson in lessons:
             _note_labels(context, lesson, file)
-    printer.one(lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
+    printer.one(dm.lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.lessons_summary(lessons):
         context.say(line)
     measured = [lesson for lesson in lessons if lesson.report.after is not None]
@@ -74,15 +74,15 @@ def learn(
         context.say(summaries.step_after_learning(lessons[0].report, lambda: summaries.step_to_routing(context)))
 
 
-def _note_labels(context: CommandContext, lesson: Lesson, file: str | None) -> None:
+def _note_labels(context: CommandContext, lesson: dm.Lesson, file: str | None) -> None:
     labelled_files.note_skipped(context, lesson.counts, lesson.question)
     if number := lesson.counts.overruled:
         overruled = messages.plural(number, "texts have two labels", "text has two labels")
-        about = "" if lesson.question == CATEGORY else f" --question {lesson.question}"
+        about = "" if lesson.question == dm.CATEGORY else f" --question {lesson.question}"
         context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''}{about} shows them")
 
 
-def _note_unmeasured(context: CommandContext, measured: Sequence[Lesson]) -> None:
+def _note_unmeasured(context: CommandContext, measured: Sequence[dm.Lesson]) -> None:
     """Note which values of each question no label has."""
     questions = context.triage.questions() if measured else ()
     values = {question.name: question.values for question in questions}
@@ -106,7 +106,7 @@ def suspects(
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     limit: options.Limit = None,
-    question: options.QuestionName = CATEGORY,
+    question: options.QuestionName = dm.CATEGORY,
     *,
     printing: PrintOptions,
 ) -> None:
@@ -130,7 +130,7 @@ def suspects(
     ]
     printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
     total = report.counts.total
-    two_of_them = "two categories" if question == CATEGORY else f"two values of {question}"
+    two_of_them = "two categories" if question == dm.CATEGORY else f"two values of {question}"
     labels_needed = LEAST_LABELLED if total < LEAST_LABELLED else two_of_them
     are_too_few = total < LEAST_LABELLED or len(report.counts.by_category) < 2
     too_few_note = f"; it takes {labels_needed} to doubt any of them" if are_too_few else ""
@@ -139,4 +139,4 @@ def suspects(
     for pair in report.confused[:MOST_CONFUSED_PAIRS]:
         context.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
-            context.say(f"  {name}: {to_json(description) if description else '(none)'}")
+            context.say(f"  {name}: {dm.to_json(description) if description else '(none)'}")

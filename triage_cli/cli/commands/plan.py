@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import Columns, Format, Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import CheckError, ExitCode, Move, NewConfiguration, Plan, UsageError, plan_record
 from triage_cli.service import FlipLimit
 
 PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
@@ -47,43 +47,43 @@ def plan(
     """
     plan_format: Format | None = "table" if output == "html" else output
     printer, most_moves = Printer(plan_format, columns), FlipLimit.read(max_moved, "--max-moved")
-    printer.check_columns(PLAN_KEYS if printer.format in ("table", "json") else Move._fields)
+    printer.check_columns(PLAN_KEYS if printer.format in ("table", "json") else dm.Move._fields)
     if not ask and max_cost is not None:
-        raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
+        raise dm.UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
     if new is None and routes is None:
-        raise UsageError("no new configuration is given", hint="triage plan NEW.yaml, or triage plan --routes FILE")
+        raise dm.UsageError("no new configuration is given", hint="triage plan NEW.yaml, or triage plan --routes FILE")
     if new is not None and not Path(new).expanduser().exists():
-        raise UsageError(f"there is no file {new}", hint="name the new configuration: triage plan NEW.yaml")
-    new_configuration = NewConfiguration(new, routes)
+        raise dm.UsageError(f"there is no file {new}", hint="name the new configuration: triage plan NEW.yaml")
+    new_configuration = dm.NewConfiguration(new, routes)
     written_since = options.typed_moment(since)
     context.require_database()
     with elapsed_line("comparing", shown=context.guides):
         compared_plan = context.analysis.plan(new_configuration, written_since, ask=ask, max_cost=max_cost)
     if context.stopper.code:
-        return ExitCode.INTERRUPTED
+        return dm.ExitCode.INTERRUPTED
     plan_table = drawn_by("insight_tables.plan", compared=compared_plan)
     if output == "html":
         from triage_cli.cli.display.html_reports import plan_page
 
         printer.write(plan_page(compared_plan, Path(new or routes or "").name, since))
     elif printer.format in ("table", "json"):
-        whole_record = plan_record(compared_plan)
+        whole_record = dm.plan_record(compared_plan)
         plan_keys = (*PLAN_KEYS, "moves") if printer.format == "json" and not printer.chosen else PLAN_KEYS
         if compared_plan.escalations:
             plan_keys = (*plan_keys, "escalations")
         printer.one({key: whole_record[key] for key in plan_keys}, plan_table, PLAN_KEYS)
     else:
-        printer.many(compared_plan.moves, Move._asdict, Move._fields, plan_table)
+        printer.many(compared_plan.moves, dm.Move._asdict, dm.Move._fields, plan_table)
     context.say(_plan_summary(compared_plan, since))
     if most_moves is not None and not most_moves.allows(compared_plan.moved, compared_plan.tickets):
         moves = f"{compared_plan.moved:,} of {compared_plan.tickets:,} tickets would move"
         too_many_moves = f"{moves}, more than --max-moved {most_moves}"
         hint = "triage plan NEW.yaml -o csv lists them; nothing was changed"
-        return context.report(CheckError(too_many_moves, hint=hint))
-    return ExitCode.OK
+        return context.report(dm.CheckError(too_many_moves, hint=hint))
+    return dm.ExitCode.OK
 
 
-def _plan_summary(compared_plan: Plan, since: str) -> str:
+def _plan_summary(compared_plan: dm.Plan, since: str) -> str:
     window = f"of the last {since}" if options.AGE.fullmatch(since.strip()) else f"since {since}"
     tickets = messages.plural(compared_plan.tickets, "tickets")
     plan_summary = f"{compared_plan.moved:,} of {tickets} {window} would move ({compared_plan.share:.1%})"

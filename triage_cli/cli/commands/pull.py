@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import command, makes_database
@@ -16,32 +17,13 @@ from triage_cli.cli.import_preview import draft_record
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.cli.rejects import RejectedItems
-from triage_cli.domain import (
-    PRECEDENCE,
-    STATUSES,
-    TICKET_KEYS,
-    Action,
-    ExitCode,
-    Outcome,
-    PullPlan,
-    Rejected,
-    Selection,
-    SourcePage,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    UsageError,
-    gravest,
-    outcome_record,
-)
 from triage_cli.ports import Pause, Source
 
 # The progress of a pull is a share of the period that it reads.
 PROGRESS_PARTS = 1000
 DAY = 86_400
 # In the summary: items of the source that a destination of ours has made.
-FILED_LABEL: Mapping[str, str] = {Action.FILED: "filed by triage itself"}
+FILED_LABEL: Mapping[str, str] = {dm.Action.FILED: "filed by triage itself"}
 
 
 @command
@@ -77,7 +59,7 @@ def pull(
     """
     config = context.config
     if not config.sources:
-        raise UsageError(
+        raise dm.UsageError(
             "no source is configured",
             hint="name one under sources: zendesk: {preset: zendesk, url: https://…, auth: {basic: [USER, TOKEN]}}",
         )
@@ -86,21 +68,21 @@ def pull(
         wiring.sources.check_source(config, name)
     pulled_since = options.typed_moment(since)
     if rejects and len({config.sources[name].type == "imap" for name in source_names}) > 1:
-        raise UsageError(
+        raise dm.UsageError(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
-    pull_plan = PullPlan(pulled_since, limit, full, options.typed_seconds(deadline))
+    pull_plan = dm.PullPlan(pulled_since, limit, full, options.typed_seconds(deadline))
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     pull_run = _PullRun(context, source_names, pull_plan)
     if dry_run:
-        printer.many(pull_run.first_pages(), draft_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(pull_run.first_pages(), draft_record, dm.TICKET_KEYS, TICKETS_TABLE)
         context.say("nothing was stored (--dry-run)")
     else:
         input_tables.check_written(context, rejects, "--rejects")
         shown, rejected = context.shows_progress(printer.format), RejectedItems(rejects)
         with closing(rejected):
             printer.many(
-                pull_run.outcomes(rejected, shown=shown), outcome_record, context.ticket_columns(), TICKETS_TABLE
+                pull_run.outcomes(rejected, shown=shown), dm.outcome_record, context.ticket_columns(), TICKETS_TABLE
             )
     if context.guides:
         context.say(
@@ -112,12 +94,12 @@ def pull(
 class _PullRun:
     """Pulls the sources one after another; a failed one does not stop the others."""
 
-    def __init__(self, context: CommandContext, source_names: Sequence[str], pull_plan: PullPlan) -> None:
+    def __init__(self, context: CommandContext, source_names: Sequence[str], pull_plan: dm.PullPlan) -> None:
         self._context = context
         self._source_names = source_names
         self._plan = pull_plan
-        self._exit_codes = {ExitCode.OK}
-        self._source_errors: list[TriageError] = []
+        self._exit_codes = {dm.ExitCode.OK}
+        self._source_errors: list[dm.TriageError] = []
         self.statuses: set[str] = set()  # of the tickets that were created or updated
         self.actions: Counter[str] = Counter()  # of the items of all sources
 
@@ -126,12 +108,12 @@ class _PullRun:
 
         What is printed while sources are pulled is text, so where errors are JSON the gravest comes again.
         """
-        gravest_error = min(self._source_errors, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
+        gravest_error = min(self._source_errors, key=lambda error: dm.PRECEDENCE.index(error.exit_code), default=None)
         if gravest_error is not None and (len(self._source_names) == 1 or errors_are_json):
             raise gravest_error
-        return gravest({*self._exit_codes, *(source_error.exit_code for source_error in self._source_errors)})
+        return dm.gravest({*self._exit_codes, *(source_error.exit_code for source_error in self._source_errors)})
 
-    def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
+    def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[dm.Outcome[dm.Ticket]]:
         """Pull the sources, and yield the outcome of each item that is not unchanged."""
         for name in self._source_names:
             pull_counts: Counter[str] = Counter()
@@ -148,10 +130,10 @@ class _PullRun:
                     if outcome.error is not None:
                         self._exit_codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
-                    if outcome.action not in (Action.UNCHANGED, Action.FILED):
+                    if outcome.action not in (dm.Action.UNCHANGED, dm.Action.FILED):
                         self.statuses |= {outcome.value.status} if outcome.value else set()
                         yield outcome
-            except TriageError as source_error:
+            except dm.TriageError as source_error:
                 self._record_failure(source_error)
             else:
                 first_pull_note = self._first_pull_note(name) if not pull_counts else unknown_labels.note()
@@ -161,7 +143,7 @@ class _PullRun:
             if self._context.stopper.code:
                 return
 
-    def first_pages(self) -> Iterator[TicketDraft]:
+    def first_pages(self) -> Iterator[dm.TicketDraft]:
         """Yield the drafts of the first page of each source; nothing is stored."""
         for name in self._source_names:
             try:
@@ -170,11 +152,11 @@ class _PullRun:
                 source_position = stored_cursor.position if stored_cursor and not self._plan.full else None
                 for first_page in islice(watched_source.pages(source_position, self._plan, _no_pause), 1):
                     for draft in first_page.drafts[: self._plan.limit]:
-                        if isinstance(draft, Rejected):
+                        if isinstance(draft, dm.Rejected):
                             messages.say(f"rejected: {draft.error.sentence()}")
                         else:
                             yield draft
-            except TriageError as source_error:
+            except dm.TriageError as source_error:
                 self._record_failure(source_error)
 
     def _open_source(self, name: str) -> "_WatchedSource":
@@ -185,7 +167,7 @@ class _PullRun:
         cursor = self._context.config.sources[name].cursor
         if self._plan.since or not cursor.field:
             return ""
-        of_source = Selection(sources=(name,), statuses=frozenset(STATUSES), limit=1)  # withdrawn ones too
+        of_source = dm.Selection(sources=(name,), statuses=frozenset(dm.STATUSES), limit=1)  # withdrawn ones too
         if any(self._context.store.find(of_source)):
             return ""
         cursor_start = cursor.start
@@ -193,7 +175,7 @@ class _PullRun:
         further_back = f"triage pull {name} --since 365d goes further"
         return f"note: no ticket of {name} is stored yet: the first pull goes {how_far}; {further_back}"
 
-    def _record_failure(self, source_error: TriageError) -> None:
+    def _record_failure(self, source_error: dm.TriageError) -> None:
         """Record the error of a source; with several sources it is printed at once."""
         self._source_errors.append(source_error)
         if len(self._source_names) > 1:
@@ -210,7 +192,7 @@ class _WatchedSource:
         self._context = context
         self._progress = 0.0
 
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+    def pages(self, position: str | None, plan: dm.PullPlan, pause: Pause) -> Iterator[dm.SourcePage]:
         source_pages = self._source.pages(position, plan, pause)
         for source_page in self._context.stopper.interruptible(source_pages):
             self._progress = source_page.progress or 0.0
@@ -222,4 +204,4 @@ class _WatchedSource:
 
 def _no_pause(seconds: float, why: str) -> bool:
     """Stop instead of waiting, since only the first page is wanted."""
-    raise UnavailableError(f"{why}, and asks to wait for {seconds:.0f} s", hint="try again later")
+    raise dm.UnavailableError(f"{why}, and asks to wait for {seconds:.0f} s", hint="try again later")

@@ -5,39 +5,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain import (
-    CATEGORY,
-    DECIDED,
-    FLIP_KEYS,
-    Action,
-    ExitCode,
-    Flip,
-    Outcome,
-    ReclassifyPlan,
-    Selection,
-    UsageError,
-    gravest,
-    outcome_record,
-    short,
-)
 from triage_cli.service import FlipLimit
 
 # The outcomes that are printed: the present and the new category or answer differ.
 PRINTED_ACTIONS = (
-    Action.FLIP,
-    Action.FLIPPED,
-    Action.REFINED,
-    Action.WIDENED,
-    Action.REHOMED,
-    Action.UNHOUSED,
-    Action.DOUBTED,
-    Action.SETTLED,
+    dm.Action.FLIP,
+    dm.Action.FLIPPED,
+    dm.Action.REFINED,
+    dm.Action.WIDENED,
+    dm.Action.REHOMED,
+    dm.Action.UNHOUSED,
+    dm.Action.DOUBTED,
+    dm.Action.SETTLED,
 )
 ACTION_LABELS = {
     "flip": "would flip",
@@ -77,7 +63,7 @@ WIDEST_MATRIX = 12  # the most categories of a matrix on a terminal
 def reclassify(
     context: CommandContext,
     ids: options.Ids = None,
-    question: options.QuestionName = CATEGORY,
+    question: options.QuestionName = dm.CATEGORY,
     status: options.Statuses = None,
     category: Annotated[str | None, option("NAME", "Only tickets of this category.")] = None,
     apply: Annotated[bool, flag("--apply", "Make the changes, all or none.")] = False,
@@ -115,35 +101,35 @@ def reclassify(
     triage reclassify --question urgency --max-flips 5%  of another question
     """
     if reroute and not apply:
-        raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
+        raise dm.UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     classify_plan = classify_options.plan(context, force=force, batch=batch)
     FlipLimit.read(max_flips)  # so that a bad value is reported before any work
-    reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted, question)
+    reclassify_plan = dm.ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted, question)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     categories = (category,) if category is not None else ()
-    filters = Selection(statuses=options.statuses(status), categories=categories, since=options.typed_moment(since))
-    if ids and filters != Selection():
-        raise UsageError("ids go with no filter", hint="leave one of them out")
+    filters = dm.Selection(statuses=options.statuses(status), categories=categories, since=options.typed_moment(since))
+    if ids and filters != dm.Selection():
+        raise dm.UsageError("ids go with no filter", hint="leave one of them out")
     named_ids, missing = ticket_id_input.ids(context, ids)
     selection = filters._replace(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     flip_counts: Counter[str] = Counter()
     flip_matrix: Counter[tuple[str, str]] = Counter()
-    exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    exit_codes = {dm.ExitCode.PARTIAL} if missing else {dm.ExitCode.OK}
     unroutable = messages.UnroutableTickets()
     try:
-        statuses = DECIDED if question == CATEGORY else DECIDED | {"needs_review"}
+        statuses = dm.DECIDED if question == dm.CATEGORY else dm.DECIDED | {"needs_review"}
         total = partial(among, context, selection, statuses)
         reclassify_bar = ProgressBar(context, "comparing", context.shows_progress(printer.format), total)
         flips = reclassify_bar.over(context.triage.reclassify(selection, reclassify_plan))
         flip_outcomes = _counted_flips(flips, flip_counts, flip_matrix, exit_codes, unroutable)
         printed_flips = (flip for flip in flip_outcomes if flip.action in PRINTED_ACTIONS)
-        printer.many(printed_flips, outcome_record, FLIP_KEYS, _flip_table)
+        printer.many(printed_flips, dm.outcome_record, dm.FLIP_KEYS, _flip_table)
     finally:
         for line in matrix_lines(flip_matrix):
             context.say(line)
         unroutable.close()
         labels, changes = ACTION_LABELS, CHANGE_LABELS
-        if question != CATEGORY:
+        if question != dm.CATEGORY:
             labels, changes = ACTION_LABELS | LABELS_OF_FURTHER, CHANGES_OF_FURTHER
         change_labels = {action: label if apply else f"would {label}" for action, label in changes.items()}
         always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
@@ -151,7 +137,7 @@ def reclassify(
     if batch or flip_counts["waiting"]:
         summaries.say_waiting_batches(context, context.triage.stats)
     if flip_counts["waiting"] and not batch:
-        about = "" if question == CATEGORY else f"--question {question} "
+        about = "" if question == dm.CATEGORY else f"--question {question} "
         context.say(f"triage reclassify {about}--batch collects the answers")
     if reroute:
         context.say(summaries.waiting_offline(context, context.triage.stats))
@@ -160,24 +146,24 @@ def reclassify(
     has_changed = apply and any(flip_counts[action] for action in ("flipped", "settled", "refined", "widened"))
     if context.guides and has_changed:
         context.say(f"next: {summaries.step_to_routing(context)}")
-    return gravest(exit_codes)
+    return dm.gravest(exit_codes)
 
 
 def _counted_flips(
-    flip_outcomes: Iterable[Outcome[Flip]],
+    flip_outcomes: Iterable[dm.Outcome[dm.Flip]],
     flip_counts: Counter[str],
     flip_matrix: Counter[tuple[str, str]],
-    exit_codes: set[ExitCode],
+    exit_codes: set[dm.ExitCode],
     unroutable: messages.UnroutableTickets,
-) -> Iterator[Outcome[Flip]]:
+) -> Iterator[dm.Outcome[dm.Flip]]:
     for outcome in flip_outcomes:
-        has_failed = outcome.action == Action.UNANSWERED and outcome.error is not None
+        has_failed = outcome.action == dm.Action.UNANSWERED and outcome.error is not None
         flip_counts["failed" if has_failed else outcome.action] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
             flip_matrix[outcome.value.old, outcome.value.new] += 1
         if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
             unroutable.add(outcome.value.new)
-            exit_codes.add(ExitCode.PARTIAL)
+            exit_codes.add(dm.ExitCode.PARTIAL)
         if outcome.error is not None:
             exit_codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")
@@ -213,5 +199,7 @@ def _flip_table(flip_records: Sequence[Any]) -> object:
 
     table = AutoWidthTable(FLIP_COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for flip in flip_records:
-        table.add_row(*(cells.cell(short(flip[name]) if name == "ticket_id" else flip[name]) for name in FLIP_COLUMNS))
+        table.add_row(
+            *(cells.cell(dm.short(flip[name]) if name == "ticket_id" else flip[name]) for name in FLIP_COLUMNS)
+        )
     return table

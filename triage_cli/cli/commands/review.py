@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, summaries, terminal
 from triage_cli.cli.command import remote_command
@@ -15,7 +16,6 @@ from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import ExitCode, UsageError
 
 Prepared = tuple[TicketQueue, Callable[[], int | None]]  # the tickets, and what lets a person decide them
 
@@ -43,7 +43,7 @@ def review(
     triage review --all --search refund
     """
     if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
-        raise UsageError(
+        raise dm.UsageError(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
@@ -57,14 +57,14 @@ def review(
     queue, work = (_full_screen if terminal.has_screen() else _plain)(context, review_session, review_view)
     if not queue.total:
         context.say(_nothing_to_review(context, review_view))
-        return ExitCode.OK
+        return dm.ExitCode.OK
     try:
         review_code = work()
     finally:
         context.say(review_session.summary())
     if review_session.verdicts_given and not context.quiet:
         context.say(f"next: {summaries.step_to_routing(context)}")
-    return review_code or ExitCode.OK
+    return review_code or dm.ExitCode.OK
 
 
 def _learn_verdicts(context: CommandContext) -> str:

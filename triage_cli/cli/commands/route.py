@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
@@ -12,22 +13,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag
 from triage_cli.cli.output import TICKETS_TABLE, Printer, Record, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain import (
-    Action,
-    ExitCode,
-    ItemError,
-    Outcome,
-    Routed,
-    RoutePlan,
-    Selection,
-    Ticket,
-    TriageError,
-    gravest,
-    outcome_record,
-    routing,
-    ticket_record,
-    times,
-)
 
 # `triage route` waits for attempts that fall due within so many seconds.
 LONGEST_WAIT = 15.0
@@ -66,24 +51,24 @@ def route(
     if not context.is_remote:
         wiring.destinations.check_templates(context.config)
     named_ids, missing = ticket_id_input.ids(context, ids)
-    selection = Selection(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
+    selection = dm.Selection(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     if dry_run:
         context.only_here("route --dry-run")
-        return _Preview(context, RoutePlan(retry_dead, again)).print(selection, printer, as_text=printing.as_text)
+        return _Preview(context, dm.RoutePlan(retry_dead, again)).print(selection, printer, as_text=printing.as_text)
     if again and ids is None:
         again_example = "triage list --status routed -o id | triage route - --again"
         context.say(f"note: --again sends the tickets that are named, and none is: {again_example}")
     route_counts: Counter[str] = Counter()
     routed_places: Counter[str] = Counter()
-    route_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    route_plan = RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
+    route_codes = {dm.ExitCode.PARTIAL} if missing else {dm.ExitCode.OK}
+    route_plan = dm.RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
     to_route = partial(among, context, selection, ("classified", "unroutable"))
     route_bar = ProgressBar(context, "routing", context.shows_progress(printer.format), to_route)
     repeated_problems, unroutable = messages.RepeatedProblems(), messages.UnroutableTickets()
     routed = route_bar.over(context.triage.route(selection, route_plan))
     outcomes = _counted_routes(context, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable)
     try:
-        printer.of_named(ids, outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
+        printer.of_named(ids, outcomes, dm.outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         repeated_problems.close()
         unroutable.close()
@@ -105,37 +90,37 @@ def route(
     elif context.guides:
         waiting = route_counts["needs_review"] + route_counts["doubted"]
         context.say(summaries.step_after_routing(route_counts, messages.need_you(waiting)))
-    return gravest(route_codes)
+    return dm.gravest(route_codes)
 
 
-def route_exit_code(outcome: Outcome[Routed], delivery_error: TriageError) -> ExitCode:
+def route_exit_code(outcome: dm.Outcome[dm.Routed], delivery_error: dm.TriageError) -> dm.ExitCode:
     """Return the exit code of `route` for a ticket's error; a delivery that is pending is no failure."""
-    if not isinstance(delivery_error, ItemError):
+    if not isinstance(delivery_error, dm.ItemError):
         return delivery_error.exit_code
-    has_failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
-        delivery_error.code == "not_classified" and outcome.action != Action.NEEDS_REVIEW
+    has_failed = outcome.action in (dm.Action.UNDELIVERABLE, dm.Action.UNROUTABLE) or (
+        delivery_error.code == "not_classified" and outcome.action != dm.Action.NEEDS_REVIEW
     )
-    return ExitCode.PARTIAL if has_failed else ExitCode.OK
+    return dm.ExitCode.PARTIAL if has_failed else dm.ExitCode.OK
 
 
 def _counted_routes(
     context: CommandContext,
-    route_outcomes: Iterable[Outcome[Routed]],
+    route_outcomes: Iterable[dm.Outcome[dm.Routed]],
     route_counts: Counter[str],
     routed_places: Counter[str],
-    route_codes: set[ExitCode],
+    route_codes: set[dm.ExitCode],
     repeated_problems: messages.RepeatedProblems,
     unroutable_tickets: messages.UnroutableTickets,
-) -> Iterator[Outcome[Routed]]:
+) -> Iterator[dm.Outcome[dm.Routed]]:
     for outcome in route_outcomes:
         route_counts[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
-        if ticket is not None and outcome.action == Action.ROUTED:
+        if ticket is not None and outcome.action == dm.Action.ROUTED:
             routed_places[ticket.routed_to or ""] += 1
         if outcome.error is not None:
             code = route_exit_code(outcome, outcome.error)
             route_codes.add(code)
-            if ticket is not None and outcome.action == Action.UNROUTABLE:
+            if ticket is not None and outcome.action == dm.Action.UNROUTABLE:
                 unroutable_tickets.add(ticket.category)
             elif code or not context.quiet:  # a pending delivery is no failure
                 label = ROUTE_LABELS.get(outcome.action, outcome.action)
@@ -146,7 +131,7 @@ def _counted_routes(
 class _PlannedRequest(NamedTuple):
     """A request for a ticket and its destination, or why the ticket has none."""
 
-    ticket: Ticket
+    ticket: dm.Ticket
     destination: str | None
     request: str | None
     error: str | None
@@ -157,13 +142,13 @@ class _PlannedRequest(NamedTuple):
 
     def row(self) -> Record:
         """Return the ticket, and where it would go, as a table shows them."""
-        return ticket_record(self.ticket) | {"destination": self.destination, "no_request": self.error}
+        return dm.ticket_record(self.ticket) | {"destination": self.destination, "no_request": self.error}
 
 
 class _Preview:
     """The requests that `route` would make: counted as they are made up, beside the tickets that have none."""
 
-    def __init__(self, context: CommandContext, plan: RoutePlan) -> None:
+    def __init__(self, context: CommandContext, plan: dm.RoutePlan) -> None:
         self._context = context
         self._plan = plan
         self._requests: Counter[str] = Counter()
@@ -171,7 +156,7 @@ class _Preview:
         self._unroutable = messages.UnroutableTickets()
         self._warned_names: set[str] = set()
 
-    def print(self, selection: Selection, printer: Printer, *, as_text: bool) -> int:
+    def print(self, selection: dm.Selection, printer: Printer, *, as_text: bool) -> int:
         """Print the requests for tickets as a table, as text or as records, and how many they are."""
         if selection.ids is None:
             dead_statuses = {"undeliverable"} if self._plan.retry_dead else set()
@@ -194,16 +179,16 @@ class _Preview:
         self._context.say(f"{messages.joined(would_be_made, held_back)} (--dry-run)")
         if is_table and self._requests and self._context.guides:
             self._context.say("triage route --dry-run | less shows each request whole")
-        return ExitCode.OK
+        return dm.ExitCode.OK
 
-    def _requests_for(self, selection: Selection) -> Iterator[_PlannedRequest]:
+    def _requests_for(self, selection: dm.Selection) -> Iterator[_PlannedRequest]:
         config, store = self._context.config, self._context.store
         routing_map = wiring.destinations.routing_map(config, store)
         for ticket in self._context.look().find(selection):
             answer = routing_map.answers(store, [ticket]).get(ticket.decision_id or "")
             deliveries = store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
             is_doubted = routing_map.doubts(ticket, answer, deliveries)
-            judged_at = routing.judged_at(ticket, deliveries, times.now())
+            judged_at = dm.routing.judged_at(ticket, deliveries, dm.times.now())
             rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
             if rule is None:
                 yield _PlannedRequest(ticket, None, None, self._without_request(ticket, is_doubted=is_doubted))
@@ -214,7 +199,7 @@ class _Preview:
                 self._warn_once(name)
                 yield _PlannedRequest(ticket, name, request, None)
 
-    def _without_request(self, ticket: Ticket, *, is_doubted: bool) -> str:
+    def _without_request(self, ticket: dm.Ticket, *, is_doubted: bool) -> str:
         """Count a ticket without a request, and return why it has none."""
         why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
         if is_doubted:

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Annotated, Any
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import makes_database, remote_command
@@ -18,33 +19,9 @@ from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, Tic
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.saved_imports import ReadingMemory
-from triage_cli.domain import (
-    ADDED_PREFIX,
-    CHUNK,
-    PRECEDENT,
-    TICKET_KEYS,
-    Action,
-    AmbiguousError,
-    ClassifyPlan,
-    ExitCode,
-    ItemError,
-    NotFoundError,
-    Outcome,
-    Question,
-    Rejected,
-    Routed,
-    TicketDraft,
-    UsageError,
-    given_answer,
-    gravest,
-    in_order,
-    routing,
-    ticket_record,
-    whole_names,
-)
 from triage_cli.readers import Table, unique_column_names
 
-RunOutcome = Outcome[Routed]
+RunOutcome = dm.Outcome[dm.Routed]
 RunRow = tuple[Sequence[Any], list[Any]]  # the cells of an input's row, and the added ones
 COLUMN_PREFIX = re.compile(r"[\w.-]{1,40}")
 
@@ -60,7 +37,7 @@ def _refuse_added_names(tables: Sequence[Table]) -> None:
     """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
     if taken_names := [name for name in _input_columns(tables) if name in tables[0].added]:
         hint = "rename it, name the added ones otherwise with --prefix, or take -o csv, where both stand"
-        raise UsageError(f'the input has a column "{taken_names[0]}" of its own, which run adds', hint=hint)
+        raise dm.UsageError(f'the input has a column "{taken_names[0]}" of its own, which run adds', hint=hint)
 
 
 def _input_columns(tables: Sequence[Table]) -> list[str]:
@@ -79,8 +56,8 @@ class EarlierAnswers:
         """Return a table whose first ticket id was checked. Raises `UsageError`, before anything is stored."""
         if not table.earlier_indexes():
             return table
-        first_rows: list[TicketDraft | Rejected] = []
-        for row in self._context.stopper.interruptible(islice(table.rows, CHUNK)):
+        first_rows: list[dm.TicketDraft | dm.Rejected] = []
+        for row in self._context.stopper.interruptible(islice(table.rows, dm.CHUNK)):
             first_rows.append(row)
             if earlier_id := self._earlier_id(table, row):
                 self._check(earlier_id)
@@ -101,10 +78,10 @@ class EarlierAnswers:
 
     def _check(self, earlier_id: str) -> None:
         if self._context.is_remote or not wiring.stores.is_empty(self._context.config):
-            with suppress(NotFoundError, AmbiguousError):
+            with suppress(dm.NotFoundError, dm.AmbiguousError):
                 if self._context.triage.resolve(earlier_id) == earlier_id:
                     return
-        raise UsageError(
+        raise dm.UsageError(
             f"the columns {self._prefix}… of the input are of a run on another database, with ticket ids that this "
             "one does not know, and would be overwritten",
             hint=f"name the columns of this run otherwise: --prefix {self._prefix.rstrip('_')}2_",
@@ -120,7 +97,7 @@ def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Ta
 
     if printer.format == "table" and not printer.chosen:
         all_outcomes = (outcome for table in tables for outcome in outcomes(table))
-        printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(all_outcomes, _ticket_record, dm.TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
         have_same_columns = len({tuple(table.own_columns()) for table in tables}) == 1
@@ -143,9 +120,9 @@ def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Ta
 def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
     """Return the record of a row's ticket, or of the rejected row."""
     if outcome.value is not None:
-        return ticket_record(outcome.value.ticket)
+        return dm.ticket_record(outcome.value.ticket)
     rejected_error = outcome.error.message if outcome.error else None
-    return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
+    return dict.fromkeys(dm.TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
 
 
 def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
@@ -173,19 +150,19 @@ def _named_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[Iterable[t
 
 
 def _input_cells(row_item: object) -> Sequence[Any]:
-    if isinstance(row_item, Rejected):
+    if isinstance(row_item, dm.Rejected):
         return row_item.cells if row_item.cells is not None else [row_item.raw]
-    return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
+    return (row_item.cells or ()) if isinstance(row_item, dm.TicketDraft) else ()
 
 
-def _added_cells(outcome: Outcome[Routed], questions: Sequence[str]) -> list[Any]:
+def _added_cells(outcome: dm.Outcome[dm.Routed], questions: Sequence[str]) -> list[Any]:
     if outcome.value is None:
         problem = outcome.error.message if outcome.error else None
         return [None, None, None, None, "rejected", None, problem, *[None] * len(questions)]
     t = outcome.value.ticket
     ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
-    further = [given_answer(t, question).value for question in questions]
+    further = [dm.given_answer(t, question).value for question in questions]
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem, *further]
 
 
@@ -210,7 +187,7 @@ def run(
             "How the names of the columns begin that run adds to the input's.",
             heading=TicketPrintOptions.heading,
         ),
-    ] = ADDED_PREFIX,
+    ] = dm.ADDED_PREFIX,
     routes: options.Routes = None,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
@@ -224,8 +201,10 @@ def run(
     classify_plan = classify_options.plan(context)
     look = look_of(classify_plan, ask=ask, routes=True, dry_run=input_options.dry_run)
     if not COLUMN_PREFIX.fullmatch(prefix):
-        raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
-    read_options = input_options.read_options()._replace(prefix=prefix, questions=whole_names(context.question_names))
+        raise dm.UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
+    read_options = input_options.read_options()._replace(
+        prefix=prefix, questions=dm.whole_names(context.question_names)
+    )
     earlier_answers = EarlierAnswers(context, prefix)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     if not context.is_remote:
@@ -284,7 +263,7 @@ def run(
 class RunSummary:
     """The counts of `triage run`, for its summary."""
 
-    def __init__(self, rejections: RejectWriter, questions: Iterable[Question], *, quiet: bool) -> None:
+    def __init__(self, rejections: RejectWriter, questions: Iterable[dm.Question], *, quiet: bool) -> None:
         self.rejections = rejections
         self.row_actions: Counter[str] = Counter()
         self.ticket_statuses: Counter[str] = Counter()  # of tickets that this run did something with
@@ -296,7 +275,7 @@ class RunSummary:
         self._repeated_problems = messages.RepeatedProblems()
         self._unroutable_tickets = messages.UnroutableTickets()
         self._quiet = quiet
-        self._exit_codes = {ExitCode.OK}
+        self._exit_codes = {dm.ExitCode.OK}
 
     def add(self, outcome: RunOutcome) -> None:
         """Count a row of the run, or a ticket that is no row: an earlier run's delivery became a dead letter."""
@@ -305,21 +284,21 @@ class RunSummary:
         if outcome.value is None:
             return
         ticket, error = outcome.value.ticket, outcome.error
-        counted_as = routing.counted_as(ticket, outcome.outdated)
+        counted_as = dm.routing.counted_as(ticket, outcome.outdated)
         self.changed_texts.add(outcome.outdated)
         self.unknown_labels.add(ticket if outcome.row is not None else None)
         (self.as_before if outcome.as_before else self.ticket_statuses)[counted_as] += 1
-        self.followed += ticket.confidence_source == PRECEDENT and outcome.action != Action.UNCHANGED
+        self.followed += ticket.confidence_source == dm.PRECEDENT and outcome.action != dm.Action.UNCHANGED
         if counted_as == "routed" and not outcome.as_before:
             self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":
             self._unroutable_tickets.add(ticket.category)
-            self._exit_codes.add(ExitCode.PARTIAL)
+            self._exit_codes.add(dm.ExitCode.PARTIAL)
         if error is None:
             return
-        has_failed, is_item_error = ticket.status in ("failed", "undeliverable"), isinstance(error, ItemError)
+        has_failed, is_item_error = ticket.status in ("failed", "undeliverable"), isinstance(error, dm.ItemError)
         if has_failed:
-            self._exit_codes.add(ExitCode.PARTIAL)
+            self._exit_codes.add(dm.ExitCode.PARTIAL)
         elif not is_item_error:
             self._exit_codes.add(error.exit_code)
         is_told = ticket.status == "routing" and not (is_item_error and self._quiet)  # a pending delivery is no failure
@@ -351,15 +330,15 @@ class RunSummary:
         self._unroutable_tickets.close()
 
     @property
-    def exit_code(self) -> ExitCode:
+    def exit_code(self) -> dm.ExitCode:
         """Return the exit code of the run."""
-        rejected_too_many = {ExitCode.PARTIAL} if self.rejections.too_many else set()
-        return gravest(self._exit_codes | rejected_too_many)
+        rejected_too_many = {dm.ExitCode.PARTIAL} if self.rejections.too_many else set()
+        return dm.gravest(self._exit_codes | rejected_too_many)
 
 
 def _run_outcomes(
     run_bar: ProgressBar,
-    classify_plan: ClassifyPlan,
+    classify_plan: dm.ClassifyPlan,
     run_summary: RunSummary,
     earlier_answers: EarlierAnswers,
     input_options: options.InputOptions,
@@ -370,7 +349,7 @@ def _run_outcomes(
     drafts = run_bar.over(run_bar.context.stopper.interruptible(rows_to_run))
     has_earlier_answers = bool(table.earlier_indexes())
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
-    for outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
+    for outcome in dm.in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
         if has_earlier_answers:
             earlier_answers.check(table, outcome)
         run_summary.add(outcome)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import local_command, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import UsageError, api_keys
 from triage_cli.runtime import is_loopback, show_what_is_said, take_all_files, with_extra
 
 if TYPE_CHECKING:  # an annotation is no reason to import FastAPI
@@ -50,9 +50,9 @@ def serve(
     """
     context.use_routes(routes)
     if ssl_keyfile and not ssl_certfile:
-        raise UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
+        raise dm.UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
     if not (ssl_certfile or behind_proxy or is_loopback(host)):
-        raise UsageError(
+        raise dm.UsageError(
             f"{host} is reached by other machines, and keys would be sent unencrypted",
             hint="give --ssl-certfile and --ssl-keyfile, or --behind-proxy if a gateway in front of this ends TLS",
         )
@@ -60,12 +60,12 @@ def serve(
         import fastapi  # noqa: F401 - only to tell what is missing
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise UsageError("the server is not installed", hint=with_extra("server")) from error
+        raise dm.UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import SOCKET_FD_ENV, server_key_digest, written_log
     from triage_cli.api import server as api_server
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
-        raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
+        raise dm.UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
     server_key_digest(os.environ)  # so that a wrong one ends this process, and not each worker
     wiring.destinations.check_templates(context.config)
     take_all_files()
@@ -130,7 +130,7 @@ def _warn_at_start(context: CommandContext) -> None:
         for warning in wiring.destination_diagnostics.destination_warnings(context.config, name):
             _tell(context, f"warning: {warning}")
     store = wiring.stores.open_store(context.config)
-    has_other_callers = context.config.oidc is not None or bool(os.environ.get(api_keys.SERVER_KEY))
+    has_other_callers = context.config.oidc is not None or bool(os.environ.get(dm.api_keys.SERVER_KEY))
     if not has_other_callers and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
         _tell(context, "note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()
@@ -154,7 +154,7 @@ def mcp(
     try:
         import mcp.server  # noqa: F401 - only to tell what is missing
     except ImportError as error:
-        raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
+        raise dm.UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
     from triage_cli.mcp_server import AgentServer, serve_agents
 
     agent_server = AgentServer(context.triage, context.consultation, max_cost=max_cost, allow_writes=allow_writes)

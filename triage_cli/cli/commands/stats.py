@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, options, summaries
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
@@ -12,18 +13,6 @@ from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer, TicketPrintOptions, drawn_by
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.config import without_password
-from triage_cli.domain import (
-    GROUP_COUNTS,
-    STATS_KEYS,
-    Category,
-    Overruled,
-    Selection,
-    StatsQuery,
-    UsageError,
-    group_record,
-    overruled_share,
-    status_words,
-)
 
 
 @remote_command
@@ -32,7 +21,7 @@ def stats(
     since: options.Since = None,
     until: options.Until = None,
     by: Annotated[
-        list[str] | None, option("KEY,...", f"A row a group; keys are {', '.join(STATS_KEYS)}, and questions.")
+        list[str] | None, option("KEY,...", f"A row a group; keys are {', '.join(dm.STATS_KEYS)}, and questions.")
     ] = None,
     overruled: Annotated[
         bool, flag("--overruled", "Count how often verdicts overruled sure answers, by week and category.")
@@ -53,15 +42,15 @@ def stats(
     """
     if overruled:
         if by is not None:
-            raise UsageError("--overruled counts by week and category", hint="leave out --by")
-        _print_overruled(context, since, until, printing.printer(Overruled._fields))
+            raise dm.UsageError("--overruled counts by week and category", hint="leave out --by")
+        _print_overruled(context, since, until, printing.printer(dm.Overruled._fields))
         return
     if since is not None or until is not None or by is not None:
-        stored_selection = Selection(since=options.typed_moment(since), until=options.typed_moment(until))
-        stats_query = StatsQuery(stored_selection, options.stats_keys(by, context.question_names))
-        group_keys = (*stats_query.by, *GROUP_COUNTS)
+        stored_selection = dm.Selection(since=options.typed_moment(since), until=options.typed_moment(until))
+        stats_query = dm.StatsQuery(stored_selection, options.stats_keys(by, context.question_names))
+        group_keys = (*stats_query.by, *dm.GROUP_COUNTS)
         printer = printing.printer(group_keys)
-        group_records = [group_record(group) for group in context.look().stats_by(stats_query)]
+        group_records = [dm.group_record(group) for group in context.look().stats_by(stats_query)]
         printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
         return
     stats_record = context.look().stats()._asdict()
@@ -71,13 +60,13 @@ def stats(
 def _print_overruled(context: CommandContext, since: str | None, until: str | None, printer: Printer) -> None:
     """Print a record for each week and category, and the share of all of them together."""
     weeks = context.look().overruled(options.typed_moment(since), options.typed_moment(until))
-    overruled_table = drawn_by("tables.plain", columns=Overruled._fields)
-    printer.all_of([each._asdict() for each in weeks], Overruled._fields, overruled_table, "week")
+    overruled_table = drawn_by("tables.plain", columns=dm.Overruled._fields)
+    printer.all_of([each._asdict() for each in weeks], dm.Overruled._fields, overruled_table, "week")
     judged = sum(each.judged for each in weeks)
     if not judged:
         context.say("no verdict was given on an answer of which a machine was sure")
         return
-    total = overruled_share("", "", judged, sum(each.overruled for each in weeks))
+    total = dm.overruled_share("", "", judged, sum(each.overruled for each in weeks))
     answers = messages.plural(judged, "sure answers that people judged were", "sure answer that people judged was")
     interval = f"{total.share:.1%}, {total.low:.1%} to {total.high:.1%}"
     context.say(f"{total.overruled:,} of {answers} overruled ({interval})")
@@ -108,7 +97,7 @@ def start(context: CommandContext) -> None:
         start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
 
 
-def _listed_categories(categories: Sequence[Category]) -> str:
+def _listed_categories(categories: Sequence[dm.Category]) -> str:
     """Return the categories of a remote, whatever a configuration here says."""
     further = len(categories) - MOST_CATEGORIES
     names = ", ".join(category.name for category in categories[:MOST_CATEGORIES])
@@ -125,7 +114,7 @@ def _start_screen_lines(
         other_counts = {status: number for status, number in screen_counts.items() if status != "needs_review"}
         yield f"{messages.plural(sum(screen_counts.values()), 'tickets')} in {store_origin}"
         yield messages.joined(
-            messages.counted(other_counts, (), {status: status_words(status) for status in other_counts}),
+            messages.counted(other_counts, (), {status: dm.status_words(status) for status in other_counts}),
             as_typed(messages.need_you(screen_counts.get("needs_review", 0))),
         )
     yield ""

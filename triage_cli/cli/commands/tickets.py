@@ -12,24 +12,13 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, options, safe_text, terminal, ticket_id_input, typed_commands
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line
-from triage_cli.domain import (
-    MOST_EXTRAS,
-    MOST_SIMILAR,
-    ExitCode,
-    Selection,
-    SimilarQuery,
-    UsageError,
-    as_record,
-    history_record,
-    similar_record,
-    ticket_record,
-)
 from triage_cli.service import category_renames
 
 TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"
@@ -79,18 +68,20 @@ class TicketFilters:
         typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
     ] = "newest"
 
-    def selection(self, questions: Sequence[str] = ()) -> Selection:
+    def selection(self, questions: Sequence[str] = ()) -> dm.Selection:
         """Return the selection of tickets to list, by answers to these questions too. Raises `UsageError`."""
         searched_text = options.single("--search", self.search)
         classifier = options.single("--classifier", self.classifier)
         if searched_text is not None and len(searched_text) > LONGEST_SEARCH:
             hint = "search for a part of the text"
-            raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint=hint)
+            raise dm.UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint=hint)
         if nameless := [each for each in self.extra or () if not each.partition("=")[1] or each.startswith("=")]:
-            raise UsageError(f'--extra takes NAME=VALUE, and "{nameless[0]}" is none', hint="write --extra plan=gold")
-        if len(self.extra or ()) > MOST_EXTRAS:
-            raise UsageError(f"--extra may be given {MOST_EXTRAS} times at most", hint="leave some out")
-        selection = Selection(
+            raise dm.UsageError(
+                f'--extra takes NAME=VALUE, and "{nameless[0]}" is none', hint="write --extra plan=gold"
+            )
+        if len(self.extra or ()) > dm.MOST_EXTRAS:
+            raise dm.UsageError(f"--extra may be given {dm.MOST_EXTRAS} times at most", hint="leave some out")
+        selection = dm.Selection(
             statuses=options.statuses(self.status),
             categories=tuple(self.category or ()),
             customer_id=options.single("--customer-id", self.customer_id),
@@ -112,7 +103,7 @@ class TicketFilters:
         )
         if self.order == "review" and (self.sort or selection.statuses - {"needs_review"}):
             hint = "leave out --sort and --status"
-            raise UsageError("--order review has an order and a status of its own", hint=hint)
+            raise dm.UsageError("--order review has an order and a status of its own", hint=hint)
         return selection
 
 
@@ -134,8 +125,8 @@ def list_tickets(
     """
     printer = printing.printer()
     selection = filters.selection(context.question_names)
-    if ids and selection != Selection():
-        raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
+    if ids and selection != dm.Selection():
+        raise dm.UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named_ids, missing = ticket_id_input.ids(context, ids) if ids and context.has_database else (None, 0)
     is_cut = limit is None and terminal.is_terminal(sys.stdout)
     most_tickets = LISTED_ON_TERMINAL + 1 if is_cut else limit
@@ -149,10 +140,10 @@ def list_tickets(
         stored_tickets = context.triage.stats().tickets
         context.say("no tickets match" if stored_tickets else "no tickets yet: triage create FILE stores some")
     listed_tickets = islice(chain(first_ticket, found_tickets), LISTED_ON_TERMINAL if is_cut else None)
-    printer.many(listed_tickets, ticket_record, context.ticket_columns(), TICKETS_TABLE, rows=limit)
+    printer.many(listed_tickets, dm.ticket_record, context.ticket_columns(), TICKETS_TABLE, rows=limit)
     if is_cut and any(found_tickets):
         context.say(messages.cut_list("first", LISTED_ON_TERMINAL))
-    return ExitCode.PARTIAL if missing else ExitCode.OK
+    return dm.ExitCode.PARTIAL if missing else dm.ExitCode.OK
 
 
 @remote_command
@@ -166,14 +157,14 @@ def show(context: CommandContext, name: NameOrStdin, *, printing: PrintOptions) 
     """
     printer, columns = printing.printer(), context.ticket_columns(*HISTORY)
     if name != "-":
-        printer.one(history_record(context.look().history(name)), _history_table(context), columns)
-        return ExitCode.OK
+        printer.one(dm.history_record(context.look().history(name)), _history_table(context), columns)
+        return dm.ExitCode.OK
     printer.check_columns(columns)
     context.look()
     named_ids, missing = ticket_id_input.ids(context, ["-"])
     histories = map(context.triage.history, context.stopper.interruptible(iter(named_ids or ())))
-    printer.many(printer.unless_closed(histories), history_record, columns, _history_table(context))
-    return ExitCode.PARTIAL if missing else ExitCode.OK
+    printer.many(printer.unless_closed(histories), dm.history_record, columns, _history_table(context))
+    return dm.ExitCode.PARTIAL if missing else dm.ExitCode.OK
 
 
 @remote_command
@@ -193,7 +184,7 @@ def why(context: CommandContext, name: Name, *, printing: PrintOptions) -> None:
         for why_line in why_lines:
             Printer("table").write_safe(why_line + "\n")
         return
-    printing.printer().one(as_record(explanation), _history_table(context), explanation._fields)
+    printing.printer().one(dm.as_record(explanation), _history_table(context), explanation._fields)
 
 
 @remote_command
@@ -203,7 +194,7 @@ def similar(
     *,
     decided: Annotated[bool, flag("--decided", "Only tickets that a person decided.")] = False,
     since: options.Since = None,
-    limit: Annotated[int, option("N", "At most N.", min=1, max=MOST_SIMILAR)] = 5,
+    limit: Annotated[int, option("N", "At most N.", min=1, max=dm.MOST_SIMILAR)] = 5,
     printing: TicketPrintOptions,
 ) -> None:
     """Find the tickets with the most similar texts: with the same rare words, above all in the subject.
@@ -215,9 +206,9 @@ def similar(
     triage similar T-1047 --decided --limit 10 -o csv
     """
     printer = printing.printer()
-    query = SimilarQuery(decided=decided, since=options.typed_moment(since), limit=limit)
+    query = dm.SimilarQuery(decided=decided, since=options.typed_moment(since), limit=limit)
     found = context.look().similar(name, query)
-    printer.many(found, similar_record, context.ticket_columns("similarity"), drawn_by("tables.similar"))
+    printer.many(found, dm.similar_record, context.ticket_columns("similarity"), drawn_by("tables.similar"))
     if not found and context.guides:
         context.say("no ticket has a similar text")
 
@@ -241,7 +232,7 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
-def _note_unknown_filters(context: CommandContext, selection: Selection) -> None:
+def _note_unknown_filters(context: CommandContext, selection: dm.Selection) -> None:
     """Note filters of `list` that no ticket can match: unknown answers, categories, and the like."""
     for question, _, value in (answer.partition("=") for answer in selection.answers):
         values = next(each.values for each in context.questions if each.name == question)

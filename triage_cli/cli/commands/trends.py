@@ -4,25 +4,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+from triage_cli import domain as dm
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import (
-    CATEGORY,
-    Drift,
-    ExitCode,
-    Spike,
-    SpikeSearch,
-    SpikeSending,
-    as_record,
-    report_record,
-    to_json,
-)
 
-SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
+SPIKE_KEYS = tuple(field for field in dm.Spike._fields if field != "members")
 
 
 @remote_command
@@ -30,7 +20,7 @@ def drift(
     context: CommandContext,
     window: Annotated[str, option("DURATION", "The period, compared with the same time before it.")] = "7d",
     check: Annotated[bool, flag("--check", "Exit with code 8 if a share changed by more than chance.")] = False,
-    question: options.QuestionName = CATEGORY,
+    question: options.QuestionName = dm.CATEGORY,
     *,
     printing: PrintOptions,
 ) -> int:
@@ -43,16 +33,16 @@ def drift(
     triage drift --window 30d -o csv
     triage drift --check -q
     """
-    printer = printing.printer(Drift._fields)
+    printer = printing.printer(dm.Drift._fields)
     window_length = options.period("--window", window, "a second", "ten years", "7d")
     context.require_database()
     compared_shares = context.analysis.drift(window_length, question)
     drift_records = [share._asdict() for share in compared_shares]
-    printer.all_of(drift_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
+    printer.all_of(drift_records, dm.Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved_shares = sum(share.moved for share in compared_shares)
     shares = messages.plural(len(compared_shares), "shares")
     context.say(f"{moved_shares:,} of {shares} moved beyond chance in the last {window}")
-    return ExitCode.CHECK_FAILED if check and moved_shares else ExitCode.OK
+    return dm.ExitCode.CHECK_FAILED if check and moved_shares else dm.ExitCode.OK
 
 
 @remote_command
@@ -82,7 +72,7 @@ def spikes(
         spike_search = context.analysis.find_spikes(latest_window, baseline_period)
     new_spikes = spike_search.spikes
     printer.all_of(
-        [{key: spike[key] for key in SPIKE_KEYS} for spike in map(as_record, new_spikes)],
+        [{key: spike[key] for key in SPIKE_KEYS} for spike in map(dm.as_record, new_spikes)],
         SPIKE_KEYS,
         drawn_by("insight_tables.spikes"),
         "spike_id",
@@ -90,10 +80,10 @@ def spikes(
     context.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}, {_compared_with(spike_search)}")
     if new_spikes:
         context.say(_sending_line(context.analysis.send_spikes(latest_window, baseline_period)))
-    return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK
+    return dm.ExitCode.CHECK_FAILED if check and new_spikes else dm.ExitCode.OK
 
 
-def _sending_line(sending: SpikeSending | None) -> str:
+def _sending_line(sending: dm.SpikeSending | None) -> str:
     if sending is not None and sending.sent is None:
         unsent = "what was found is sent by the next triage spikes"
         return f"note: {sending.destination} needs the network, which is off; {unsent}"
@@ -102,7 +92,7 @@ def _sending_line(sending: SpikeSending | None) -> str:
     )
 
 
-def _compared_with(spike_search: SpikeSearch) -> str:
+def _compared_with(spike_search: dm.SpikeSearch) -> str:
     """Say how much a search had to compare with: with few tickets only many customers are a spike."""
     if not spike_search.weeks:
         return "with nothing to compare with: no tickets of earlier weeks are stored"
@@ -135,7 +125,7 @@ def report(
     with elapsed_line("counting", shown=context.guides):
         found = context.analysis.report(began)
     if written_as == "json":
-        text = to_json(report_record(found)) + "\n"
+        text = dm.to_json(dm.report_record(found)) + "\n"
     else:
         from triage_cli.cli.display.period_page import report_page
 

@@ -10,32 +10,13 @@ from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.cli import input_tables, messages, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened_rejects
-from triage_cli.domain import (
-    CATEGORY,
-    Action,
-    ExitCode,
-    InputError,
-    Outcome,
-    RowError,
-    Ticket,
-    TriageError,
-    UnknownValueError,
-    UsageError,
-    VerdictDraft,
-    outcome_record,
-    place_of,
-    spread,
-    ticket_record,
-    to_json,
-    whole_names,
-    writable_text,
-)
 from triage_cli.readers import compact, csv_rows
 
 CATEGORY_COLUMNS = ("category", "label", "verdict", "triage_category")
@@ -43,7 +24,7 @@ TRANSLATED_COLUMNS = frozenset({"kategorie", "categorie", "categoria"})  # compa
 OBJECT_HINT = 'write {"ticket_id": …, "category": …}'
 NAME_HINT = 'write {"ticket_id": …}'
 VerdictRecord = Mapping[str, Any]
-ReadRow = tuple[str, VerdictRecord, RowError | None]  # the place of a row, the row, and why it is none
+ReadRow = tuple[str, VerdictRecord, dm.RowError | None]  # the place of a row, the row, and why it is none
 
 
 class VerdictRow(NamedTuple):
@@ -54,8 +35,8 @@ class VerdictRow(NamedTuple):
 
     place: str  # in the input, for messages
     record: VerdictRecord
-    draft: VerdictDraft | None = None
-    error: RowError | None = None
+    draft: dm.VerdictDraft | None = None
+    error: dm.RowError | None = None
     is_json: bool = False
     is_last: bool = True
 
@@ -88,7 +69,7 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
             continue
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         category_column = next((name for name in CATEGORY_COLUMNS if name in verdict_record), "")
-        columns = {CATEGORY: category_column} | {name: name for name in (*whole_names(questions), *questions)}
+        columns = {dm.CATEGORY: category_column} | {name: name for name in (*dm.whole_names(questions), *questions)}
         said = {q: value for q, column in columns.items() if (value := _text_of(verdict_record, (column,)))}
         present = [column for column in columns.values() if column in verdict_record]
         if present and all(verdict_record[column] in (None, "") for column in present):
@@ -101,17 +82,17 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
             given: dict[str, str | None] = {}
             for question, value in said.items():
                 try:
-                    given |= spread(question, value, questions)
-                except UsageError as unknown:
-                    error = RowError(unknown.message, hint=unknown.hint)
+                    given |= dm.spread(question, value, questions)
+                except dm.UsageError as unknown:
+                    error = dm.RowError(unknown.message, hint=unknown.hint)
                     yield VerdictRow(place, verdict_record, error=error)
             for left, (part, each) in zip(range(len(given) - 1, -1, -1), given.items(), strict=True):
-                draft = VerdictDraft(next(row_numbers), name, each, own_note, source=source, question=part)
+                draft = dm.VerdictDraft(next(row_numbers), name, each, own_note, source=source, question=part)
                 yield VerdictRow(place, verdict_record, draft, is_last=not left)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
-            yield VerdictRow(place, verdict_record, error=RowError(problem, hint=hint))
+            yield VerdictRow(place, verdict_record, error=dm.RowError(problem, hint=hint))
 
 
 def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
@@ -122,15 +103,15 @@ def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
     first_line, lines = ticket_id_input.opened_ids(stream)
     if not ticket_id_input.is_json(first_line):
         for row, name in enumerate(ticket_id_input.plain_names(first_line, lines)):
-            yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
+            yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, dm.VerdictDraft(row, name, None))
         return
     is_verdict_array = first_line.lstrip().startswith("[")
     for row, (line, text, name, problem) in enumerate(ticket_id_input.json_names(first_line, lines)):
-        place = place_of(line, row + 1 if is_verdict_array else 0)
+        place = dm.place_of(line, row + 1 if is_verdict_array else 0)
         if not problem:
-            yield VerdictRow(place, {"ticket_id": name}, VerdictDraft(row, name, None), is_json=True)
+            yield VerdictRow(place, {"ticket_id": name}, dm.VerdictDraft(row, name, None), is_json=True)
         elif row:
-            yield VerdictRow(place, {"text": text.strip()}, error=RowError(problem, hint=NAME_HINT), is_json=True)
+            yield VerdictRow(place, {"text": text.strip()}, error=dm.RowError(problem, hint=NAME_HINT), is_json=True)
         else:
             raise ticket_id_input.malformed(line, problem)
 
@@ -149,15 +130,15 @@ def _json_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
     """
     is_verdict_array = first_line.lstrip().startswith("[")
     for number, (line, text, verdict_record, problem) in enumerate(ticket_id_input.values(first_line, lines), 1):
-        place = place_of(line, number if is_verdict_array else 0)
+        place = dm.place_of(line, number if is_verdict_array else 0)
         if not problem and isinstance(verdict_record, dict):
             yield place, verdict_record, None
         elif number > 1:
-            yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=OBJECT_HINT)
+            yield place, {"text": text.strip()}, dm.RowError(problem or "no JSON object", hint=OBJECT_HINT)
         elif problem:
             raise ticket_id_input.malformed(line, problem)
         else:
-            raise InputError(f"{place} is no JSON object", hint=OBJECT_HINT)
+            raise dm.InputError(f"{place} is no JSON object", hint=OBJECT_HINT)
 
 
 def _csv_verdicts(first_line: str, lines: Iterator[str], questions: Sequence[str]) -> Iterator[ReadRow]:
@@ -168,11 +149,11 @@ def _csv_verdicts(first_line: str, lines: Iterator[str], questions: Sequence[str
     columns = ticket_id_input.column_names(verdict_header)
     if not {*columns} & {*CATEGORY_COLUMNS}:
         columns = ["category" if compact(column) in TRANSLATED_COLUMNS else column for column in columns]
-    subjects = (*CATEGORY_COLUMNS, *whole_names(questions), *questions)
+    subjects = (*CATEGORY_COLUMNS, *dm.whole_names(questions), *questions)
     needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", subjects))
     if missing_columns := [name for name, names in needed_columns if not {*columns} & {*names}]:
         absent_columns = " and no column ".join(missing_columns)
-        raise InputError(
+        raise dm.InputError(
             f"the input has no column {absent_columns}; its columns are {', '.join(verdict_header)}",
             hint="name ticket_id (or external_id) and category in the first line",
         )
@@ -181,7 +162,7 @@ def _csv_verdicts(first_line: str, lines: Iterator[str], questions: Sequence[str
         begins_at, last_at = last_at + 1, verdict_csv.line_num
         if any(cell.strip() for cell in verdict_cells):
             own_cells = map(str.strip, verdict_cells[: len(columns)])
-            yield place_of(begins_at), dict(zip_longest(columns, own_cells, fillvalue="")), None
+            yield dm.place_of(begins_at), dict(zip_longest(columns, own_cells, fillvalue="")), None
 
 
 VERDICT_LABELS = {"verdict": "verdicts given", "cleared": "taken back"}
@@ -212,7 +193,7 @@ def verdict(
     triage verdict - < decided.csv    columns: external_id, category, note
     """
     if clear and note is not None:
-        raise UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
+        raise dm.UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
     _check_verdict_options(name, answers or (), rejects, clear=clear)
     printer = printing.printer(context.ticket_columns(), quiet=context.quiet, stop=context.stopper.stop)
     if name == "-":
@@ -220,23 +201,23 @@ def verdict(
     typed = _typed_answers(answers or [], context.question_names)
     ticket_id = context.triage.resolve(name or "")
     drafts = [
-        VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
+        dm.VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
         for row, (subject, given) in enumerate(typed.items())
     ]
     outcomes = list(context.triage.give_verdicts(drafts))
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
             message = outcome.error.message.removeprefix(f"{draft.name}: ")
-            is_unknown = isinstance(outcome.error, UnknownValueError)
-            raise UsageError(message, hint=outcome.error.hint + (_how_to_add(draft.question) if is_unknown else ""))
+            is_unknown = isinstance(outcome.error, dm.UnknownValueError)
+            raise dm.UsageError(message, hint=outcome.error.hint + (_how_to_add(draft.question) if is_unknown else ""))
     ticket = outcomes[-1].value
     if ticket is not None:
-        printer.one(ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
-        if clear and outcomes[-1].action == Action.UNCHANGED:
+        printer.one(dm.ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
+        if clear and outcomes[-1].action == dm.Action.UNCHANGED:
             context.say(f"note: {name} has no verdict to take back")
         if context.guides and ticket.status == "classified":
             context.say(f"next: {summaries.step_to_routing(context)}")
-    return ExitCode.OK
+    return dm.ExitCode.OK
 
 
 def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str, str | None]:
@@ -244,17 +225,17 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
     said: dict[str, str | None] = {}
     for word in answers:
         question, equals, value = word.partition("=")
-        is_question = bool(equals) and question in (*questions, *whole_names(questions))
-        given = spread(question, value.strip() or None, questions) if is_question else {CATEGORY: word}
+        is_question = bool(equals) and question in (*questions, *dm.whole_names(questions))
+        given = dm.spread(question, value.strip() or None, questions) if is_question else {dm.CATEGORY: word}
         if said.keys() & given.keys():
-            raise UsageError(f"two answers are given to {question if is_question else CATEGORY}", hint="give one")
+            raise dm.UsageError(f"two answers are given to {question if is_question else dm.CATEGORY}", hint="give one")
         said |= given
-    return said or {CATEGORY: None}
+    return said or {dm.CATEGORY: None}
 
 
 def _how_to_add(question: str) -> str:
     """Return how a value of a question is added, for the end of a hint."""
-    added = "categories:" if question == CATEGORY else "questions:"
+    added = "categories:" if question == dm.CATEGORY else "questions:"
     then_learn = "then triage learn, since a version answers for its own list alone"
     return f"; to add one, write it to {added} of the config, {then_learn}"
 
@@ -262,17 +243,19 @@ def _how_to_add(question: str) -> str:
 def _check_verdict_options(name: str | None, category: Sequence[str], rejects: Path | None, *, clear: bool) -> None:
     """Raise `UsageError` if the arguments do not make a verdict."""
     if name is None:
-        raise UsageError("no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin")
+        raise dm.UsageError(
+            "no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin"
+        )
     if clear and category:
-        raise UsageError("--clear takes no category", hint="give one or the other")
+        raise dm.UsageError("--clear takes no category", hint="give one or the other")
     if name == "-" and category:
-        raise UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")
+        raise dm.UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")
     if name != "-" and rejects is not None:
-        raise UsageError("--rejects is for rows on stdin, and a ticket is named", hint="triage verdict - < FILE")
+        raise dm.UsageError("--rejects is for rows on stdin, and a ticket is named", hint="triage verdict - < FILE")
     if name != "-" and not category and not clear:
         if Path(name).is_file():
-            raise UsageError(f"{name} is a file, and a ticket is named here", hint=f"triage verdict - < {name}")
-        raise UsageError("no category is given", hint="triage verdict ID CATEGORY, or --clear to take one back")
+            raise dm.UsageError(f"{name} is a file, and a ticket is named here", hint=f"triage verdict - < {name}")
+        raise dm.UsageError("no category is given", hint="triage verdict ID CATEGORY, or --clear to take one back")
 
 
 def _give_many(
@@ -285,22 +268,22 @@ def _give_many(
     rejected_verdicts = RejectedVerdicts(rejects)
     try:
         verdict_outcomes = _verdict_outcomes(context, verdict_rows, rejected_verdicts, verdict_counts)
-        printer.many(verdict_outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
+        printer.many(verdict_outcomes, dm.outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         rejected_verdicts.close()
         always_counted = ("cleared" if clear else "verdict", "unchanged", "rejected")
         context.say(messages.counted(verdict_counts, always_counted, VERDICT_LABELS))
     if context.guides and verdict_counts["verdict"] + verdict_counts["cleared"]:
         context.say(f"next: {summaries.step_to_routing(context)}")
-    return ExitCode.PARTIAL if verdict_counts["rejected"] else ExitCode.OK
+    return dm.ExitCode.PARTIAL if verdict_counts["rejected"] else dm.ExitCode.OK
 
 
 def _verdict_outcomes(
     context: CommandContext, rows: Iterator[VerdictRow], rejected_verdicts: "RejectedVerdicts", counts: Counter[str]
-) -> Iterator[Outcome[Ticket]]:
+) -> Iterator[dm.Outcome[dm.Ticket]]:
     """Yield the outcomes of verdicts: of those of one row that were taken, the last one."""
     unfinished_rows: dict[int, VerdictRow] = {}  # verdicts whose outcome is still to come
-    taken: Outcome[Ticket] | None = None
+    taken: dm.Outcome[dm.Ticket] | None = None
     interruptible_rows = context.stopper.interruptible(rows)
     verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, counts)
     for outcome in context.triage.give_verdicts(verdict_drafts):
@@ -321,7 +304,7 @@ def _verdict_drafts(
     unfinished_rows: dict[int, VerdictRow],
     rejected_verdicts: "RejectedVerdicts",
     verdict_counts: Counter[str],
-) -> Iterator[VerdictDraft]:
+) -> Iterator[dm.VerdictDraft]:
     """Yield the verdicts of rows.
 
     A row with a mistake is reported and does not stop other verdicts; a row without a category is counted.
@@ -344,7 +327,7 @@ class RejectedVerdicts:
         self._rejects_file = opened_rejects(path) if path is not None else None
         self._reject_columns: list[str] = []
 
-    def add(self, verdict_row: VerdictRow, error: TriageError) -> None:
+    def add(self, verdict_row: VerdictRow, error: dm.TriageError) -> None:
         """Report and write one rejected verdict."""
         ticket_name = verdict_row.ticket_name
         rejection_reason = error.sentence().removeprefix(f"{verdict_row.draft.name}: " if verdict_row.draft else "")
@@ -353,7 +336,7 @@ class RejectedVerdicts:
             return
         rejected_record = {**verdict_row.record, REASON_COLUMN: rejection_reason}
         if verdict_row.is_json:
-            self._rejects_file.write(writable_text(to_json(rejected_record)) + "\n")
+            self._rejects_file.write(dm.writable_text(dm.to_json(rejected_record)) + "\n")
             return
         rejects_writer = csv.writer(self._rejects_file, lineterminator="\n")
         if not self._reject_columns:

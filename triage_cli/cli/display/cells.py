@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.text import Text
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.display.table_layout import LEAST_WIDTHS
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain import compact, short
 
 Record = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"  # the end of a bar: blocks of 0 to 8 
 
 def text(cell_value: object, cell_style: str = "") -> Text:
     """Return a cell in which markup and escape codes have no effect; values that are no text look as in JSON."""
-    cell_text = cell_value if isinstance(cell_value, str) else "" if cell_value is None else compact(cell_value)
+    cell_text = cell_value if isinstance(cell_value, str) else "" if cell_value is None else dm.compact(cell_value)
     return Text(safe(cell_text), style=cell_style)
 
 
@@ -45,7 +45,7 @@ def _cell_text(cell_value: object) -> str:
         return f"{cell_value:.3g}"
     if isinstance(cell_value, list | tuple):
         return ", ".join(map(_cell_text, cell_value))
-    return cell_value if isinstance(cell_value, str) else "" if cell_value is None else compact(cell_value)
+    return cell_value if isinstance(cell_value, str) else "" if cell_value is None else dm.compact(cell_value)
 
 
 def bar(share: float | None, colour: str = "") -> Text:
@@ -68,8 +68,8 @@ def ticket_name(ticket: Record) -> Text:
     if 0 < external_id.cell_len <= LEAST_WIDTHS["id"]:
         return external_id
     if ticket["ticket_id"] or not ticket.get("external_id"):
-        return text(short(str(ticket["ticket_id"] or "")), "dim")
-    return text(f"…{short(ticket['external_id'])}", "dim")
+        return text(dm.short(str(ticket["ticket_id"] or "")), "dim")
+    return text(f"…{dm.short(ticket['external_id'])}", "dim")
 
 
 def to_the_second(moment: str | None) -> str:

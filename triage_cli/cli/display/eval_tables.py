@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli import domain as dm
 from triage_cli.cli.display.cells import Record, bar, text
 from triage_cli.cli.display.table_layout import COLUMN_GAP, AutoWidthTable, WideTable, borderless
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain import short
 
 MOST_MATRIX_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
 MOST_PAIRS = 12
@@ -55,7 +55,9 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     for suspect in records:
         labels = text(suspect["label"], "red"), text(suspect["suggestion"], "green")
         doubts = bar(suspect["confidence"]), text(suspect["against"])
-        suspects_table.add_row(text(short(suspect["ticket_id"] or ""), "dim"), *labels, *doubts, text(suspect["text"]))
+        suspects_table.add_row(
+            text(dm.short(suspect["ticket_id"] or ""), "dim"), *labels, *doubts, text(suspect["text"])
+        )
     return suspects_table
 
 

@@ -6,20 +6,20 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_second
 from triage_cli.cli.display.table_layout import StackingTable
-from triage_cli.domain import EventAction, shares_apart, short, status_words
 
 EventDetail = Mapping[str, Any]  # the data of an event
-DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
+DELIVERY_EVENTS = (dm.EventAction.DELIVERED, dm.EventAction.DELIVERY_FAILED, dm.EventAction.DEAD_LETTER)
 # Events of what people do: the line of such an event ends with their name.
-KEY_EVENTS = (EventAction.KEY_CREATED, EventAction.KEY_ROTATED, EventAction.KEY_REVOKED)
+KEY_EVENTS = (dm.EventAction.KEY_CREATED, dm.EventAction.KEY_ROTATED, dm.EventAction.KEY_REVOKED)
 EVENTS_OF_PEOPLE = (
-    EventAction.VERDICT,
-    EventAction.FORGOTTEN,
-    EventAction.WITHDRAWN,
-    EventAction.RESTORED,
+    dm.EventAction.VERDICT,
+    dm.EventAction.FORGOTTEN,
+    dm.EventAction.WITHDRAWN,
+    dm.EventAction.RESTORED,
     *KEY_EVENTS,
 )
 
@@ -46,7 +46,7 @@ def events(
 def summary(action: str, detail: EventDetail, actor: str) -> str:
     """Return a summary of an event. An action without a summary of its own is described by its data."""
     event_text = SUMMARIES.get(action, _data_line)(detail)
-    if action == EventAction.SUGGESTED:
+    if action == dm.EventAction.SUGGESTED:
         return f"{event_text} of {actor}"
     if action not in EVENTS_OF_PEOPLE:
         return event_text
@@ -95,13 +95,13 @@ def _answer_line(detail: EventDetail) -> str:
     threshold = detail.get("threshold")
     threshold_text = "" if threshold is None else f" (needs {threshold:.2f})"
     if confidence is not None and threshold is not None and confidence < threshold:
-        shown, needed = shares_apart(confidence, threshold)
+        shown, needed = dm.shares_apart(confidence, threshold)
         confidence_text, threshold_text = f" {shown}", f" (needs {needed})"
     return f"{suggestion}?{confidence_text}{threshold_text}, by {detail.get('classifier')}: {_status(detail)}"
 
 
 def _status(detail: EventDetail) -> str:
-    return status_words(str(detail.get("status") or ""))
+    return dm.status_words(str(detail.get("status") or ""))
 
 
 def _verdict_line(detail: EventDetail) -> str:
@@ -130,16 +130,16 @@ def _data_line(detail: EventDetail) -> str:
 
 
 SUMMARIES: Mapping[str, Callable[[EventDetail], str]] = {
-    EventAction.CREATED: _created_line,
-    EventAction.UPDATED: _updated_line,
-    EventAction.CLASSIFIED: _classified_line,
-    EventAction.RECLASSIFIED: _classified_line,
-    EventAction.PROPOSED: _classified_line,
-    EventAction.VERDICT: _verdict_line,
-    EventAction.SUGGESTED: _suggested_line,
-    EventAction.ROUTED: lambda detail: _sent_line(detail, f"{detail.get('category')}"),
-    EventAction.ADDED: lambda detail: _sent_line(detail, "also"),
-    EventAction.WITHDRAWN: lambda detail: f"with the import {short(str(detail.get('import')))}",
-    EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
+    dm.EventAction.CREATED: _created_line,
+    dm.EventAction.UPDATED: _updated_line,
+    dm.EventAction.CLASSIFIED: _classified_line,
+    dm.EventAction.RECLASSIFIED: _classified_line,
+    dm.EventAction.PROPOSED: _classified_line,
+    dm.EventAction.VERDICT: _verdict_line,
+    dm.EventAction.SUGGESTED: _suggested_line,
+    dm.EventAction.ROUTED: lambda detail: _sent_line(detail, f"{detail.get('category')}"),
+    dm.EventAction.ADDED: lambda detail: _sent_line(detail, "also"),
+    dm.EventAction.WITHDRAWN: lambda detail: f"with the import {dm.short(str(detail.get('import')))}",
+    dm.EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERY_EVENTS, _delivery_line),
 }

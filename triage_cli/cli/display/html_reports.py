@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from triage_cli import domain as dm
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
-from triage_cli.domain import Evaluated, Plan, Proposal, Scored, now, shortened, status_words
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold
@@ -51,7 +51,7 @@ class Chart(NamedTuple):
         return round(self.bottom - value / self.top * (self.bottom - 24), 1)
 
 
-def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: str) -> str:
+def evaluation_page(evaluations: Sequence[dm.Evaluated], source: str, report_time: str) -> str:
     """Return the HTML report of one or several classifiers on one labelled file."""
     scored = [evaluation.scored for evaluation in evaluations]
     error_curves = [[(t["coverage"], t["error"] or 0.0) for t in s.thresholds if t["answered"]] for s in scored]
@@ -72,23 +72,25 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: 
     )
 
 
-def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[ChartCurve]:
+def _curves(scored: Sequence[dm.Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[ChartCurve]:
     named = enumerate(zip((s.classifier for s in scored), points, strict=True))
     return [ChartCurve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named]
 
 
-def plan_page(plan: Plan, name: str, since: str) -> str:
+def plan_page(plan: dm.Plan, name: str, since: str) -> str:
     """Return the HTML report of a plan for the configuration `name`."""
     pages = sum(move.pages for move in plan.moves)
-    report_time = now()[:16].replace("T", " ")
+    report_time = dm.now()[:16].replace("T", " ")
     return html_page(
         "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_REPORT_MOVES
     )
 
 
-def topics_page(proposal: Proposal) -> str:
+def topics_page(proposal: dm.Proposal) -> str:
     """Return the HTML page of a proposal, with the examples of each topic."""
-    return html_page("topics.html", proposal=proposal, shortened_example=shortened, at=now()[:16].replace("T", " "))
+    return html_page(
+        "topics.html", proposal=proposal, shortened_example=dm.shortened, at=dm.now()[:16].replace("T", " ")
+    )
 
 
 def html_page(template: str, **values: Any) -> str:
@@ -98,7 +100,7 @@ def html_page(template: str, **values: Any) -> str:
         "safe_text": lambda text: safe(str(text)),  # invisible characters become visible
         "shortened": lambda name: safe(name if len(name) <= 24 else name[:23] + "…"),
         "percent": percent,
-        "words": status_words,
+        "words": dm.status_words,
         "span": span,
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
         "pace": lambda scored: f"{1000 * scored.seconds / scored.n:.1f}" if scored.n else "",

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.display.cells import Record, text
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain import Move, Plan, short
 
 MOST_EXAMPLE = 80  # characters of the example of a topic
 MOST_MOVES = 20  # of a plan that are shown
@@ -26,7 +26,7 @@ def spikes(records: Sequence[Record]) -> RenderableType:
         before = f"usually {spike['customers_before']:,.1f}"
         topic = f"{spike['kind']} {spike['category'] or ''}".strip()
         spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}, {before}; {shares}")]
-        spike_lines += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
+        spike_lines += [text(f"  {dm.short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
     return Group(*spike_lines, text(f"({terminal.time_zone()})", "dim")) if records else Group()
 
 
@@ -55,7 +55,7 @@ def drift(records: Sequence[Record]) -> RenderableType:
     return drift_table
 
 
-def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
+def plan(_records: Sequence[object], compared: dm.Plan) -> RenderableType:
     """Return the tables of a plan: volumes of destinations, changed categories, accuracy, and its first moves."""
     has_pages = any(volume.pages for volume in compared.destinations)
     volume_table = _insight_table("destination", "before", "after", "change", *(["pages"] if has_pages else []))
@@ -81,11 +81,11 @@ def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     return Group(*plan_tables, *([_move_table(compared.moves)] if compared.moves else []), *rest)
 
 
-def _move_table(moves: Sequence[Move]) -> RenderableType:
+def _move_table(moves: Sequence[dm.Move]) -> RenderableType:
     columns = ("id", "external id", "category", "would be", "from", "to")
     move_table = AutoWidthTable(columns, spare=("external id", "from"))
     for move in moves[:MOST_MOVES]:
-        ticket = text(short(move.ticket_id), "dim"), text(move.external_id)
+        ticket = text(dm.short(move.ticket_id), "dim"), text(move.external_id)
         categories = text(_category(move.old)), text(_category(move.new))
         new_places = text(", ".join(move.new_to), "bold red" if move.pages else "")
         move_table.add_row(*ticket, *categories, text(", ".join(move.old_to)), new_places)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.html_reports import html_page
 from triage_cli.cli.messages import plural
-from triage_cli.domain import Count, MeasuredShare, Report, StatsGroup, waiting_by_age
 
 PEOPLE = "verdict"  # stands in place of a classifier where a person decided
 MOST_BARS, MOST_ROWS = 20, 200  # of a picture, of a table
@@ -47,12 +47,12 @@ class Picture(NamedTuple):
     width: int = WIDTH
 
 
-def report_page(report: Report) -> str:
+def report_page(report: dm.Report) -> str:
     """Return the HTML page of the report on a period."""
-    by_age = waiting_by_age(report.waiting, report.until)
+    by_age = dm.waiting_by_age(report.waiting, report.until)
     categories = _category_bars(report.decided)
     sent = {group.keys["destination"]: group.tickets for group in report.destinations if group.keys["destination"]}
-    judged = Count(sum(each.n for each in report.overruled), sum(each.held for each in report.overruled))
+    judged = dm.Count(sum(each.n for each in report.overruled), sum(each.held for each in report.overruled))
     return html_page(
         "period_report.html",
         report=report,
@@ -74,7 +74,7 @@ def report_page(report: Report) -> str:
         deciders=_deciders(report),
         right={each.name: each for each in report.right},
         right_picture=_shares("right", "Answers that verdicts confirm", report.right[:MOST_BARS]),
-        in_all=MeasuredShare.of("", judged),
+        in_all=dm.MeasuredShare.of("", judged),
         waiting=sum(group.tickets for group in report.waiting),
         statuses=sorted({group.keys["status"] or "" for group in report.waiting}),
         by_age=by_age,
@@ -95,7 +95,7 @@ def _bar(name: str, tickets: int, *, decided: int = 0, people: int) -> Bar:
     return Bar(name, {"decided": decided, "for a person": people, "otherwise": tickets - decided - people})
 
 
-def _category_bars(decided: Iterable[StatsGroup]) -> list[Bar]:
+def _category_bars(decided: Iterable[dm.StatsGroup]) -> list[Bar]:
     """Return a bar for each category, the largest first: what machines decided, and people."""
     bars = []
     for name, groups in groupby(decided, lambda group: group.keys["category"]):
@@ -107,14 +107,14 @@ def _category_bars(decided: Iterable[StatsGroup]) -> list[Bar]:
     return sorted(bars, key=lambda bar: (-bar.total, bar.name))
 
 
-def _answer_bars(question: str, groups: Iterable[StatsGroup]) -> list[Bar]:
+def _answer_bars(question: str, groups: Iterable[dm.StatsGroup]) -> list[Bar]:
     """Return a bar for each answer to a further question, the most frequent first."""
     counts = {group.keys[question] or "": group.tickets for group in groups}
     bars = [Bar(value or "open", {"decided" if value else "none": number}) for value, number in counts.items()]
     return sorted(bars, key=lambda bar: (-bar.total, bar.name))[:MOST_BARS]
 
 
-def _deciders(report: Report) -> list[tuple[str | None, int, int, float]]:
+def _deciders(report: dm.Report) -> list[tuple[str | None, int, int, float]]:
     """Return who decided: all tickets, those with a category, and the cost; people first, nobody (None) last.
 
     Those whose every answer was replaced by a verdict are there, too.
@@ -127,7 +127,7 @@ def _deciders(report: Report) -> list[tuple[str | None, int, int, float]]:
     return [(name, *deciders[name]) for name in ordered]
 
 
-def _interval(share: MeasuredShare) -> str:
+def _interval(share: dm.MeasuredShare) -> str:
     return f"{share.low:.1%} to {share.high:.1%}"
 
 
@@ -161,7 +161,7 @@ def _rows(name: str, title: str, bars: Sequence[Bar]) -> Picture:
     return Picture(name, title, _words(bars), ROW_HEIGHT * len(bars), boxes, labels, _kinds(bars))
 
 
-def _shares(name: str, title: str, shares: Sequence[MeasuredShare]) -> Picture:
+def _shares(name: str, title: str, shares: Sequence[dm.MeasuredShare]) -> Picture:
     """Return a picture of shares from 0 to 1: a mark for each, within the bar of its interval."""
     scale, labels, words = WIDTH - 2 * EDGE, [], []
     boxes: list[Box] = []

@@ -9,6 +9,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli import domain as dm
 from triage_cli.cli import terminal
 from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.cells import STATUS_COLOURS, Record, bar, cell, is_time, text, ticket_name, to_the_second
@@ -25,7 +26,6 @@ from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe, safe_lines
 from triage_cli.cli.terminal import AMBER
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import answerer
 
 CHECK_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", AMBER)}
 UNBROKEN_COLUMNS = ("id", "status", "confidence", "seq", "timestamp", "key")
@@ -193,7 +193,7 @@ def _ticket_history(ticket: Record, *, verbose: bool) -> RenderableType:
     for c in ticket.get("classifications", ()):
         classifications.add_row(
             text(to_the_second(c["at"])),
-            text(answerer(c)),
+            text(dm.answerer(c)),
             text(c["category"]),
             text("a person", "cyan") if c["confidence_source"] == "human" else bar(c["confidence"]),
             text(c["reason"] or c["error"]),

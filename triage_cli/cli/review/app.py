@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
 from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut
-from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
 
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again
 WHY_DELAY = 0.08  # seconds without a key before the explanation of a ticket is loaded
@@ -39,12 +39,12 @@ class TicketBrowser(TerminalApp):
         self.view = view
         self.queue = TicketQueue(session.triage, view, session.category_names)
         self.cursor = 0
-        self.ticket: Ticket | None = None
+        self.ticket: dm.Ticket | None = None
         self.message = ""
         self.note: str | None = None  # for the next verdict
         self.helps = False
         self.marks: dict[str, str] = {}  # of the tickets that were decided or skipped
-        self._why: Why | None = None
+        self._why: dm.Why | None = None
         self._loads_to: int | None = None  # the place up to which the queue is being loaded
 
     def compose(self) -> ComposeResult:
@@ -185,7 +185,7 @@ class TicketBrowser(TerminalApp):
         moves_cursor, queue_place = self._loads_to >= 0, max(self._loads_to, -self._loads_to - 1)
         try:
             were_loaded = self.queue.load(LOAD_BEFORE_KEYS)
-        except TriageError as error:
+        except dm.TriageError as error:
             self._loads_to = None
             self.tell(messages.sentence(error))
             return
@@ -205,8 +205,8 @@ class TicketBrowser(TerminalApp):
             return
         try:
             self._why = self.session.triage.why(ticket_id)
-        except TriageError as error:
-            self._why = Why(ticket_id, "", ("", messages.sentence(error)))
+        except dm.TriageError as error:
+            self._why = dm.Why(ticket_id, "", ("", messages.sentence(error)))
         self._draw_ticket()
 
     def scroll_text(self, pages: int) -> None:
@@ -250,7 +250,7 @@ class ReviewApp(TicketBrowser):
             key_bindings.ROUTE: self.route,
             key_bindings.LEARN: self.learn,
             key_bindings.HELP: self.help,
-            key_bindings.QUIT: partial(self.exit, ExitCode.OK),
+            key_bindings.QUIT: partial(self.exit, dm.ExitCode.OK),
             **{key: partial(self.ask, key) for key in key_bindings.PROMPTS},
             **({key_bindings.NEXT_QUESTION: self.ask_next} if session.asks_more else {}),
         }
@@ -277,7 +277,7 @@ class ReviewApp(TicketBrowser):
 
     async def on_key(self, event: events.Key) -> None:
         if event.key == "ctrl+c":
-            self.exit(ExitCode.INTERRUPTED)
+            self.exit(dm.ExitCode.INTERRUPTED)
         elif not self._prompt_key:
             self.press(event.key, event.character)
         elif event.key == "escape":
@@ -305,7 +305,7 @@ class ReviewApp(TicketBrowser):
     def _try_action(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except TriageError as error:
+        except dm.TriageError as error:
             self.tell(messages.sentence(error))
             self._read_again()
 
@@ -354,7 +354,7 @@ class ReviewApp(TicketBrowser):
         elif self._prompt_key == key_bindings.FILTER:
             try:
                 typed_filters = filters.parsed_filters(typed, self.session.category_names, every=self.view.every)
-            except TriageError as error:
+            except dm.TriageError as error:
                 self.tell(messages.sentence(error))
                 return
             self._close_prompt()
@@ -398,7 +398,7 @@ class ReviewApp(TicketBrowser):
         else:
             self._go_on(message)
 
-    def _update_decided(self, ticket: Ticket) -> None:
+    def _update_decided(self, ticket: dm.Ticket) -> None:
         """Show a decided ticket in the queue, with a mark if it waits for nothing more."""
         if not self.session.held_by(ticket):
             self.marks[ticket.ticket_id] = "✓"
@@ -436,7 +436,7 @@ class ReviewApp(TicketBrowser):
         """Take a step that may last in a thread; `then` gets what it has done, or why it could not."""
         try:
             said = step()
-        except TriageError as error:
+        except dm.TriageError as error:
             said = messages.sentence(error)
         self.call_from_thread(then, said)
 
@@ -450,14 +450,14 @@ class ReviewApp(TicketBrowser):
     def _route(self, ticket_id: str, name: str) -> str:
         """Return what became of the ticket; an error names it itself."""
         route_message = f"{name}: nothing to route"
-        for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
+        for outcome in self.session.triage.route(dm.Selection(ids=(ticket_id,)), dm.RoutePlan()):
             sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
             route_message = messages.sentence(outcome.error) if outcome.error else f"{name}: {sent}"
         return route_message
 
     def _routed(self, ticket_id: str, route_message: str) -> None:
         self._routes = False
-        for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
+        for ticket in self.session.triage.find(dm.Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
             self.message = safe_text.safe(route_message)
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
@@ -497,12 +497,12 @@ class ReviewApp(TicketBrowser):
         if self.ticket is None:
             return
         error_message = self.message
-        with suppress(TriageError):  # the error is shown already
+        with suppress(dm.TriageError):  # the error is shown already
             self.queue.update(self.session.read_again(self.ticket))
             self.go_to(self.cursor)
         self.tell(error_message)
 
 
-def _short_name(ticket: Ticket) -> str:
+def _short_name(ticket: dm.Ticket) -> str:
     """Return a ticket's name for a message."""
     return cut(name_of(ticket), screen_lines.NAME_WIDTH)

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+from triage_cli import domain as dm
 from triage_cli.cli import options
-from triage_cli.domain import Selection, UsageError
 
 Order = Literal["review", "urgent", "newest"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -40,10 +40,10 @@ class View(NamedTuple):
     filters: Filters = Filters()
     limit: int | None = None
 
-    def selection(self) -> Selection:
+    def selection(self) -> dm.Selection:
         """Return the filters as a selection of tickets."""
         priority, categories, statuses, search = self.filters
-        selection = Selection(priority=priority, search=search)
+        selection = dm.Selection(priority=priority, search=search)
         if self.every:
             return selection._replace(categories=categories, statuses=statuses)
         return selection._replace(suggestions=categories, statuses=frozenset({"needs_review"}))
@@ -54,7 +54,7 @@ def parsed_filters(line: str, category_names: Sequence[str], *, every: bool) -> 
     try:
         typed_filters = shlex.split(line)
     except ValueError as error:
-        raise UsageError(f"a quote is open in {line}", hint=FILTER_HINT) from error
+        raise dm.UsageError(f"a quote is open in {line}", hint=FILTER_HINT) from error
     filter_values: dict[str, list[str]] = {"priority": [], "category": [], "status": []}
     search_words = []
     for typed_filter in typed_filters:
@@ -65,7 +65,7 @@ def parsed_filters(line: str, category_names: Sequence[str], *, every: bool) -> 
         else:
             search_words.append(typed_filter)
     if len(filter_values["priority"]) > 1:
-        raise UsageError("a ticket has one priority", hint="leave out the others")
+        raise dm.UsageError("a ticket has one priority", hint="leave out the others")
     priority = filter_values["priority"][0] if filter_values["priority"] else None
     categories, statuses, search = filter_values["category"], filter_values["status"], " ".join(search_words)
     return checked_filters(priority, categories, statuses, search, category_names, every=every)
@@ -82,10 +82,10 @@ def checked_filters(
 ) -> Filters:
     """Return filters of a review, whose categories, statuses and priority exist. Raises `UsageError`."""
     if statuses and not every:
-        raise UsageError("all of these need review", hint="triage review --all shows tickets of every status")
+        raise dm.UsageError("all of these need review", hint="triage review --all shows tickets of every status")
     categories_by_folded = {name.casefold(): name for name in category_names}
     for name in categories:
         if name.casefold() not in categories_by_folded:
-            raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(category_names)}")
+            raise dm.UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(category_names)}")
     existing = tuple(dict.fromkeys(categories_by_folded[name.casefold()] for name in categories))
     return Filters(options.typed_priority(priority), existing, options.statuses(statuses), search or None)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
@@ -12,7 +13,6 @@ from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.cli.terminal import localized
 from triage_cli.cli.text_layout import wrapped
 from triage_cli.cli.typed_commands import with_typed_step
-from triage_cli.domain import Ticket, TriageError
 
 LINE_HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
 QUESTION_HINT = f"{key_bindings.NEXT_QUESTION} the next question"
@@ -31,7 +31,7 @@ class PlainReview:
         self._write_line = write
         self._typed_note: str | None = None
         self._line_hint = f"{LINE_HINT}, {QUESTION_HINT}" if session.asks_more else LINE_HINT
-        self._decided: Ticket | None = None  # by the last line, and waiting for another answer
+        self._decided: dm.Ticket | None = None  # by the last line, and waiting for another answer
         self._together: set[str] = set()  # the ids of tickets that were decided with another one
 
     def work(self) -> None:
@@ -47,7 +47,7 @@ class PlainReview:
                 return
             queue_place = max(0, queue_place + step)
 
-    def _print_ticket(self, ticket: Ticket, queue_place: int) -> None:
+    def _print_ticket(self, ticket: dm.Ticket, queue_place: int) -> None:
         width = self._width()
         self._write_line(f"\nreview {queue_place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
@@ -70,7 +70,7 @@ class PlainReview:
     def _width() -> int:
         return max(20, shutil.get_terminal_size((80, 24)).columns - 1)
 
-    def _handle_lines(self, ticket: Ticket, queue_place: int) -> int | None:
+    def _handle_lines(self, ticket: dm.Ticket, queue_place: int) -> int | None:
         """Print a ticket and handle typed lines until one moves on; return by how many tickets, None to quit."""
         self._session.begin(ticket)
         self._print_ticket(ticket, queue_place)
@@ -79,7 +79,7 @@ class PlainReview:
             typed_line = line.strip()
             try:
                 step = self._handle_line(ticket, typed_line)
-            except TriageError as error:
+            except dm.TriageError as error:
                 self._write_line(safe_text.safe(messages.sentence(error)))
                 ticket = self._read_again(ticket, queue_place)
                 continue
@@ -88,9 +88,9 @@ class PlainReview:
                 return step or None
         return None
 
-    def _read_again(self, ticket: Ticket, queue_place: int) -> Ticket:
+    def _read_again(self, ticket: dm.Ticket, queue_place: int) -> dm.Ticket:
         """Return the ticket as it is now, printed again if others have changed it."""
-        with suppress(TriageError):  # the error is printed already
+        with suppress(dm.TriageError):  # the error is printed already
             now = self._session.read_again(ticket)
             if now != ticket:
                 self._queue.update(now)
@@ -98,7 +98,7 @@ class PlainReview:
             return now
         return ticket
 
-    def _handle_line(self, ticket: Ticket, typed_line: str) -> int:
+    def _handle_line(self, ticket: dm.Ticket, typed_line: str) -> int:
         """Handle a typed line; return by how many tickets it moves on."""
         if typed_line == key_bindings.QUIT:
             return 0
@@ -118,7 +118,7 @@ class PlainReview:
             return 0
         return self._give_verdict(ticket, typed_line)
 
-    def _give_alike(self, ticket: Ticket) -> int:
+    def _give_alike(self, ticket: dm.Ticket) -> int:
         step = self._session.give_alike()
         decided = (step.decided, *step.alike)
         self._together |= {each.ticket_id for each in decided if not self._session.held_by(each)}
@@ -128,7 +128,7 @@ class PlainReview:
         shown_now = next((each for each in decided if each.ticket_id == ticket.ticket_id), None)
         return 0 if shown_now is None else self._after(shown_now)
 
-    def _undo(self, ticket: Ticket) -> int:
+    def _undo(self, ticket: dm.Ticket) -> int:
         undone = self._session.undo()
         self._together -= {each.ticket_id for each in (undone.ticket, *undone.alike)}
         self._write_line(safe_text.safe(f"taken back: {undone.said or 'skip'}"))
@@ -139,7 +139,7 @@ class PlainReview:
             return TO_FIRST_TICKET
         return queue_place - (self._queue.place(ticket.ticket_id) or 0)
 
-    def _explain_or_note(self, ticket: Ticket, typed_line: str) -> None:
+    def _explain_or_note(self, ticket: dm.Ticket, typed_line: str) -> None:
         """Handle a typed line that stays at the ticket: print the explanation or keys, or keep a note."""
         if typed_line == key_bindings.HELP:
             self._write_wrapped(self._line_hint)
@@ -154,7 +154,7 @@ class PlainReview:
             self._typed_note = typed_line[2:].strip()
             self._write_line("noted for the verdict")
 
-    def _give_verdict(self, ticket: Ticket, typed_line: str) -> int:
+    def _give_verdict(self, ticket: dm.Ticket, typed_line: str) -> int:
         guess, by_key = self._session.guess(ticket), key_bindings.keys_of(self._session.choices)
         if not typed_line:
             matching_names = [guess] if guess else []
@@ -175,7 +175,7 @@ class PlainReview:
         self._queue.update(decided)
         return self._after(decided)
 
-    def _after(self, decided: Ticket) -> int:
+    def _after(self, decided: dm.Ticket) -> int:
         """Return by how many tickets an answer to the shown one moves on: none if it waits for another answer."""
         if not self._session.held_by(decided):
             return 1

@@ -9,22 +9,13 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
+from triage_cli import domain as dm
 from triage_cli.cli.review.key_bindings import NEXT_QUESTION
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER, localized
 from triage_cli.cli.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
-from triage_cli.domain import (
-    CATEGORY,
-    AgentSuggestion,
-    GivenAnswer,
-    Ticket,
-    Why,
-    given_answers,
-    shell_name,
-    status_words,
-)
 
 ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
@@ -40,7 +31,9 @@ MOST_SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
 ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # it is for machines
 
 
-def ticket_lines(ticket: Ticket, why: Why | None, category_names: Collection[str], width: int) -> list[ScreenLine]:
+def ticket_lines(
+    ticket: dm.Ticket, why: dm.Why | None, category_names: Collection[str], width: int
+) -> list[ScreenLine]:
     """Return a ticket as screen lines of at most so many columns: text, decision or suggestion, explanation.
 
     `category_names` are the existing categories.
@@ -51,12 +44,12 @@ def ticket_lines(ticket: Ticket, why: Why | None, category_names: Collection[str
     return [*_head_lines(ticket, category_names, width), *suggestion_lines, [], *chain(*text_lines), *why_lines]
 
 
-def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> Iterator[ScreenLine]:
+def _head_lines(ticket: dm.Ticket, category_names: Collection[str], width: int) -> Iterator[ScreenLine]:
     category = ticket.category or ticket.suggestion
     removed = "" if category is None or category in category_names else ", which is no category now"
     for number, subject_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
         yield [Segment(subject_line if number < 2 else cut(subject_line, width), BOLD)]
-    name, status = name_of(ticket), status_words(ticket.status)
+    name, status = name_of(ticket), dm.status_words(ticket.status)
     ticket_facts = [name, status, ticket.priority, ticket.customer_id, ticket.source]
     facts_text = "  ".join(cut(fact, NAME_WIDTH) for fact in ticket_facts if fact)
     yield from _wrapped_lines(facts_text, width, PRIORITIES.get(ticket.priority or "", DIM))
@@ -73,11 +66,11 @@ def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> 
     if ticket.reason and category:
         because = "note: " if ticket.verdict else "because of: "
         yield from _wrapped_lines(f"{because}{ticket.reason}", width, DIM)
-    for question, given in given_answers(ticket).items():
+    for question, given in dm.given_answers(ticket).items():
         yield from _answer_lines(question, given, width)
 
 
-def _answer_lines(question: str, given: GivenAnswer, width: int) -> Iterator[ScreenLine]:
+def _answer_lines(question: str, given: dm.GivenAnswer, width: int) -> Iterator[ScreenLine]:
     """Yield what holds of a further question: a person's answer, a machine's, its guess, or that there is none."""
     answer = given.value or given.suggestion
     if given.verdict:
@@ -89,13 +82,15 @@ def _answer_lines(question: str, given: GivenAnswer, width: int) -> Iterator[Scr
         yield from _wrapped_lines(f"{question}: {given.error or given.state}", width, DIM)
 
 
-def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[ScreenLine]:
+def _suggestion_lines(ticket: dm.Ticket, suggestions: Sequence[dm.AgentSuggestion], width: int) -> Iterator[ScreenLine]:
     for s in suggestions[-MOST_SUGGESTIONS:]:
         because = f": {s.note}" if s.note else ""
-        said = s.category if s.question == CATEGORY else f"{s.question}: {s.category}"
+        said = s.category if s.question == dm.CATEGORY else f"{s.question}: {s.category}"
         yield from _wrapped_lines(f"{said}?  suggested by agent {s.agent} of {s.actor}{because}", width, AGENT)
     if len(suggestions) > MOST_SUGGESTIONS:
-        more_suggestions = f"and {len(suggestions) - MOST_SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
+        more_suggestions = (
+            f"and {len(suggestions) - MOST_SUGGESTIONS} more of agents: triage why {dm.shell_name(ticket)}"
+        )
         yield from _wrapped_lines(as_typed(more_suggestions), width, DIM)
 
 
@@ -107,16 +102,16 @@ def confidence_bar(share: float | None) -> str:
     return f"{'█' * full_blocks}{'░' * (BAR_WIDTH - full_blocks)} {share:.2f}"
 
 
-def _text_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
+def _text_lines(ticket: dm.Ticket, width: int) -> Iterator[ScreenLine]:
     description = ticket.description or ""
     for text_line in paragraphs(description[:MOST_TEXT], width):
         yield [Segment(text_line)]
     if len(description) > MOST_TEXT:
-        more_text = f"… {len(description) - MOST_TEXT:,} more characters: triage show {shell_name(ticket)}"
+        more_text = f"… {len(description) - MOST_TEXT:,} more characters: triage show {dm.shell_name(ticket)}"
         yield from _wrapped_lines(as_typed(more_text), width, DIM)
 
 
-def _extra_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
+def _extra_lines(ticket: dm.Ticket, width: int) -> Iterator[ScreenLine]:
     try:
         extra = json.loads(ticket.extra or "{}")
     except ValueError:

@@ -3,26 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages
 from triage_cli.cli.review.key_bindings import ALIKE, LEARN
-from triage_cli.domain import (
-    CATEGORY,
-    MOST_SIMILAR,
-    NEARLY_SAME,
-    Question,
-    RowError,
-    Selection,
-    SimilarQuery,
-    SimilarTicket,
-    Ticket,
-    TriageError,
-    VerdictDraft,
-    given_answer,
-    one_of,
-    short,
-    shown_hash_of,
-    with_questions,
-)
 from triage_cli.ports import Triage
 from triage_cli.service import EVERY
 
@@ -35,16 +18,16 @@ class ReviewStep(NamedTuple):
     `alike` are the other tickets that the same step decided.
     """
 
-    ticket: Ticket
+    ticket: dm.Ticket
     value: str | None
-    decided: Ticket
-    question: str = CATEGORY
-    alike: tuple[Ticket, ...] = ()
+    decided: dm.Ticket
+    question: str = dm.CATEGORY
+    alike: tuple[dm.Ticket, ...] = ()
 
     @property
     def said(self) -> str | None:
         """Return the given answer as `triage verdict` takes it: a category, or `urgency=now`."""
-        return self.value if self.value is None or self.question == CATEGORY else f"{self.question}={self.value}"
+        return self.value if self.value is None or self.question == dm.CATEGORY else f"{self.question}={self.value}"
 
 
 class ReviewSession:
@@ -55,7 +38,9 @@ class ReviewSession:
     a person is asked for the first level, and then, once it is `opened`, for what is below.
     """
 
-    def __init__(self, triage: Triage, questions: Sequence[Question], learn: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, triage: Triage, questions: Sequence[dm.Question], learn: Callable[[], str] | None = None
+    ) -> None:
         self.triage = triage
         self.questions = {question.name: question for question in questions}
         self.category_names = _names(questions[0])
@@ -63,7 +48,7 @@ class ReviewSession:
         self.opened: str | None = None
         self._asked_of: str | None = None  # the id of the ticket
         self.steps: list[ReviewStep] = []
-        self.alike: list[SimilarTicket] = []  # what waits with nearly the text of the ticket that was decided last
+        self.alike: list[dm.SimilarTicket] = []  # what waits with nearly the text of the ticket that was decided last
         self._learn = learn
         self._verdicts_when_learned = 0  # the number of verdicts given then
 
@@ -82,7 +67,7 @@ class ReviewSession:
     @property
     def asked_for(self) -> str:
         """Return what a person gives now, in words."""
-        return one_of(self.asked.name)
+        return dm.one_of(self.asked.name)
 
     @property
     def asks_more(self) -> bool:
@@ -117,18 +102,18 @@ class ReviewSession:
         names = [*self.questions]
         self.turn_to(names[(names.index(self.asked.name) + 1) % len(names)])
 
-    def begin(self, ticket: Ticket) -> None:
+    def begin(self, ticket: dm.Ticket) -> None:
         """Ask about another ticket what it waits for, or else its category; about the same one, go on."""
         if ticket.ticket_id != self._asked_of:
             self._asked_of = ticket.ticket_id
-            self.turn_to(self.held_by(ticket) or CATEGORY)
+            self.turn_to(self.held_by(ticket) or dm.CATEGORY)
 
-    def held_by(self, ticket: Ticket) -> str | None:
+    def held_by(self, ticket: dm.Ticket) -> str | None:
         """Return the first question for which a ticket waits for a person; None if it does not wait."""
-        holding = (name for name, each in self.questions.items() if name == CATEGORY or each.required)
-        return next((name for name in holding if given_answer(ticket, name).state != "answered"), None)
+        holding = (name for name, each in self.questions.items() if name == dm.CATEGORY or each.required)
+        return next((name for name in holding if dm.given_answer(ticket, name).state != "answered"), None)
 
-    def likely_choice(self, ticket: Ticket) -> str | None:
+    def likely_choice(self, ticket: dm.Ticket) -> str | None:
         """Return which of the choices leads to the guess about a ticket."""
         path = [] if (guess := self.guess(ticket)) is None else [*self.asked.labels.path(guess)]
         return next((name for name in path if name in self.choices), None)
@@ -140,17 +125,17 @@ class ReviewSession:
         session_counts = f"{messages.plural(self.verdicts_given, 'verdicts given')}, {self.skipped:,} skipped"
         try:
             tickets_left = self.triage.stats().by_status.get("needs_review", 0)
-        except TriageError:
+        except dm.TriageError:
             return session_counts
         return f"{session_counts}, {tickets_left:,} left"
 
-    def guess(self, ticket: Ticket) -> str | None:
+    def guess(self, ticket: dm.Ticket) -> str | None:
         """Return the answer that a machine decided or guessed; None if there is none, or it no longer exists."""
-        given = given_answer(ticket, self.asked.name)
+        given = dm.given_answer(ticket, self.asked.name)
         guess = given.suggestion or given.value
         return guess if guess in self.asked.labels and not given.verdict else None
 
-    def give(self, ticket: Ticket, value: str, note: str | None = None) -> Ticket:
+    def give(self, ticket: dm.Ticket, value: str, note: str | None = None) -> dm.Ticket:
         """Store a verdict on the question that is asked, and return the changed ticket; ask what it still waits for.
 
         Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read, or
@@ -159,9 +144,9 @@ class ReviewSession:
         question = self.asked.name
         try:
             decided_ticket = self._store_verdict(_draft(0, ticket, question, value, note))
-        except RowError as refused:
+        except dm.RowError as refused:
             now = self.read_again(ticket)
-            if now.is_erased or shown_hash_of(now, question) == shown_hash_of(ticket, question):
+            if now.is_erased or dm.shown_hash_of(now, question) == dm.shown_hash_of(ticket, question):
                 raise
             raise _changed_since_shown(ticket, now, question) from refused
         self.steps.append(ReviewStep(ticket, value, decided_ticket, question))
@@ -169,13 +154,13 @@ class ReviewSession:
         self.turn_to(self.held_by(decided_ticket) or question)
         return decided_ticket
 
-    def _waiting_alike(self, ticket: Ticket) -> list[SimilarTicket]:
+    def _waiting_alike(self, ticket: dm.Ticket) -> list[dm.SimilarTicket]:
         try:
-            found = self.triage.similar(ticket.ticket_id, SimilarQuery(waiting=True, limit=MOST_SIMILAR))
-        except TriageError:  # an older instance knows none; the verdict is stored
+            found = self.triage.similar(ticket.ticket_id, dm.SimilarQuery(waiting=True, limit=dm.MOST_SIMILAR))
+        except dm.TriageError:  # an older instance knows none; the verdict is stored
             return []
-        near = [each for each in found if each.similarity >= NEARLY_SAME and each.ticket.status == "needs_review"]
-        return [each for each in near if given_answer(each.ticket, self.asked.name).state != "answered"]
+        near = [each for each in found if each.similarity >= dm.NEARLY_SAME and each.ticket.status == "needs_review"]
+        return [each for each in near if dm.given_answer(each.ticket, self.asked.name).state != "answered"]
 
     @property
     def offer_alike(self) -> str:
@@ -194,27 +179,27 @@ class ReviewSession:
         Tickets that have changed since are left out. Raises `TriageError` if there are none.
         """
         if not self.alike or not self.steps or self.steps[-1].value is None:
-            raise RowError("nothing that waits has nearly the text of the ticket that was decided last")
+            raise dm.RowError("nothing that waits has nearly the text of the ticket that was decided last")
         last = self.steps[-1]
         before = {each.ticket.ticket_id: each.ticket for each in self.alike}
         drafts = [_draft(n, ticket, last.question, last.value) for n, ticket in enumerate(before.values())]
         self.alike, decided = [], self._store_all(drafts)
         if not decided:
-            raise RowError("others have changed these tickets since")
+            raise dm.RowError("others have changed these tickets since")
         first, *others = decided
         if shown_now := next((each for each in decided if each.ticket_id == self._asked_of), None):
             self.turn_to(self.held_by(shown_now) or self.asked.name)
         self.steps.append(ReviewStep(before[first.ticket_id], last.value, first, last.question, tuple(others)))
         return self.steps[-1]
 
-    def _store_all(self, drafts: Sequence[VerdictDraft]) -> list[Ticket]:
+    def _store_all(self, drafts: Sequence[dm.VerdictDraft]) -> list[dm.Ticket]:
         """Store verdicts; return the tickets that took theirs."""
         stored = (o.value for o in self.triage.give_verdicts(drafts) if o.error is None and o.value is not None)
         return [self._shown(ticket) for ticket in stored]
 
-    def read_again(self, ticket: Ticket) -> Ticket:
+    def read_again(self, ticket: dm.Ticket) -> dm.Ticket:
         """Return the ticket as it is stored now. Raises `TriageError`."""
-        return next(iter(self.triage.find(Selection(ids=(ticket.ticket_id,)))), ticket)
+        return next(iter(self.triage.find(dm.Selection(ids=(ticket.ticket_id,)))), ticket)
 
     @property
     def offer(self) -> str:
@@ -229,11 +214,11 @@ class ReviewSession:
         Raises `TriageError`.
         """
         if self._learn is None:
-            raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
+            raise dm.RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
         self._verdicts_when_learned = self.verdicts_given
         return self._learn()
 
-    def skip(self, ticket: Ticket) -> None:
+    def skip(self, ticket: dm.Ticket) -> None:
         """Skip a ticket, which leaves it for later."""
         self.alike = []
         self.steps.append(ReviewStep(ticket, None, ticket, self.asked.name))
@@ -250,7 +235,7 @@ class ReviewSession:
         step stays. If another person has decided since, that is raised and stays, and the step is dropped.
         """
         if not self.steps:
-            raise RowError("nothing to undo")
+            raise dm.RowError("nothing to undo")
         step, self.alike = self.steps[-1], []
         if step.alike:
             together = (step.decided, *step.alike)
@@ -258,13 +243,13 @@ class ReviewSession:
             taken_back = self._store_all(held)
             self.steps.pop()
             if not taken_back:
-                raise RowError("others have decided these tickets since")
+                raise dm.RowError("others have decided these tickets since")
             return self._back_at(step._replace(ticket=taken_back[0], alike=tuple(taken_back[1:])))
         if removed := self._removed_value(step):
-            raise RowError(f"{removed} is no {one_of(step.question)} now, so that it cannot be given again")
+            raise dm.RowError(f"{removed} is no {dm.one_of(step.question)} now, so that it cannot be given again")
         ticket = step.ticket
         if step.value is not None:
-            ticket_now, before = self._check_verdict_holds(step), given_answer(ticket, step.question)
+            ticket_now, before = self._check_verdict_holds(step), dm.given_answer(ticket, step.question)
             value, note = (before.value, before.reason or "") if before.verdict else (None, None)
             ticket = self._store_verdict(_draft(0, ticket_now, step.question, value, note))
         return self._back_at(self.steps.pop()._replace(ticket=ticket))
@@ -275,48 +260,48 @@ class ReviewSession:
         self.turn_to(undone.question)
         return undone
 
-    def _check_verdict_holds(self, step: ReviewStep) -> Ticket:
+    def _check_verdict_holds(self, step: ReviewStep) -> dm.Ticket:
         """Return the ticket as it is now. Raises `RowError`, and drops the step, if its verdict is another's."""
         ticket_now = self.read_again(step.decided)
-        now, given = (given_answer(ticket, step.question) for ticket in (ticket_now, step.decided))
+        now, given = (dm.given_answer(ticket, step.question) for ticket in (ticket_now, step.decided))
         if (now.verdict, now.value, now.reason) == (given.verdict, given.value, given.reason):
             return ticket_now
         self.steps.pop()
         changed = f"decided since: {now.value}; that stays" if now.verdict else "taken the verdict back"
-        raise RowError(f"{ticket_now.external_id or short(ticket_now.ticket_id)}: another person has {changed}")
+        raise dm.RowError(f"{ticket_now.external_id or dm.short(ticket_now.ticket_id)}: another person has {changed}")
 
     def _removed_value(self, step: ReviewStep) -> str | None:
         """Return the value that a verdict replaced, if it no longer exists."""
-        before = given_answer(step.ticket, step.question)
+        before = dm.given_answer(step.ticket, step.question)
         replaced_value = before.value if step.value and before.verdict else None
         return None if replaced_value in self.questions[step.question].labels else replaced_value
 
-    def _store_verdict(self, draft: VerdictDraft) -> Ticket:
+    def _store_verdict(self, draft: dm.VerdictDraft) -> dm.Ticket:
         for outcome in self.triage.give_verdicts([draft]):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
                 return self._shown(outcome.value)
-        raise TriageError("the verdict was not stored", hint="try again")
+        raise dm.TriageError("the verdict was not stored", hint="try again")
 
-    def _shown(self, ticket: Ticket) -> Ticket:
+    def _shown(self, ticket: dm.Ticket) -> dm.Ticket:
         """Return a stored ticket with an answer to each question, given or not."""
-        return with_questions(ticket, [name for name in self.questions if name != CATEGORY])
+        return dm.with_questions(ticket, [name for name in self.questions if name != dm.CATEGORY])
 
 
-def _names(question: Question) -> tuple[str, ...]:
+def _names(question: dm.Question) -> tuple[str, ...]:
     return tuple(value.name for value in question.values)
 
 
-def _draft(row: int, ticket: Ticket, question: str, value: str | None, note: str | None = None) -> VerdictDraft:
+def _draft(row: int, ticket: dm.Ticket, question: str, value: str | None, note: str | None = None) -> dm.VerdictDraft:
     """Return a verdict on what was shown of a ticket; without a value, the one that holds is taken back."""
-    return VerdictDraft(row, ticket.ticket_id, value, note, shown_hash_of(ticket, question), question=question)
+    return dm.VerdictDraft(row, ticket.ticket_id, value, note, dm.shown_hash_of(ticket, question), question=question)
 
 
-def _changed_since_shown(ticket: Ticket, ticket_now: Ticket, question: str) -> RowError:
+def _changed_since_shown(ticket: dm.Ticket, ticket_now: dm.Ticket, question: str) -> dm.RowError:
     """Return the error that says what has changed of a ticket since the review showed it."""
     if (ticket_now.subject, ticket_now.description) != (ticket.subject, ticket.description):
-        return RowError("its text has changed", hint="read it again, then give the category again")
-    now = given_answer(ticket_now, question)
+        return dm.RowError("its text has changed", hint="read it again, then give the category again")
+    now = dm.given_answer(ticket_now, question)
     changed = f"decided: {now.value}" if now.verdict else "taken the verdict back"
-    return RowError(f"another person has {changed}", hint="give it again to overrule that")
+    return dm.RowError(f"another person has {changed}", hint="give it again to overrule that")

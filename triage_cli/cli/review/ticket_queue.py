@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.cli.review.filters import ORDER_SORTS, View
-from triage_cli.domain import Selection, StatsQuery, Ticket, short
 from triage_cli.ports import Triage
 
 PAGE = 100  # tickets that the queue loads at once
@@ -27,7 +27,7 @@ class QueueEntry(NamedTuple):
     verdict: bool
 
 
-def entry_of(ticket: Ticket) -> QueueEntry:
+def entry_of(ticket: dm.Ticket) -> QueueEntry:
     """Return the queue entry of a ticket."""
     return QueueEntry(
         ticket.ticket_id,
@@ -41,9 +41,9 @@ def entry_of(ticket: Ticket) -> QueueEntry:
     )
 
 
-def name_of(ticket: Ticket) -> str:
+def name_of(ticket: dm.Ticket) -> str:
     """Return the name under which the queue shows a ticket."""
-    return ticket.external_id or short(ticket.ticket_id)
+    return ticket.external_id or dm.short(ticket.ticket_id)
 
 
 class TicketQueue:
@@ -59,7 +59,7 @@ class TicketQueue:
         self._removed_categories = () if view.every else self._find_removed_categories()
         self.entries: list[QueueEntry] = []
         self._queue_places: dict[str, int] = {}
-        self._tickets_by_id: dict[str, Ticket] = {}
+        self._tickets_by_id: dict[str, dm.Ticket] = {}
         self._not_loaded = self._tickets_to_load()
         self._find_count = 1
         self.total = self._count_tickets()
@@ -85,17 +85,17 @@ class TicketQueue:
         self.total = len(self.entries)
         return False
 
-    def ticket(self, queue_place: int) -> Ticket | None:
+    def ticket(self, queue_place: int) -> dm.Ticket | None:
         """Return the ticket at a place of the queue; None if it no longer exists."""
         ticket_id = self.entries[queue_place].ticket_id
         if ticket_id in self._tickets_by_id:
             return self._tickets_by_id[ticket_id]
-        for ticket in self._triage.find(Selection(ids=(ticket_id,))):
+        for ticket in self._triage.find(dm.Selection(ids=(ticket_id,))):
             self._keep_in_memory(ticket)
             return ticket
         return None
 
-    def update(self, ticket: Ticket) -> None:
+    def update(self, ticket: dm.Ticket) -> None:
         """Update the queue entry of a changed ticket."""
         if ticket.ticket_id in self._queue_places:
             self.entries[self._queue_places[ticket.ticket_id]] = entry_of(ticket)
@@ -105,21 +105,21 @@ class TicketQueue:
         """Return the place of a ticket in the queue; None if it is not loaded."""
         return self._queue_places.get(ticket_id)
 
-    def _keep_in_memory(self, ticket: Ticket) -> None:
+    def _keep_in_memory(self, ticket: dm.Ticket) -> None:
         self._tickets_by_id.pop(ticket.ticket_id, None)
         if ticket.size <= LONGEST_TEXT:
             self._tickets_by_id[ticket.ticket_id] = ticket
             if len(self._tickets_by_id) > TICKETS_IN_MEMORY:
                 del self._tickets_by_id[next(iter(self._tickets_by_id))]
 
-    def _tickets_to_load(self) -> Iterator[Ticket]:
+    def _tickets_to_load(self) -> Iterator[dm.Ticket]:
         """Yield the tickets of the view that the queue has not loaded yet."""
         tickets = chain.from_iterable(self._triage.find(selection) for selection in self._selections())
         not_loaded = (ticket for ticket in tickets if ticket.ticket_id not in self._queue_places)
         view_rest = None if self._view.limit is None else self._view.limit - len(self.entries)
         return islice(not_loaded, view_rest)
 
-    def _selections(self) -> Iterator[Selection]:
+    def _selections(self) -> Iterator[dm.Selection]:
         view_selection, order = self._view.selection(), self._view.order
         if order == "review" and not self._view.every:
             yield view_selection._replace(order="review")  # of an older server the first ones alone, so all follow
@@ -127,12 +127,12 @@ class TicketQueue:
         if self._removed_categories:
             yield self._removed_selection()
 
-    def _removed_selection(self) -> Selection:
+    def _removed_selection(self) -> dm.Selection:
         """Return the selection of the tickets whose verdict is a removed category."""
         return self._view.selection()._replace(statuses=frozenset(), categories=self._removed_categories, verdict=True)
 
     def _find_removed_categories(self) -> tuple[str, ...]:
-        verdict_counts = self._triage.stats_by(StatsQuery(Selection(verdict=True), ("category",)))
+        verdict_counts = self._triage.stats_by(dm.StatsQuery(dm.Selection(verdict=True), ("category",)))
         verdict_categories = {count.keys["category"] or "" for count in verdict_counts}
         return tuple(sorted(verdict_categories - self._category_names - {""}))
 
@@ -141,9 +141,9 @@ class TicketQueue:
         ticket_count = sum(map(self._count, selections))
         return ticket_count if self._view.limit is None else min(ticket_count, self._view.limit)
 
-    def _count(self, selection: Selection) -> int:
+    def _count(self, selection: dm.Selection) -> int:
         statuses = selection.statuses
-        if selection != Selection(statuses=statuses) or "withdrawn" in statuses:
-            return sum(group.tickets for group in self._triage.stats_by(StatsQuery(selection)))
+        if selection != dm.Selection(statuses=statuses) or "withdrawn" in statuses:
+            return sum(group.tickets for group in self._triage.stats_by(dm.StatsQuery(selection)))
         by_status = self._triage.stats().by_status  # counted with each change, all but withdrawn tickets
         return sum(number for status, number in by_status.items() if status in (statuses or by_status))

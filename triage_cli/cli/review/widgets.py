@@ -18,10 +18,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Input
 
+from triage_cli import domain as dm
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review.screen_lines import ScreenLine
 from triage_cli.cli.signals import own_wakeup
-from triage_cli.domain import ExitCode
 
 
 class Pane(ScrollView, can_focus=False):
@@ -116,7 +116,7 @@ class TerminalApp(App[int]):
 
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
-    stop_code: ClassVar[ExitCode] = ExitCode.OK
+    stop_code: ClassVar[dm.ExitCode] = dm.ExitCode.OK
 
     def __init__(self) -> None:
         super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
@@ -148,7 +148,7 @@ class TerminalApp(App[int]):
             code = self.run()
         if self.failure is not None:
             raise self.failure
-        return code or ExitCode.OK
+        return code or dm.ExitCode.OK
 
     def on_mount(self) -> None:
         """Take the colours of the terminal; Textual calls the handlers of derived classes before."""
@@ -161,7 +161,7 @@ class TerminalApp(App[int]):
     def _end_without_terminal(self) -> None:
         """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
         if has_hung_up():
-            self.exit(ExitCode.TERMINATED)
+            self.exit(dm.ExitCode.TERMINATED)
 
     def stop(self) -> None:
         """Exit the application; for signal handlers."""

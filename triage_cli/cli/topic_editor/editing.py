@@ -5,9 +5,9 @@ from functools import partial
 from itertools import chain, zip_longest
 from typing import NamedTuple, Self
 
+from triage_cli import domain as dm
 from triage_cli.cli.messages import plural
 from triage_cli.config import no_name
-from triage_cli.domain import TOPIC_EXAMPLES, Category, Proposal, UsageError, category_of, shortened
 
 HELP = (
     "name N NAME · text N DESCRIPTION · add NAME · merge N M… (M into N) · drop N… · nest N PARENT (without PARENT: "
@@ -31,7 +31,7 @@ class EditedTopic(NamedTuple):
     @property
     def category(self) -> str:
         """Return the name of its category."""
-        return category_of(self.name, self.parent)
+        return dm.category_of(self.name, self.parent)
 
     @property
     def line(self) -> str:
@@ -57,7 +57,7 @@ class TopicEditor:
         self._last_number = max((topic.number for topic in topics), default=0)
 
     @classmethod
-    def of_proposal(cls, proposal: Proposal) -> Self:
+    def of_proposal(cls, proposal: dm.Proposal) -> Self:
         """Return the editor of what was discovered."""
         return cls(
             [
@@ -68,7 +68,7 @@ class TopicEditor:
         )
 
     @classmethod
-    def of_categories(cls, categories: Sequence[Category]) -> Self:
+    def of_categories(cls, categories: Sequence[dm.Category]) -> Self:
         """Return the editor of a configuration; a parent without examples is no topic."""
         above = {category.parent for category in categories if category.parent}
         topics = [each for each in categories if each.examples or each.name not in above]
@@ -92,18 +92,18 @@ class TopicEditor:
         verb, _, rest = line.strip().partition(" ")
         if verb == "undo":
             if not self._before:
-                raise UsageError("there is nothing to take back")
+                raise dm.UsageError("there is nothing to take back")
             self.topics = self._before.pop()
             return "taken back"
         others = {"name": self._name, "add": self._add, "merge": self._merge, "drop": self._drop}
         edit = partial(self._replace, verb) if verb in REPLACED else others.get(verb)
         if edit is None:
-            raise UsageError(f'no edit "{verb[:20]}"', hint=HELP)
+            raise dm.UsageError(f'no edit "{verb[:20]}"', hint=HELP)
         before = self.topics
         try:
             done = edit(rest.strip())
             self._check_names()
-        except UsageError:
+        except dm.UsageError:
             self.topics = before
             raise
         self._before.append(before)
@@ -115,19 +115,19 @@ class TopicEditor:
         for topic in self.topics:
             if number.strip() == str(topic.number):
                 return topic
-        raise UsageError(f'no topic "{number[:20]}"', hint="list shows the numbers")
+        raise dm.UsageError(f'no topic "{number[:20]}"', hint="list shows the numbers")
 
-    def categories(self) -> list[Category]:
+    def categories(self) -> list[dm.Category]:
         """Return the categories that the topics make: each parent before its own."""
         own = {topic.category: topic for topic in self.topics}
-        below: dict[str, list[Category]] = {}  # of each category of the first level
+        below: dict[str, list[dm.Category]] = {}  # of each category of the first level
         for topic in self.topics:
             if topic.parent:
                 below.setdefault(topic.parent, []).append(_category(topic))
             else:
                 below.setdefault(topic.category, [])
         first_level = (
-            _category(own[name]) if name in own else Category(name, self._parents.get(name, "")) for name in below
+            _category(own[name]) if name in own else dm.Category(name, self._parents.get(name, "")) for name in below
         )
         return [*chain.from_iterable((above, *below[above.name]) for above in first_level)]
 
@@ -165,7 +165,7 @@ class TopicEditor:
     def _merge(self, rest: str) -> str:
         first, *others = map(self.topic, rest.split() or [""])
         if not others or first in others:
-            raise UsageError("merge takes a topic and those that join it", hint="merge 3 7 puts 7 into 3")
+            raise dm.UsageError("merge takes a topic and those that join it", hint="merge 3 7 puts 7 into 3")
         joined = [first, *others]
         interleaved = chain.from_iterable(zip_longest(*(topic.core for topic in joined)))
         known = [topic.tickets for topic in joined if topic.tickets is not None]
@@ -184,14 +184,14 @@ class TopicEditor:
         taken: set[str] = set()
         for topic in self.topics:
             if objection := no_name(topic.name) or no_name(topic.category):
-                raise UsageError(f"the name of {topic.number} {objection}", hint="name it otherwise")
+                raise dm.UsageError(f"the name of {topic.number} {objection}", hint="name it otherwise")
             if topic.category.casefold() in taken:
-                raise UsageError(f"{topic.category} is there already", hint="merge puts one topic into another")
+                raise dm.UsageError(f"{topic.category} is there already", hint="merge puts one topic into another")
             taken.add(topic.category.casefold())
 
 
-def _category(topic: EditedTopic) -> Category:
-    return Category(topic.category, topic.description, tuple(map(shortened, topic.core[:TOPIC_EXAMPLES])))
+def _category(topic: EditedTopic) -> dm.Category:
+    return dm.Category(topic.category, topic.description, tuple(map(dm.shortened, topic.core[: dm.TOPIC_EXAMPLES])))
 
 
 class LineEditor:
@@ -216,11 +216,11 @@ class LineEditor:
                     self._write(HELP)
                 elif verb == "show":
                     topic = self._editor.topic(rest)
-                    for shown in (topic.line, *map(shortened, topic.core)):
+                    for shown in (topic.line, *map(dm.shortened, topic.core)):
                         self._write(shown)
                 elif verb:
                     self._write(self._editor.do(line))
-            except UsageError as error:
+            except dm.UsageError as error:
                 if not self._told:
                     raise
                 self._write(error.sentence())

@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
+from triage_cli import domain as dm
 from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review.screen_lines import BOLD, DIM, ScreenLine
 from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut, wrapped
 from triage_cli.cli.topic_editor.editing import EditedTopic, TopicEditor
-from triage_cli.domain import ExitCode, UsageError, shortened
 
 KEYS = "n name  t text  a add  m merge  p parent  d drop  u undo  q write  ctrl+c leave"  # fit 80 columns
 PROMPTS = {
@@ -36,7 +36,7 @@ class TopicScreen(TerminalApp):
     #topic { width: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; }
     #prompt { display: none; height: 1; border: none; padding: 0; }
     """
-    stop_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
+    stop_code: ClassVar[dm.ExitCode] = dm.ExitCode.INTERRUPTED
 
     def __init__(self, editor: TopicEditor) -> None:
         super().__init__()
@@ -88,12 +88,12 @@ class TopicScreen(TerminalApp):
         lines: list[ScreenLine] = [[Segment(line, BOLD)] for line in wrapped(safe_text.safe(topic.line.strip()), width)]
         for text in topic.core:
             lines.append([])
-            lines += [[Segment(line)] for line in wrapped(safe_text.safe(shortened(text)), width)]
+            lines += [[Segment(line)] for line in wrapped(safe_text.safe(dm.shortened(text)), width)]
         return lines
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "ctrl+c":
-            self.exit(ExitCode.INTERRUPTED)
+            self.exit(dm.ExitCode.INTERRUPTED)
         elif self._verb:
             if event.key == "escape":
                 self._close_prompt()
@@ -109,7 +109,7 @@ class TopicScreen(TerminalApp):
         if key in steps:
             self._cursor += steps[key]
         elif character == "q":
-            self.exit(ExitCode.OK)
+            self.exit(dm.ExitCode.OK)
         elif character == "u":
             self._do("undo")
         elif character == "a":
@@ -149,5 +149,5 @@ class TopicScreen(TerminalApp):
     def _do(self, line: str) -> None:
         try:
             self._message = safe_text.safe(self._editor.do(line))
-        except UsageError as error:
+        except dm.UsageError as error:
             self._message = safe_text.safe(messages.sentence(error))

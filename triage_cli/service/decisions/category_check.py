@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from triage_cli.domain import Ticket
+from triage_cli import domain as dm
 
 SHOWN_CATEGORIES = 5  # names of a long list that the warning shows
 
@@ -36,7 +36,7 @@ class BasisMemory(Protocol):
 class Unchecked:
     """No check: for a run that classifies nothing, or whose categories nobody chose."""
 
-    def over(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
+    def over(self, chunks: Iterable[Sequence[dm.Ticket]]) -> Iterator[Sequence[dm.Ticket]]:
         """Yield chunks of tickets to classify; `before` is called for the first one."""
         for chunk in chunks:
             if chunk:

@@ -3,30 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain import (
-    CATEGORY,
-    CHUNK,
-    PRECEDENT,
-    UNANSWERED,
-    Answer,
-    Change,
-    Classification,
-    Event,
-    EventAction,
-    Lease,
-    Precedent,
-    Selection,
-    SharedText,
-    Suspicion,
-    Ticket,
-    dedup,
-    folded_digest,
-    given_answer,
-    grouped,
-    settled_by,
-    times,
-    with_given,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 from triage_cli.service.runs import with_request
 
@@ -38,7 +15,7 @@ class Precedents:
         self,
         store: Store,
         labels: Mapping[str, frozenset[str]],
-        suspicion: Suspicion,
+        suspicion: dm.Suspicion,
         names: Mapping[str, Mapping[str, str]] = {},
     ) -> None:
         self._store = store
@@ -46,7 +23,7 @@ class Precedents:
         self._suspicion = suspicion
         self._names = names
 
-    def of(self, tickets: Sequence[Ticket], question: str = CATEGORY) -> dict[str, Precedent]:
+    def of(self, tickets: Sequence[dm.Ticket], question: str = dm.CATEGORY) -> dict[str, dm.Precedent]:
         """Return the precedents for a question of those tickets that have one, by ticket id.
 
         None has one that has a verdict on it or no text, or whose text addresses the classifier; nor has any where
@@ -54,8 +31,8 @@ class Precedents:
         """
         if not self._store.precedents.any():
             return {}
-        undecided = [t for t in tickets if not (t.is_erased or given_answer(t, question).verdict)]
-        digests = {t.ticket_id: folded_digest(t.text) for t in undecided}
+        undecided = [t for t in tickets if not (t.is_erased or dm.given_answer(t, question).verdict)]
+        digests = {t.ticket_id: dm.folded_digest(t.text) for t in undecided}
         precedents = self._of_digests({digest for digest in digests.values() if digest}, question)
         found = {
             t.ticket_id: precedents[digests[t.ticket_id]] for t in tickets if digests.get(t.ticket_id) in precedents
@@ -63,7 +40,7 @@ class Precedents:
         suspicious = {t.ticket_id for t in tickets if t.ticket_id in found and self._suspicion.found(t.text)}
         return {ticket_id: precedent for ticket_id, precedent in found.items() if ticket_id not in suspicious}
 
-    def answers(self, tickets: Sequence[Ticket], run_id: str | None = None, actor: str = "") -> list[Answer]:
+    def answers(self, tickets: Sequence[dm.Ticket], run_id: str | None = None, actor: str = "") -> list[dm.Answer]:
         """Return the answers that their precedents give to the questions that tickets are asked."""
         given = []
         for question in self._labels:
@@ -72,17 +49,17 @@ class Precedents:
                 given += [precedents[t.ticket_id].answer(t, run_id, actor) for t in asked if t.ticket_id in precedents]
         return given
 
-    def _of_digests(self, digests: set[str], question: str) -> dict[str, Precedent]:
+    def _of_digests(self, digests: set[str], question: str) -> dict[str, dm.Precedent]:
         shared = self._store.precedents.of_texts(sorted(digests), question) if digests else []
         names = self._names.get(question, {})
         agreed = {}
-        for digest, texts in grouped(shared, lambda text: text.digest).items():
+        for digest, texts in dm.grouped(shared, lambda text: text.digest).items():
             categories = {names.get(text.category, text.category) for text in texts}
             if len(categories) == 1 and categories <= self._labels[question]:
                 agreed[digest] = texts[0]
         ids = tuple(text.ticket_id for text in agreed.values())
-        tickets = {t.ticket_id: t for t in self._store.find(Selection(ids=ids))} if ids else {}
-        given = {ticket_id: given_answer(ticket, question) for ticket_id, ticket in tickets.items()}
+        tickets = {t.ticket_id: t for t in self._store.find(dm.Selection(ids=ids))} if ids else {}
+        given = {ticket_id: dm.given_answer(ticket, question) for ticket_id, ticket in tickets.items()}
         verdicts = self._store.answers.decisions([g.decision_id for g in given.values() if g.verdict and g.decision_id])
         precedents = {}
         for digest, text in agreed.items():
@@ -90,22 +67,22 @@ class Precedents:
             verdict = verdicts.get(given[ticket.ticket_id].decision_id or "") if ticket else None
             if ticket and verdict and not self._suspicion.found(ticket.text):
                 category = names.get(text.category, text.category)
-                precedents[digest] = Precedent(digest, question, category, ticket, verdict)
+                precedents[digest] = dm.Precedent(digest, question, category, ticket, verdict)
         return precedents
 
 
-def follows(ticket: Ticket, precedents: Mapping[str, Precedent]) -> bool:
+def follows(ticket: dm.Ticket, precedents: Mapping[str, dm.Precedent]) -> bool:
     """Return whether a ticket has its answer from one of the precedents for a question, which are by ticket id."""
     precedent = precedents.get(ticket.ticket_id)
-    given = given_answer(ticket, precedent.question) if precedent else UNANSWERED
-    return precedent is not None and (given.confidence_source, given.value) == (PRECEDENT, precedent.category)
+    given = dm.given_answer(ticket, precedent.question) if precedent else dm.UNANSWERED
+    return precedent is not None and (given.confidence_source, given.value) == (dm.PRECEDENT, precedent.category)
 
 
 # How often followers are ended again because other programs keep changing them; the next run does what is left.
 END_TRIES = 5
 
 
-def end_followers(store: Store, required: Collection[str], actor: str, lease: Lease | None = None) -> None:
+def end_followers(store: Store, required: Collection[str], actor: str, lease: dm.Lease | None = None) -> None:
     """Have the next run ask about tickets whose precedent is gone, or in dispute: they lose its answer.
 
     What was delivered stays known, so that nothing is sent twice if the answer comes back. `required` are the questions
@@ -116,7 +93,7 @@ def end_followers(store: Store, required: Collection[str], actor: str, lease: Le
         in_force = texts[0] if len({text.category for text in texts}) == 1 else None
         for _ in range(END_TRIES):
             conflicts = False
-            for followers in store.precedents.followers(digest, question, CHUNK):
+            for followers in store.precedents.followers(digest, question, dm.CHUNK):
                 endings = _endings(store, followers, question, in_force)
                 changes = [_ended(ticket, question, verdict, required, actor, lease) for ticket, verdict in endings]
                 conflicts |= any(store.save(changes, lease))
@@ -126,10 +103,10 @@ def end_followers(store: Store, required: Collection[str], actor: str, lease: Le
 
 
 def _endings(
-    store: Store, followers: Sequence[Ticket], question: str, in_force: SharedText | None
-) -> Iterator[tuple[Ticket, Classification | None]]:
+    store: Store, followers: Sequence[dm.Ticket], question: str, in_force: dm.SharedText | None
+) -> Iterator[tuple[dm.Ticket, dm.Classification | None]]:
     """Yield the tickets that follow another precedent than the one in force, with its verdict if that is known."""
-    given = {ticket.ticket_id: given_answer(ticket, question) for ticket in followers}
+    given = {ticket.ticket_id: dm.given_answer(ticket, question) for ticket in followers}
     followed = store.answers.decisions([answer.decision_id for answer in given.values() if answer.decision_id])
     verdicts = store.answers.decisions([answer.reused for answer in followed.values() if answer.reused])
     for ticket in followers:
@@ -140,22 +117,24 @@ def _endings(
 
 
 def _ended(
-    ticket: Ticket,
+    ticket: dm.Ticket,
     question: str,
-    verdict: Classification | None,
+    verdict: dm.Classification | None,
     required: Collection[str],
     actor: str,
-    lease: Lease | None,
-) -> Change:
+    lease: dm.Lease | None,
+) -> dm.Change:
     """Return the change that takes from a ticket the answer that it has from a verdict on the same text."""
     ended = (
-        dedup.without_category(ticket)
-        if question == CATEGORY
-        else settled_by(with_given(ticket, {question: UNANSWERED}), required)
+        dm.dedup.without_category(ticket)
+        if question == dm.CATEGORY
+        else dm.settled_by(dm.with_given(ticket, {question: dm.UNANSWERED}), required)
     )._replace(revision=ticket.revision + 1, run_id=None)
-    data: dict[str, Any] = {"was": given_answer(ticket, question).value, "status": ended.status}
+    data: dict[str, Any] = {"was": dm.given_answer(ticket, question).value, "status": ended.status}
     data |= {"precedent": verdict.ticket_id if verdict else None}
-    data |= {"question": question} if question != CATEGORY else {}
+    data |= {"question": question} if question != dm.CATEGORY else {}
     run_id = lease.run_id if lease else None
-    event = Event(EventAction.PRECEDENT_ENDED, ticket.ticket_id, run_id, actor, times.now(), with_request(data))
-    return Change(event, ended, ticket.revision)
+    event = dm.Event(
+        dm.EventAction.PRECEDENT_ENDED, ticket.ticket_id, run_id, actor, dm.times.now(), with_request(data)
+    )
+    return dm.Change(event, ended, ticket.revision)

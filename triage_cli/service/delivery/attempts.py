@@ -6,29 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Self
 
-from triage_cli.domain import (
-    Action,
-    Attempt,
-    Change,
-    Delivery,
-    DeliveryError,
-    Event,
-    EventAction,
-    Failure,
-    ItemError,
-    OfflineError,
-    Outcome,
-    Receipt,
-    Routed,
-    Ticket,
-    TriageError,
-    UnavailableError,
-    grouped,
-    routing,
-    times,
-    to_seconds,
-    with_changes,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Destination
 from triage_cli.service.runs import RunContext
 
@@ -55,8 +33,8 @@ class RetryPolicy(NamedTuple):
         return cls(destination.max_attempts, destination.schedule) if destination else cls()
 
     def after(
-        self, outcome: Outcome[Receipt], at: str, stored: Delivery, first_at: str | None = None
-    ) -> tuple[Delivery, Attempt]:
+        self, outcome: dm.Outcome[dm.Receipt], at: str, stored: dm.Delivery, first_at: str | None = None
+    ) -> tuple[dm.Delivery, dm.Attempt]:
         """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now.
 
         `first_at` is when it was first attempted; without it this attempt is the first one.
@@ -66,8 +44,8 @@ class RetryPolicy(NamedTuple):
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds_taken = outcome.value.seconds if outcome.value else 0.0
         message = error.message if error else None
-        refusal = error.refusal if isinstance(error, DeliveryError) else None
-        attempt = Attempt(
+        refusal = error.refusal if isinstance(error, dm.DeliveryError) else None
+        attempt = dm.Attempt(
             delivery_id=stored.delivery_id,
             number=attempt_number,
             at=at,
@@ -76,7 +54,7 @@ class RetryPolicy(NamedTuple):
             seconds=seconds_taken,
             answer=getattr(error, "answer", None),
         )
-        if isinstance(error, DeliveryError) and error.doubtful:
+        if isinstance(error, dm.DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)
         # A late result does not release the delivery from another run that holds it now, or attempts it.
         run_id = outgoing.delivery.run_id
@@ -99,26 +77,26 @@ class RetryPolicy(NamedTuple):
         delivery = stored._replace(**attempted)
         if (paced_wait := _paced_wait(error, delivery, first_at or at)) is not None:
             return delivery._replace(paced=delivery.paced + 1, due_at=time.time() + paced_wait), attempt
-        is_final = isinstance(error, DeliveryError) and error.final
+        is_final = isinstance(error, dm.DeliveryError) and error.final
         # A dead letter that is retried keeps its count, and gets `max_attempts` more attempts.
         step = (attempt_number - delivery.paced) % self.max_attempts
         if is_final or step == 0:
             return delivery._replace(state="dead", done_at=at), attempt
         return delivery._replace(due_at=time.time() + self._seconds_to_retry(step, error)), attempt
 
-    def _seconds_to_retry(self, step: int, error: TriageError) -> float:
+    def _seconds_to_retry(self, step: int, error: dm.TriageError) -> float:
         retry_after = getattr(error, "retry_after", None) or 0.0
         scheduled = self.schedule[min(step, len(self.schedule)) - 1]
         return float(max(retry_after, scheduled * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
 
 
-def _paced_wait(error: TriageError, delivery: Delivery, first_at: str) -> float | None:
+def _paced_wait(error: dm.TriageError, delivery: dm.Delivery, first_at: str) -> float | None:
     """Return the seconds to wait as a rate limit says; None if it says nothing, or beyond a day."""
-    if not isinstance(error, DeliveryError) or error.final or not error.limited or not error.retry_after:
+    if not isinstance(error, dm.DeliveryError) or error.final or not error.limited or not error.retry_after:
         return None
     forced_wait = min(LONGEST_FORCED_WAIT, max(SHORTEST_PACED_WAIT, PACED_GROWTH * delivery.paced**2))
     wait = max(error.retry_after, forced_wait)
-    is_within_a_day = time.time() + wait <= to_seconds(first_at) + LONGEST_PACING
+    is_within_a_day = time.time() + wait <= dm.to_seconds(first_at) + LONGEST_PACING
     return wait if is_within_a_day else None
 
 
@@ -134,7 +112,7 @@ class AttemptRecorder:
         self._store = context.store
 
     def record(
-        self, outcomes: Sequence[Outcome[Receipt]], policies: Mapping[str, RetryPolicy]
+        self, outcomes: Sequence[dm.Outcome[dm.Receipt]], policies: Mapping[str, RetryPolicy]
     ) -> Iterator["AttemptResult"]:
         """Save the results of attempts, and yield those that are saved; `policies` are those of the destinations.
 
@@ -154,20 +132,20 @@ class AttemptRecorder:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
             if not unsaved:
                 return
-        raise UnavailableError(
+        raise dm.UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
     def _attempt_results(
         self,
-        unsaved: Mapping[str, Outcome[Receipt]],
-        tickets: Mapping[str, Ticket],
+        unsaved: Mapping[str, dm.Outcome[dm.Receipt]],
+        tickets: Mapping[str, dm.Ticket],
         policies: Mapping[str, RetryPolicy],
-    ) -> tuple[list[Change], list["AttemptResult"]]:
-        at = times.now()
+    ) -> tuple[list[dm.Change], list["AttemptResult"]]:
+        at = dm.times.now()
         stored_deliveries = self._store.deliveries.of(list(tickets))
         changes, results = [], []
-        outcomes_by_ticket = grouped(unsaved.values(), lambda outcome: outcome.outgoing.ticket.ticket_id)
+        outcomes_by_ticket = dm.grouped(unsaved.values(), lambda outcome: outcome.outgoing.ticket.ticket_id)
         for ticket_id, before in tickets.items():
             outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
@@ -177,15 +155,15 @@ class AttemptRecorder:
                 for o in outcomes
                 for d in (o.outgoing.delivery,)
             ]
-            deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
+            deliveries = dm.with_changes(stored.values(), [delivery for delivery, _ in attempted])
             if all(delivery.addition for delivery, _ in attempted):  # nothing of the ticket depends on them
                 for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
                     changes.append(
-                        Change(self._attempt_event(delivery, attempt, outcome, at), adds=(delivery, attempt))
+                        dm.Change(self._attempt_event(delivery, attempt, outcome, at), adds=(delivery, attempt))
                     )
                     results.append(AttemptResult(before, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
                 continue
-            status = routing.status_of(deliveries, before.category)
+            status = dm.routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # its category or text has changed since the attempt
             elif not before.is_erased and any(_arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted):
@@ -195,52 +173,58 @@ class AttemptRecorder:
                 is_last = delivery is attempted[-1][0]
                 event = self._attempt_event(delivery, attempt, outcome, at)
                 changes.append(
-                    Change(event, ticket if is_last else None, before.revision if is_last else 0, (delivery, attempt))
+                    dm.Change(
+                        event, ticket if is_last else None, before.revision if is_last else 0, (delivery, attempt)
+                    )
                 )
                 results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
         return changes, results
 
-    def _first_attempts(self, ticket_id: str, outcomes: Sequence[Outcome[Receipt]]) -> Mapping[str, str]:
+    def _first_attempts(self, ticket_id: str, outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> Mapping[str, str]:
         """Return when deliveries of a ticket were first attempted, if one of these was refused by a rate limit now."""
-        if not any(isinstance(o.error, DeliveryError) and o.error.limited for o in outcomes):
+        if not any(isinstance(o.error, dm.DeliveryError) and o.error.limited for o in outcomes):
             return {}
         attempts = reversed(self._store.deliveries.attempts(ticket_id))
         return {attempt.delivery_id: attempt.at for attempt in attempts}
 
-    def _attempt_event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
+    def _attempt_event(
+        self, delivery: dm.Delivery, attempt: dm.Attempt, outcome: dm.Outcome[dm.Receipt], at: str
+    ) -> dm.Event:
         data: dict[str, object] = {
             "delivery": delivery.delivery_id,
             "destination": delivery.destination,
             "attempt": attempt.number,
             "response": attempt.status,
         }
-        action = EventAction.DELIVERED
+        action = dm.EventAction.DELIVERED
         if outcome.error:
             data |= {"error": outcome.error.code}
-            action = EventAction.DELIVERY_FAILED
+            action = dm.EventAction.DELIVERY_FAILED
             if delivery.state == "dead":
-                action = EventAction.DEAD_LETTER
-                data |= {"final": isinstance(outcome.error, DeliveryError) and outcome.error.final}
+                action = dm.EventAction.DEAD_LETTER
+                data |= {"final": isinstance(outcome.error, dm.DeliveryError) and outcome.error.final}
         return self._context.event(action, delivery.ticket_id, data, at)
 
-    def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
+    def _switch_off_the_gone(self, outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> None:
         """Switch off the destinations that answered an attempt with 410 (Gone)."""
         gone_destinations = {
-            o.outgoing.delivery.destination for o in outcomes if isinstance(o.error, DeliveryError) and o.error.gone
+            o.outgoing.delivery.destination for o in outcomes if isinstance(o.error, dm.DeliveryError) and o.error.gone
         }
         for name in sorted(gone_destinations - self._store.deliveries.switched_off()) if gone_destinations else ():
             self._store.deliveries.switch(name, off=True)
-            self._context.save([Change(self._context.event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
+            self._context.save(
+                [dm.Change(self._context.event(dm.EventAction.DESTINATION_OFF, None, {"destination": name}))]
+            )
 
 
 class AttemptResult(NamedTuple):
     """A ticket and its deliveries after one of them was attempted, or could not be attempted because of an error."""
 
-    ticket: Ticket
-    deliveries: tuple[Delivery, ...]
-    error: TriageError | None
+    ticket: dm.Ticket
+    deliveries: tuple[dm.Delivery, ...]
+    error: dm.TriageError | None
     delivery_id: str
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[dm.Attempt, ...] = ()
 
     @property
     def is_addition(self) -> bool:
@@ -248,44 +232,44 @@ class AttemptResult(NamedTuple):
         return any(d.addition for d in self.deliveries if d.delivery_id == self.delivery_id)
 
     @property
-    def failures(self) -> tuple[Failure, ...]:
+    def failures(self) -> tuple[dm.Failure, ...]:
         """Return the failure of the attempt, if it failed."""
-        return (Failure(self.delivery_id, self.error),) if self.error else ()
+        return (dm.Failure(self.delivery_id, self.error),) if self.error else ()
 
 
-def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
+def _arrived_after_all(after: dm.Delivery, before: dm.Delivery) -> bool:
     """Return whether a delivery arrived although it had been superseded because it would not."""
     return before.state == "superseded" and after.arrived and not before.doubtful
 
 
-def _tickets_of(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
+def _tickets_of(outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> dict[str, dm.Ticket]:
     """Return the tickets as they were when their deliveries were attempted, by id."""
     return {o.outgoing.ticket.ticket_id: o.outgoing.ticket for o in outcomes}
 
 
-def _delivery_id(outcome: Outcome[Receipt]) -> str:
+def _delivery_id(outcome: dm.Outcome[dm.Receipt]) -> str:
     return outcome.outgoing.delivery.delivery_id
 
 
 class UnfinishedTicket:
     """A ticket's outcome until its `unfinished_deliveries`, so many, have had their first attempt."""
 
-    def __init__(self, outcome: Outcome[Routed], unfinished_deliveries: int) -> None:
+    def __init__(self, outcome: dm.Outcome[dm.Routed], unfinished_deliveries: int) -> None:
         self.outcome = outcome
         self._unfinished_deliveries = unfinished_deliveries
 
-    def add_result(self, result: AttemptResult | None, failures: Sequence[Failure]) -> bool:
+    def add_result(self, result: AttemptResult | None, failures: Sequence[dm.Failure]) -> bool:
         """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
 
         `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
         """
         self._unfinished_deliveries -= 1
         outcome, action = self.outcome, self.outcome.action
-        routed = outcome.value or Routed(outcome.ticket)
+        routed = outcome.value or dm.Routed(outcome.ticket)
         failures = (*routed.failures, *failures)
         if result is not None:
-            attempts, action = (*routed.attempts, *result.attempts), Action(result.ticket.status)
-            routed = Routed(result.ticket, result.deliveries, attempts, failures)
+            attempts, action = (*routed.attempts, *result.attempts), dm.Action(result.ticket.status)
+            routed = dm.Routed(result.ticket, result.deliveries, attempts, failures)
         else:
             routed = routed._replace(failures=failures)
         self.outcome = outcome._replace(action=action, value=routed)
@@ -296,39 +280,39 @@ class UnfinishedTicket:
         return True
 
 
-def joint_error(failures: Sequence[Failure]) -> TriageError | None:
+def joint_error(failures: Sequence[dm.Failure]) -> dm.TriageError | None:
     """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
     errors_by_sentence = {failure.error.sentence(): failure.error for failure in failures}
     errors = [
         errors_by_sentence[sentence] for sentence in sorted(errors_by_sentence)
     ]  # equal for tickets with equal failures
-    general_errors = [error for error in errors if not isinstance(error, ItemError)]
+    general_errors = [error for error in errors if not isinstance(error, dm.ItemError)]
     if general_errors or len(errors) < 2:
         return (*general_errors, *errors, None)[0]
     hints = dict.fromkeys(error.hint for error in errors if error.hint)
-    return DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
+    return dm.DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
 
 
-def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) -> TriageError | None:
+def standing_error(outcome: dm.Outcome[dm.Routed], earlier: Sequence[dm.Failure] = ()) -> dm.TriageError | None:
     """Return the error of a ticket's last outcome; `earlier` are its failures in the same run, oldest first.
 
     A delivery that was settled since has none. An undeliverable ticket has one, even if it failed in another run.
     """
-    if outcome.value is None or outcome.action not in (Action.ROUTING, Action.UNDELIVERABLE):
+    if outcome.value is None or outcome.action not in (dm.Action.ROUTING, dm.Action.UNDELIVERABLE):
         return outcome.error
     ticket, deliveries, *_ = outcome.value
     unsettled_deliveries = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
-    failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
+    failures = dead_letters(ticket, deliveries) if outcome.action == dm.Action.UNDELIVERABLE else ()
     failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled_deliveries))
     return joint_error(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
 
 
-def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+def dead_letters(ticket: dm.Ticket, deliveries: Sequence[dm.Delivery]) -> tuple[dm.Failure, ...]:
     """Return the failures of a ticket that its dead letters keep."""
     return tuple(
-        Failure(
+        dm.Failure(
             d.delivery_id,
-            DeliveryError(
+            dm.DeliveryError(
                 d.last_error or "a destination did not accept it",
                 hint=d.advice or "triage route --retry-dead tries again",
                 final=True,
@@ -339,14 +323,14 @@ def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failur
     )
 
 
-def due_later(deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+def due_later(deliveries: Sequence[dm.Delivery]) -> tuple[dm.Failure, ...]:
     """Return the failures that pending deliveries of a ticket keep from earlier attempts."""
     hint = "triage why tells when it is tried again"
     pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
-    return tuple(Failure(d.delivery_id, DeliveryError(str(d.last_error), hint=hint)) for d in pending)
+    return tuple(dm.Failure(d.delivery_id, dm.DeliveryError(str(d.last_error), hint=hint)) for d in pending)
 
 
-def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
+def with_offline_error(outcome: dm.Outcome[dm.Routed], offline: AbstractSet[str]) -> dm.Outcome[dm.Routed]:
     """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
     if not offline or outcome.error is not None or outcome.value is None:
         return outcome
@@ -354,4 +338,6 @@ def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> O
     if not names:
         return outcome
     problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
-    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))
+    return outcome._replace(
+        error=dm.OfflineError(problem, hint="triage route delivers it once the network is on again")
+    )

@@ -6,17 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    BYTES,
-    NOT_ATTEMPTED,
-    DeliveryError,
-    FlushNow,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    TriageError,
-    UnavailableError,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Destination
 from triage_cli.runtime import Circuit
 
@@ -37,7 +27,7 @@ class DestinationBreakers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
-        self._reasons: dict[str, TriageError] = {}
+        self._reasons: dict[str, dm.TriageError] = {}
         self._pauses: dict[str, float] = {}  # the next one of destinations that could not be used the last time
 
     def paused(self) -> list[str]:
@@ -52,7 +42,7 @@ class DestinationBreakers:
         """Return whether a destination has failed so often that only a single delivery is to be attempted."""
         return name in self._circuits and self._circuits[name].is_failing
 
-    def judge(self, name: str, outcomes: Sequence[Outcome[Receipt]]) -> None:
+    def judge(self, name: str, outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> None:
         """Count the successes and failures of a destination's attempts, in order."""
         circuit = self._circuit(name)
         if outcomes:
@@ -62,17 +52,17 @@ class DestinationBreakers:
         if outcomes and circuit.is_failing:
             self._reasons[name] = _paused_error(name, outcomes[-1].error)
 
-    def pause(self, name: str, because: TriageError) -> None:
+    def pause(self, name: str, because: dm.TriageError) -> None:
         """Pause a destination that cannot be used: for `PAUSE` seconds, and longer if that is not for now alone."""
         if not self.is_open(name):
             seconds = PAUSE
-            if not isinstance(because, UnavailableError):
+            if not isinstance(because, dm.UnavailableError):
                 seconds = self._pauses.get(name, PAUSE)
                 self._pauses[name] = min(2 * seconds, LONGEST_PAUSE)
             self._circuit(name).pause(self._clock() + seconds)
         self._reasons[name] = because
 
-    def reason(self, name: str) -> TriageError | None:
+    def reason(self, name: str) -> dm.TriageError | None:
         """Return why the circuit breaker pauses a destination; None if it does not."""
         return self._reasons.get(name) if self.is_open(name) else None
 
@@ -80,14 +70,14 @@ class DestinationBreakers:
         return self._circuits.setdefault(name, Circuit(FAILURES, PAUSE))
 
 
-def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
+def _paused_error(name: str, failure: dm.TriageError | None) -> dm.DeliveryError:
     """Return the error of deliveries to a destination that keeps failing.
 
     It is stored with each of them, so it has nothing of the last failure's message, which may repeat a ticket's text.
     """
     status = getattr(failure, "status", None)
     last = "" if status is None else f" (last status {status})"
-    return DeliveryError(
+    return dm.DeliveryError(
         f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s", hint="the next triage route tries it again"
     )
 
@@ -158,19 +148,19 @@ class DestinationRateLimit:
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.
 QUEUE_LIMIT = 500
-QUEUE_BYTES = 2 * BYTES
+QUEUE_BYTES = 2 * dm.BYTES
 # A queue without an outcome for so many seconds is stuck: a full one no longer delays the other destinations.
 STUCK_SECONDS = 2.0
 # The most deliveries and characters that a stuck queue holds, since they are kept in memory.
 STUCK_QUEUE_LIMIT = 5_000
-STUCK_QUEUE_BYTES = 8 * BYTES
+STUCK_QUEUE_BYTES = 8 * dm.BYTES
 # Seconds between two polls of queues that have no outcome yet.
 POLL_SECONDS = 0.003
 # Outcomes within so many seconds of the first one are saved together.
 GATHER = 0.01
 
 # Returns those of the deliveries that may be attempted, which are attempted at once.
-Begin = Callable[[Sequence[OutgoingDelivery]], Sequence[OutgoingDelivery]]
+Begin = Callable[[Sequence[dm.OutgoingDelivery]], Sequence[dm.OutgoingDelivery]]
 
 
 class QueueResults(NamedTuple):
@@ -182,9 +172,9 @@ class QueueResults(NamedTuple):
     """
 
     destination: Destination | None
-    outcomes: Sequence[Outcome[Receipt]]
-    parked: Sequence[OutgoingDelivery] = ()
-    parked_because: TriageError | None = None
+    outcomes: Sequence[dm.Outcome[dm.Receipt]]
+    parked: Sequence[dm.OutgoingDelivery] = ()
+    parked_because: dm.TriageError | None = None
 
 
 class Dispatcher:
@@ -246,7 +236,7 @@ class Dispatcher:
             for queue in self._queues.values()
         )
 
-    def put(self, to_send: Iterable[OutgoingDelivery]) -> None:
+    def put(self, to_send: Iterable[dm.OutgoingDelivery]) -> None:
         """Add deliveries to the queues of their destinations."""
         for outgoing in to_send:
             self._queue_of(outgoing.delivery.destination).add(outgoing)
@@ -283,7 +273,7 @@ class Dispatcher:
 
 
 def _switched_off(name: str) -> Destination:
-    raise DeliveryError(
+    raise dm.DeliveryError(
         f"{name} said that it is gone (410) and was switched off",
         hint="triage route --retry-dead tries again",
         final=True,
@@ -310,15 +300,15 @@ class _DestinationQueue:
         self._opener = opener
         self._clock = clock
         self._breakers = breakers
-        self._queue: deque[OutgoingDelivery] = deque()
+        self._queue: deque[dm.OutgoingDelivery] = deque()
         self._is_closed = False
         self._last_outcome_at = clock()
         self._destination: Destination | None = None
-        self._destination_error: TriageError | None = None
-        self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
+        self._destination_error: dm.TriageError | None = None
+        self._results: Iterator[Sequence[dm.Outcome[dm.Receipt]]] = iter(())
         self._being_attempted = 0  # deliveries that the destination is attempting
-        self._cancelled: list[OutgoingDelivery] = []  # those that are not to be sent any more
-        self._ended: list[Outcome[Receipt]] = []  # of attempts, until they are saved
+        self._cancelled: list[dm.OutgoingDelivery] = []  # those that are not to be sent any more
+        self._ended: list[dm.Outcome[dm.Receipt]] = []  # of attempts, until they are saved
         self._first_ended_at = -math.inf
         self._rate_limit = DestinationRateLimit() if waits else None
         self.open = 0
@@ -336,7 +326,7 @@ class _DestinationQueue:
         """Return whether the queue is empty, and its destination is to be opened in another way, or anew."""
         return not self.open and (self._opener != opener or self._destination_error is not None)
 
-    def add(self, outgoing: OutgoingDelivery) -> None:
+    def add(self, outgoing: dm.OutgoingDelivery) -> None:
         if not self.open:
             self._last_outcome_at = self._clock()
         self._count_delivery(outgoing, 1)
@@ -349,10 +339,10 @@ class _DestinationQueue:
             return
         try:
             self._prepare()
-        except DeliveryError as error:
-            yield QueueResults(None, [Outcome[Receipt].failed(p, error) for p in self._emptied(self._queue)])
+        except dm.DeliveryError as error:
+            yield QueueResults(None, [dm.Outcome[dm.Receipt].failed(p, error) for p in self._emptied(self._queue)])
             return
-        except TriageError as error:
+        except dm.TriageError as error:
             self._destination_error = error
             self._breakers.pause(self._name, error)
             yield from self._park_queue()
@@ -363,14 +353,14 @@ class _DestinationQueue:
         if outcomes:
             for outcome in outcomes:
                 self._count_delivery(outcome.outgoing, -1)
-            attempted = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
+            attempted = [outcome for outcome in outcomes if not isinstance(outcome.error, dm.NOT_ATTEMPTED)]
             self._breakers.judge(self._name, self._without_limited(attempted))
             self._last_outcome_at = self._clock()
             if attempted:
                 yield QueueResults(self._destination, attempted)
             yield from self._park_not_attempted(outcomes)
 
-    def _ended_attempts(self) -> Sequence[Outcome[Receipt]]:
+    def _ended_attempts(self) -> Sequence[dm.Outcome[dm.Receipt]]:
         """Let attempts begin; return the outcomes of earlier ones if there are enough to save, or none is to come."""
         ended = self._step()
         if ended and self._being_attempted:
@@ -383,7 +373,7 @@ class _DestinationQueue:
         outcomes, self._ended = self._ended, []
         return outcomes
 
-    def _step(self) -> Sequence[Outcome[Receipt]]:
+    def _step(self) -> Sequence[dm.Outcome[dm.Receipt]]:
         """Hand the destination what it can attempt now, and keep what has ended."""
         ended = next(self._results)
         self._being_attempted -= len(ended)
@@ -400,21 +390,21 @@ class _DestinationQueue:
             self._destination = self._opener(self._name)
             self._results = self._destination.deliver(self._chunks_to_attempt())
 
-    def _without_limited(self, outcomes: Sequence[Outcome[Receipt]]) -> Sequence[Outcome[Receipt]]:
+    def _without_limited(self, outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> Sequence[dm.Outcome[dm.Receipt]]:
         """Slow the queue down after refusals by a rate limit; return the other outcomes, which the breaker judges."""
         if self._rate_limit is None:
             return outcomes
         self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
         return [outcome for outcome in outcomes if not self._slows_down(self._rate_limit, outcome.error)]
 
-    def _slows_down(self, rate_limit: DestinationRateLimit, error: TriageError | None) -> bool:
+    def _slows_down(self, rate_limit: DestinationRateLimit, error: dm.TriageError | None) -> bool:
         """Slow the queue down if that is what an error asks for; return whether it is."""
-        is_limited = isinstance(error, DeliveryError) and error.limited
+        is_limited = isinstance(error, dm.DeliveryError) and error.limited
         return is_limited and rate_limit.refused(getattr(error, "retry_after", None), self._clock())
 
-    def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
+    def _park_not_attempted(self, outcomes: Sequence[dm.Outcome[dm.Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause their destination."""
-        not_attempted = [(o.outgoing, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
+        not_attempted = [(o.outgoing, o.error) for o in outcomes if isinstance(o.error, dm.NOT_ATTEMPTED)]
         if not_attempted:
             self._destination_error = not_attempted[0][1]
             self._breakers.pause(self._name, self._destination_error)
@@ -426,7 +416,7 @@ class _DestinationQueue:
             because = self._destination_error or self._breakers.reason(self._name)
             yield QueueResults(self._destination, (), self._emptied(self._queue), because)
 
-    def _emptied(self, waiting: deque[OutgoingDelivery] | list[OutgoingDelivery]) -> list[OutgoingDelivery]:
+    def _emptied(self, waiting: deque[dm.OutgoingDelivery] | list[dm.OutgoingDelivery]) -> list[dm.OutgoingDelivery]:
         """Empty the queue, or what was cancelled, and return the deliveries that were in it."""
         left = list(waiting)
         waiting.clear()
@@ -434,11 +424,11 @@ class _DestinationQueue:
             self._count_delivery(outgoing, -1)
         return left
 
-    def _count_delivery(self, outgoing: OutgoingDelivery, number: int) -> None:
+    def _count_delivery(self, outgoing: dm.OutgoingDelivery, number: int) -> None:
         self.open += number
         self.size += number * outgoing.ticket.size
 
-    def _chunks_to_attempt(self) -> Iterator[Sequence[OutgoingDelivery]]:
+    def _chunks_to_attempt(self) -> Iterator[Sequence[dm.OutgoingDelivery]]:
         """Yield the deliveries that are attempted at once: the destination has a worker for each of them.
 
         An empty chunk asks the destination for its outcomes. A failing destination gets one delivery, as a probe.
@@ -454,7 +444,7 @@ class _DestinationQueue:
                 begun_ids = {outgoing.delivery.delivery_id for outgoing in begun}
                 self._cancelled += [each for each in chunk if each.delivery.delivery_id not in begun_ids]
             self._being_attempted += len(begun)
-            yield FlushNow(begun)
+            yield dm.FlushNow(begun)
 
     def close(self) -> None:
         self._is_closed = True

@@ -5,39 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    CATEGORY,
-    FLAT,
-    NEVER,
-    Action,
-    AdditionRule,
-    Change,
-    Classification,
-    Decision,
-    Delivery,
-    EventAction,
-    Failure,
-    Levels,
-    NoRouteError,
-    NotClassifiedError,
-    Outcome,
-    OutgoingDelivery,
-    Renamed,
-    Routed,
-    Rule,
-    Ticket,
-    TriageError,
-    as_sent,
-    decision_data,
-    earlier_deliveries,
-    ids,
-    of_decisions,
-    outdated,
-    routing,
-    routing_rules,
-    supersede,
-    with_changes,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Destination, Store
 from triage_cli.service.answers import answered_ticket
 from triage_cli.service.decisions.flips import FlipDecision, flip_data
@@ -46,14 +14,14 @@ from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
 
 
-def level_confidence(answer: Classification, category: str) -> float:
+def level_confidence(answer: dm.Classification, category: str) -> float:
     """Return the stored probability of a category, or of one above that of an answer; else the answer's confidence."""
     return answer.chances.get(category, answer.confidence or 0.0)
 
 
-def never_promised(_answer: Classification, _category: str, _rule: Rule, _text: str) -> float:
+def never_promised(_answer: dm.Classification, _category: str, _rule: dm.Rule, _text: str) -> float:
     """Return a promised threshold that no answer reaches."""
-    return NEVER
+    return dm.NEVER
 
 
 class RoutingMap(NamedTuple):
@@ -71,7 +39,7 @@ class RoutingMap(NamedTuple):
     destination, in seconds.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[dm.Rule, ...]
     config_hash: str
     destination: Callable[[str], Destination]
     circuits: DestinationBreakers | None = None
@@ -79,59 +47,59 @@ class RoutingMap(NamedTuple):
     history_dependent: frozenset[str] = frozenset()
     field_guards: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
-    promised: Callable[[Classification, str, Rule, str], float] = never_promised
-    additions: tuple[AdditionRule, ...] = ()
+    promised: Callable[[dm.Classification, str, dm.Rule, str], float] = never_promised
+    additions: tuple[dm.AdditionRule, ...] = ()
     tell: Callable[[str], None] = lambda _: None
-    levels: Levels = FLAT
-    chance: Callable[[Classification, str], float] = level_confidence
+    levels: dm.Levels = dm.FLAT
+    chance: Callable[[dm.Classification, str], float] = level_confidence
     labelling: frozenset[str] = frozenset()
     least: Mapping[str, float] = {}
     longest_attempt: float = 15.0
 
-    def match(self, ticket: Ticket, answer: Classification | None, at: str) -> Rule | None:
+    def match(self, ticket: dm.Ticket, answer: dm.Classification | None, at: str) -> dm.Rule | None:
         """Return the first rule of the map that matches a ticket; `answer` is the one that decided it.
 
         `at` is the time at which hours are judged.
         """
 
-        def promised_threshold(rule: Rule) -> float:
-            return NEVER if answer is None else self.promised(answer, self._named(rule, ticket), rule, ticket.text)
+        def promised_threshold(rule: dm.Rule) -> float:
+            return dm.NEVER if answer is None else self.promised(answer, self._named(rule, ticket), rule, ticket.text)
 
-        def confidence(rule: Rule) -> float | None:
+        def confidence(rule: dm.Rule) -> float | None:
             named = self._named(rule, ticket)
             if answer is None or ticket.confidence is None or named == ticket.category:
                 return ticket.confidence
             return self.chance(answer, named)
 
         confidence_in = confidence if self.levels.parents else None
-        return routing_rules.match(self.rules, ticket, promised_threshold, at, confidence_in)
+        return dm.routing_rules.match(self.rules, ticket, promised_threshold, at, confidence_in)
 
-    def _named(self, rule: Rule, ticket: Ticket) -> str:
+    def _named(self, rule: dm.Rule, ticket: dm.Ticket) -> str:
         """Return the highest level of a ticket's category that a rule names, and else the category itself."""
         named, accepted = ticket.category or "", rule.when.get("category")
         if isinstance(accepted, tuple):
             named = [name for name in self.levels.path(named) if name in accepted][-1]
         return named
 
-    def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
+    def answers(self, store: Store, tickets: Iterable[dm.Ticket]) -> Mapping[str, dm.Classification]:
         """Return the answers that decided tickets, by classification id, as far as rules or doubts depend on them."""
         if not any(rule.compares if self.levels.parents else rule.max_error is not None for rule in self.rules):
             tickets = (ticket for ticket in tickets if self._is_below(ticket))
         decision_ids = [ticket.decision_id for ticket in tickets if ticket.decision_id]
         return store.answers.decisions(decision_ids) if decision_ids else {}
 
-    def _is_below(self, ticket: Ticket) -> bool:
+    def _is_below(self, ticket: dm.Ticket) -> bool:
         confidence = ticket.confidence
         return not ticket.verdict and confidence is not None and confidence < self.least.get(ticket.classifier or "", 0)
 
-    def doubts(self, ticket: Ticket, answer: Classification | None, deliveries: Sequence[Delivery]) -> bool:
+    def doubts(self, ticket: dm.Ticket, answer: dm.Classification | None, deliveries: Sequence[dm.Delivery]) -> bool:
         """Return whether a ticket that was never sent was decided below the threshold that holds now."""
         is_raised = answer is not None and (answer.threshold or 0) < self.least.get(ticket.classifier or "", 0)
         return is_raised and not deliveries and self._is_below(ticket)
 
 
 def known_field_categories(
-    receiver: str, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]
+    receiver: str, deliveries: Sequence[dm.Delivery], verdicts: Iterable[dm.Classification]
 ) -> tuple[str, ...]:
     """Return the categories that a field at a destination may hold without anybody's having set it since.
 
@@ -167,72 +135,72 @@ class RoutingDecider:
         """Return the destinations whose deliveries wait for the network."""
         return self._routing_map.offline
 
-    def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
+    def to_send(self, change: dm.Change, existing: Sequence[dm.Delivery]) -> list[dm.OutgoingDelivery]:
         """Return the deliveries of a saved routing decision; `existing` are the ticket's deliveries before it."""
         return [
             self.with_past(
-                OutgoingDelivery(added, change.ticket, request_id=self._context.signature(added.ticket_id).request),
+                dm.OutgoingDelivery(added, change.ticket, request_id=self._context.signature(added.ticket_id).request),
                 existing,
             )
             for added in change.adds
-            if change.ticket and isinstance(added, Delivery)
+            if change.ticket and isinstance(added, dm.Delivery)
             if added.state == "pending" and added.destination not in self.offline
         ]
 
-    def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
+    def with_past(self, outgoing: dm.OutgoingDelivery, existing: Sequence[dm.Delivery]) -> dm.OutgoingDelivery:
         """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
         receiver, field_guards = outgoing.delivery.destination, self._routing_map.field_guards
         if receiver not in self._routing_map.history_dependent:
             return outgoing
-        earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
+        earlier = dm.earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
         if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
-        sent_deliveries = [as_sent(each, self._renames) for each in existing if each.destination in field_guards]
+        sent_deliveries = [dm.as_sent(each, self._renames) for each in existing if each.destination in field_guards]
         verdicts = self._context.store.answers.about([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_field_categories(receiver, sent_deliveries, verdicts))
 
     @cached_property
-    def _renames(self) -> Sequence[Renamed]:
+    def _renames(self) -> Sequence[dm.Renamed]:
         """The renames of categories, which are carried out before a routing decision is made."""
         return list(self._context.store.categories.renames())
 
     def decide(
         self,
-        before: Ticket,
-        deliveries: tuple[Delivery, ...],
+        before: dm.Ticket,
+        deliveries: tuple[dm.Delivery, ...],
         at: str,
         *,
         again: bool,
         holder: str | None,
-        answer: Classification | None = None,
-    ) -> tuple[Outcome[Routed], Change | None]:
+        answer: dm.Classification | None = None,
+    ) -> tuple[dm.Outcome[dm.Routed], dm.Change | None]:
         """Return the routing decision on a ticket: its outcome, and the change to be saved, None if nothing changes.
 
         `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that
         decided the ticket, where a rule depends on it.
         """
         if before.is_erased:
-            return _kept(Action.UNCHANGED, before, deliveries), None
+            return _kept(dm.Action.UNCHANGED, before, deliveries), None
         if before.category is None:
-            error = NotClassifiedError(
-                f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
+            error = dm.NotClassifiedError(
+                f"{dm.ids.short(before.ticket_id)} has no category yet ({before.status})",
                 hint="triage review, or give a verdict"
                 if before.status == "needs_review"
                 else "triage classify it, or give a verdict",
             )
-            return _kept(Action(before.status), before, deliveries, error), None
+            return _kept(dm.Action(before.status), before, deliveries, error), None
         if answer is not None and self._routing_map.doubts(before, answer, deliveries):
             return self._doubted(before, answer, at)
         known = deliveries
         if self._routing_map.levels.parents:
             known = tuple(self._as_refined(delivery, before) for delivery in deliveries)
-        rule = self._routing_map.match(before, answer, routing.judged_at(before, known, at))
+        rule = self._routing_map.match(before, answer, dm.routing.judged_at(before, known, at))
         if rule is None:
             return self._unroutable(before, deliveries, at)
-        needed = routing.needed_deliveries(
+        needed = dm.routing.needed_deliveries(
             before,
             rule,
-            of_decisions(known),
+            dm.of_decisions(known),
             again=again,
             renewed=self._routing_map.renewed,
             config_hash=self._routing_map.config_hash,
@@ -243,11 +211,11 @@ class RoutingDecider:
         changed = needed.superseded + needed.new
         revived = self._revived_dead_letters(deliveries, changed) if self._retry_dead else ()
         changed += revived
-        deliveries_after = (*with_changes(deliveries, changed), *needed.new)
-        status = routing.status_of((*with_changes(known, changed), *needed.new), before.category)
+        deliveries_after = (*dm.with_changes(deliveries, changed), *needed.new)
+        status = dm.routing.status_of((*dm.with_changes(known, changed), *needed.new), before.category)
         if not changed and before.status == status:
             return _unchanged_outcome(before, deliveries, status), None
-        ticket = routing.decided(before, rule, status)
+        ticket = dm.routing.decided(before, rule, status)
         routing_data = {
             "rule": rule.name,
             "to": list(rule.to),
@@ -259,28 +227,30 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed.new if d.destination in self.offline]:
             routing_data["offline"] = waits_for_network
-        if deliveries and (keep_earlier_text := outdated(of_decisions(deliveries_after), before)):
+        if deliveries and (keep_earlier_text := dm.outdated(dm.of_decisions(deliveries_after), before)):
             routing_data["outdated"] = list(keep_earlier_text)
         if revived:
             routing_data["retried"] = [d.destination for d in revived]
-        event = self._context.event(EventAction.ROUTED, ticket.ticket_id, routing_data, at)
-        action = Action.UNCHANGED if status == "routed" and not changed else Action(status)
-        outcome = Outcome(None, action, Routed(ticket, deliveries_after), None, before)
-        return outcome, Change(event, ticket, before.revision, changed)
+        event = self._context.event(dm.EventAction.ROUTED, ticket.ticket_id, routing_data, at)
+        action = dm.Action.UNCHANGED if status == "routed" and not changed else dm.Action(status)
+        outcome = dm.Outcome(None, action, dm.Routed(ticket, deliveries_after), None, before)
+        return outcome, dm.Change(event, ticket, before.revision, changed)
 
-    def _doubted(self, before: Ticket, answer: Classification, at: str) -> tuple[Outcome[Routed], Change]:
+    def _doubted(
+        self, before: dm.Ticket, answer: dm.Classification, at: str
+    ) -> tuple[dm.Outcome[dm.Routed], dm.Change]:
         """Leave a ticket to a person: nobody who raises a threshold wants what is below it to be sent."""
         least = self._routing_map.least[before.classifier or ""]
-        judged = answer._replace(threshold=least).copy(ids.new_id(), self._context.run.run_id, at)
+        judged = answer._replace(threshold=least).copy(dm.ids.new_id(), self._context.run.run_id, at)
         ticket = answered_ticket(before, (judged,), None, self._routing_map.levels, sure=False)
-        decision = Decision(judged.classification_id, ticket.status)
-        doubt = FlipDecision(0, before, Action.DOUBTED, judged)
-        data = flip_data(doubt, judged, CATEGORY) | decision_data(decision)
-        event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, data, at)
-        outcome = Outcome(None, Action.DOUBTED, Routed(ticket), None, before)
-        return outcome, Change(event, ticket, before.revision, (judged,), decision)
+        decision = dm.Decision(judged.classification_id, ticket.status)
+        doubt = FlipDecision(0, before, dm.Action.DOUBTED, judged)
+        data = flip_data(doubt, judged, dm.CATEGORY) | dm.decision_data(decision)
+        event = self._context.event(dm.EventAction.RECLASSIFIED, ticket.ticket_id, data, at)
+        outcome = dm.Outcome(None, dm.Action.DOUBTED, dm.Routed(ticket), None, before)
+        return outcome, dm.Change(event, ticket, before.revision, (judged,), decision)
 
-    def _as_refined(self, delivery: Delivery, ticket: Ticket) -> Delivery:
+    def _as_refined(self, delivery: dm.Delivery, ticket: dm.Ticket) -> dm.Delivery:
         """Return a delivery under the category of its ticket, if that refines its own and the receiver needs none."""
         needs_news = self._routing_map.renewed | self._routing_map.labelling
         if ticket.category is None or delivery.state != "accepted" or delivery.destination in needs_news:
@@ -289,8 +259,8 @@ class RoutingDecider:
         return delivery._replace(category=ticket.category) if is_refined else delivery
 
     def _revived_dead_letters(
-        self, deliveries: Iterable[Delivery], superseded: Sequence[Delivery]
-    ) -> tuple[Delivery, ...]:
+        self, deliveries: Iterable[dm.Delivery], superseded: Sequence[dm.Delivery]
+    ) -> tuple[dm.Delivery, ...]:
         superseded_ids = {d.delivery_id for d in superseded}
         return tuple(
             d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
@@ -299,43 +269,43 @@ class RoutingDecider:
         )
 
     def _unroutable(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
-    ) -> tuple[Outcome[Routed], Change | None]:
-        error = NoRouteError(
-            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
+        self, before: dm.Ticket, deliveries: tuple[dm.Delivery, ...], at: str
+    ) -> tuple[dm.Outcome[dm.Routed], dm.Change | None]:
+        error = dm.NoRouteError(
+            f"{dm.ids.short(before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
-        superseded = supersede(of_decisions(deliveries), at)
+        superseded = dm.supersede(dm.of_decisions(deliveries), at)
         if before.status == "unroutable" and not superseded:
-            return _kept(Action.UNROUTABLE, before, deliveries, error), None
+            return _kept(dm.Action.UNROUTABLE, before, deliveries, error), None
         ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
         unroutable_data = {
             "category": ticket.category,
             "config": self._routing_map.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
-        event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
-        deliveries_after = with_changes(deliveries, superseded)
-        outcome = Outcome(None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, before)
-        return outcome, Change(event, ticket, before.revision, superseded)
+        event = self._context.event(dm.EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
+        deliveries_after = dm.with_changes(deliveries, superseded)
+        outcome = dm.Outcome(None, dm.Action.UNROUTABLE, dm.Routed(ticket, deliveries_after), error, before)
+        return outcome, dm.Change(event, ticket, before.revision, superseded)
 
 
-def _unchanged_outcome(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
+def _unchanged_outcome(ticket: dm.Ticket, deliveries: tuple[dm.Delivery, ...], status: str) -> dm.Outcome[dm.Routed]:
     """Return the outcome of a ticket whose deliveries stay as they are; its error tells what failed before."""
     if status == "undeliverable":
-        return _kept(Action.UNDELIVERABLE, ticket, deliveries, joint_error(dead_letters(ticket, deliveries)))
+        return _kept(dm.Action.UNDELIVERABLE, ticket, deliveries, joint_error(dead_letters(ticket, deliveries)))
     if status != "routing":
-        return _kept(Action.UNCHANGED, ticket, deliveries)
+        return _kept(dm.Action.UNCHANGED, ticket, deliveries)
     failures = due_later(deliveries)
-    return _kept(Action.ROUTING, ticket, deliveries, joint_error(failures), failures)
+    return _kept(dm.Action.ROUTING, ticket, deliveries, joint_error(failures), failures)
 
 
 def _kept(
-    action: Action,
-    ticket: Ticket,
-    deliveries: tuple[Delivery, ...],
-    error: TriageError | None = None,
-    failures: tuple[Failure, ...] = (),
-) -> Outcome[Routed]:
+    action: dm.Action,
+    ticket: dm.Ticket,
+    deliveries: tuple[dm.Delivery, ...],
+    error: dm.TriageError | None = None,
+    failures: tuple[dm.Failure, ...] = (),
+) -> dm.Outcome[dm.Routed]:
     """Return the outcome of a ticket that stays as it is."""
-    return Outcome(None, action, Routed(ticket, deliveries, failures=failures), error, ticket)
+    return dm.Outcome(None, action, dm.Routed(ticket, deliveries, failures=failures), error, ticket)

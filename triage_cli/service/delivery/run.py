@@ -5,25 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
 
-from triage_cli.domain import (
-    NAMED,
-    TO_ROUTE,
-    Action,
-    Change,
-    Conflict,
-    DeliveryError,
-    Failure,
-    Outcome,
-    OutgoingDelivery,
-    Routed,
-    RoutePlan,
-    Selection,
-    Ticket,
-    TriageError,
-    bounded,
-    chunked,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 from triage_cli.service.delivery.additions import Additions
 from triage_cli.service.delivery.attempts import (
@@ -57,7 +39,7 @@ class DeliveryRun:
         self._attempt_recorder = AttemptRecorder(context)
         self._additions = Additions(context, routing_map)
         self._added_ids: set[str] = set()  # additions whose first attempt is waited for
-        self._finished_meanwhile: list[Outcome[Routed]] = []  # tickets that were finished while it was
+        self._finished_meanwhile: list[dm.Outcome[dm.Routed]] = []  # tickets that were finished while it was
         self._failed_additions: dict[str, None] = {}  # why additions were not accepted
         # When deliveries that rate limits refuse for a short while are due, in seconds since 1970.
         self.limits_end_at = 0.0
@@ -82,7 +64,7 @@ class DeliveryRun:
         self._failed_additions.clear()
         self._additions.tell()
 
-    def _begun(self, to_begin: Sequence[OutgoingDelivery]) -> Sequence[OutgoingDelivery]:
+    def _begun(self, to_begin: Sequence[dm.OutgoingDelivery]) -> Sequence[dm.OutgoingDelivery]:
         """Mark attempts as begun, and return them: those that nothing has made wrong since they were decided on."""
         begun_ids = self._store.deliveries.begin(self.context.lease, to_begin)
         if len(begun_ids) == len(to_begin):
@@ -98,7 +80,7 @@ class DeliveryRun:
         """Begin no more attempts: what waits is parked."""
         self._dispatcher.stop()
 
-    def abandon(self, error: TriageError) -> list[Outcome[Routed]]:
+    def abandon(self, error: dm.TriageError) -> list[dm.Outcome[dm.Routed]]:
         """Give up what is being sent because of an error; return the decisions on these tickets with the error."""
         abandoned = [unfinished.outcome._replace(error=error) for unfinished in self._unfinished_tickets.values()]
         self._unfinished_tickets.clear()
@@ -108,7 +90,9 @@ class DeliveryRun:
         """Let refusals by a rate limit count as failures, instead of waiting for its end."""
         self._dispatcher.waits = False
 
-    def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
+    def route(
+        self, chunks: Iterable[Sequence[dm.Ticket]], *, again: bool = False
+    ) -> Iterator[list[dm.Outcome[dm.Routed]]]:
         """Decide where tickets go, and deliver; an outcome's `item` is the ticket as given, and it has no row.
 
         A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end. An
@@ -121,7 +105,7 @@ class DeliveryRun:
         while self._dispatcher.open or self._finished_meanwhile:
             yield self.finished()
 
-    def add_for_stored(self, tickets: Iterable[Ticket]) -> None:
+    def add_for_stored(self, tickets: Iterable[dm.Ticket]) -> None:
         """Send what rules before the classification add for tickets that were just stored or changed."""
         self._send_additions(self._additions.of_stored(tickets))
 
@@ -130,7 +114,7 @@ class DeliveryRun:
         for added in self._additions.pending():
             self._send_additions(added)
 
-    def _send_additions(self, added: Sequence[OutgoingDelivery]) -> None:
+    def _send_additions(self, added: Sequence[dm.OutgoingDelivery]) -> None:
         """Send additions, and wait for their first attempts for a while: a classification may take minutes."""
         for outgoing in added:
             self._dispatcher.put(self._with_earlier(outgoing.delivery.destination, [outgoing]))
@@ -139,7 +123,7 @@ class DeliveryRun:
         while self._added_ids and self.context.stop.clock() < wait_until:
             self._finished_meanwhile = self.finished()
 
-    def begin(self, tickets: Sequence[Ticket], *, again: bool = False) -> list[Outcome[Routed]]:
+    def begin(self, tickets: Sequence[dm.Ticket], *, again: bool = False) -> list[dm.Outcome[dm.Routed]]:
         """Decide where tickets go, and begin to send; return the outcomes of those that are not sent anywhere now."""
         outcomes, to_send = self._decide(tickets, again=again, holder=self.context.run.run_id)
         deliveries_left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
@@ -153,9 +137,9 @@ class DeliveryRun:
         self._dispatcher.put(to_send)
         return finished
 
-    def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
+    def send_on(self, tickets: Iterable[dm.Ticket]) -> Iterator[dm.Ticket]:
         """Route tickets, and yield them as they are after their first deliveries."""
-        for outcomes in self.route(bounded(tickets)):
+        for outcomes in self.route(dm.bounded(tickets)):
             yield from (o.value.ticket for o in outcomes if o.value)
 
     @property
@@ -168,7 +152,7 @@ class DeliveryRun:
         """Return the destinations that get nothing for now: those that wait for the network, and those paused."""
         return self.offline.union(self._dispatcher.paused())
 
-    def decide_routes(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
+    def decide_routes(self, chunk: Sequence[dm.Ticket]) -> list[dm.Outcome[dm.Routed]]:
         """Decide where tickets go, and save the deliveries as due now, for another run to send."""
         return self._decide(chunk, again=False, holder=None)[0]
 
@@ -186,7 +170,7 @@ class DeliveryRun:
                 if self.context.stop.stopping or not room:
                     due_destinations.remove(destination_name)
                 elif room >= QUEUE_LIMIT // 2:
-                    limit = min(room, NAMED)
+                    limit = min(room, dm.NAMED)
                     to_send = self._store.deliveries.due(destination_name, self.context.lease, limit, ids=ids)
                     self._dispatcher.put(self._with_earlier(destination_name, to_send))
                     if len(to_send) < limit:
@@ -197,7 +181,9 @@ class DeliveryRun:
             parked = (result for queue_results in collected for result in self._parked_results(queue_results))
             yield list(self._owed((*self._record(collected), *parked)))
 
-    def _with_earlier(self, destination_name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
+    def _with_earlier(
+        self, destination_name: str, to_send: Sequence[dm.OutgoingDelivery]
+    ) -> Iterator[dm.OutgoingDelivery]:
         """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
         if destination_name not in self._routing_map.history_dependent:
             yield from to_send
@@ -235,7 +221,7 @@ class DeliveryRun:
         }
         results = list(self._attempt_recorder.record(outcomes, policies))
         for result in results:
-            if isinstance(result.error, DeliveryError) and result.error.limited:
+            if isinstance(result.error, dm.DeliveryError) and result.error.limited:
                 due = (d.due_at for d in result.deliveries if d.delivery_id == result.delivery_id and d.paced)
                 short = (due_at for due_at in due if due_at <= time.time() + LONGEST_WAIT)
                 self.limits_end_at = max(self.limits_end_at, *short, 0.0)
@@ -259,14 +245,14 @@ class DeliveryRun:
             for outgoing in results.parked
         ]
 
-    def finished(self) -> list[Outcome[Routed]]:
+    def finished(self) -> list[dm.Outcome[dm.Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         finished, self._finished_meanwhile = self._finished_meanwhile, []
         collected = self._collect()
-        ended: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
+        ended: list[tuple[str, AttemptResult | None, tuple[dm.Failure, ...]]]
         ended = [(result.ticket.ticket_id, result, result.failures) for result in self._owed(self._record(collected))]
         ended += [
-            (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
+            (o.ticket.ticket_id, None, (dm.Failure(o.delivery.delivery_id, because),) if because else ())
             for _, _, parked, because in collected
             for o in parked
             if not o.delivery.addition
@@ -278,14 +264,14 @@ class DeliveryRun:
         return finished
 
     def _decide(
-        self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
-    ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
-        at = times.now()
+        self, tickets: Sequence[dm.Ticket], *, again: bool, holder: str | None
+    ) -> tuple[list[dm.Outcome[dm.Routed]], list[dm.OutgoingDelivery]]:
+        at = dm.times.now()
         self._additions.before_routing(tickets)
         existing = self._store.deliveries.of([t.ticket_id for t in tickets])
         answers = self._routing_map.answers(self._store, tickets)
-        outcomes: list[Outcome[Routed]] = []
-        changes: list[Change] = []
+        outcomes: list[dm.Outcome[dm.Routed]] = []
+        changes: list[dm.Change] = []
         for ticket in tickets:
             deliveries, answer = existing.get(ticket.ticket_id, ()), answers.get(ticket.decision_id or "")
             outcome, change = self._decider.decide(ticket, deliveries, at, again=again, holder=holder, answer=answer)
@@ -306,20 +292,20 @@ class DeliveryRun:
         return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 
 
-def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:
+def _or_held(outcome: dm.Outcome[dm.Routed], conflict: dm.Conflict | None) -> dm.Outcome[dm.Routed]:
     """Return the outcome of a decision, which was not saved if there is a conflict."""
     if conflict is None:
         return outcome
-    return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.ticket), error=None)
+    return outcome._replace(action=dm.Action.HELD, value=dm.Routed(conflict.ticket or outcome.ticket), error=None)
 
 
-def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+def routed(delivery_run: DeliveryRun, selection: dm.Selection, plan: dm.RoutePlan) -> Iterator[dm.Outcome[dm.Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
-    statuses = TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else TO_ROUTE
+    statuses = dm.TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else dm.TO_ROUTE
     rows: dict[str, int] = {}  # by ticket
     row_numbers = count()
 
-    def claimed() -> Iterator[Sequence[Ticket]]:
+    def claimed() -> Iterator[Sequence[dm.Ticket]]:
         for chunk in TicketClaimer(delivery_run.context).chunks(selection, statuses):
             rows.update((ticket.ticket_id, next(row_numbers)) for ticket in chunk)
             yield chunk
@@ -329,47 +315,49 @@ def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> 
     outcomes = chain.from_iterable(delivery_run.route(claimed(), again=plan.again))
     numbered = (outcome._replace(row=rows.pop(outcome.ticket.ticket_id)) for outcome in outcomes)
 
-    def deliver_later(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
+    def deliver_later(later: Sequence[str]) -> Iterator[dm.Outcome[dm.Routed]]:
         return deliver_due(delivery_run, row_numbers, plan.stay, None if selection.ids is None else later)
 
     return last_outcome_per_ticket(delivery_run.context.store, numbered, deliver_later)
 
 
 def last_outcome_per_ticket(
-    store: Store, outcomes: Iterable[Outcome[Routed]], deliver: Callable[[Sequence[str]], Iterable[Outcome[Routed]]]
-) -> Iterator[Outcome[Routed]]:
+    store: Store,
+    outcomes: Iterable[dm.Outcome[dm.Routed]],
+    deliver: Callable[[Sequence[str]], Iterable[dm.Outcome[dm.Routed]]],
+) -> Iterator[dm.Outcome[dm.Routed]]:
     """Yield one outcome per ticket; of a ticket with pending deliveries, the last one, at the end.
 
     `deliver` attempts those deliveries. It is called once, with the ids of their tickets.
     """
-    later_tickets: dict[str, tuple[int | None, tuple[Failure, ...], TriageError | None]] = {}
+    later_tickets: dict[str, tuple[int | None, tuple[dm.Failure, ...], dm.TriageError | None]] = {}
 
-    def outcomes_then_later() -> Iterator[Outcome[Routed]]:
+    def outcomes_then_later() -> Iterator[dm.Outcome[dm.Routed]]:
         yield from outcomes
         yield from deliver(tuple(later_tickets))
 
     for outcome in outcomes_then_later():
         ticket_id = outcome.ticket.ticket_id
         row, earlier, error = later_tickets.pop(ticket_id, (outcome.row, (), None))
-        if outcome.action == Action.ROUTING:
+        if outcome.action == dm.Action.ROUTING:
             failures = outcome.value.failures if outcome.value else ()
             later_tickets[ticket_id] = row, (*earlier, *failures), error if failures else outcome.error
         else:
             yield outcome._replace(row=row, error=standing_error(outcome, earlier))
-    for ticket_ids in chunked(later_tickets, NAMED):
+    for ticket_ids in dm.chunked(later_tickets, dm.NAMED):
         deliveries = store.deliveries.of(ticket_ids)
-        for ticket in store.find(Selection(ids=tuple(ticket_ids))):
+        for ticket in store.find(dm.Selection(ids=tuple(ticket_ids))):
             # An error without failures: the network is switched off.
             row, earlier, error = later_tickets[ticket.ticket_id]
-            undelivered = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            outcome = Outcome(row, Action(ticket.status), undelivered, error, ticket)
+            undelivered = dm.Routed(ticket, deliveries.get(ticket.ticket_id, ()))
+            outcome = dm.Outcome(row, dm.Action(ticket.status), undelivered, error, ticket)
             failed_before = joint_error(due_later(undelivered.deliveries))
             yield outcome._replace(error=standing_error(outcome, earlier) or failed_before)
 
 
 def deliver_due(
     delivery_run: DeliveryRun, row_numbers: Iterator[int], stay: float, ids: Sequence[str] | None = None
-) -> Iterator[Outcome[Routed]]:
+) -> Iterator[dm.Outcome[dm.Routed]]:
     """Deliver what is due, of all tickets or of these, and wait for what falls due within `stay` seconds."""
     run_context = delivery_run.context
     stay_until = run_context.stop.clock() + stay  # not by the time of day, which may be set back
@@ -378,8 +366,10 @@ def deliver_due(
         for results in delivery_run.due(ids):
             for result in results:
                 has_delivered = True
-                routed = Routed(result.ticket, result.deliveries, result.attempts, result.failures)
-                outcome = Outcome(next(row_numbers), Action(result.ticket.status), routed, result.error, result.ticket)
+                routed = dm.Routed(result.ticket, result.deliveries, result.attempts, result.failures)
+                outcome = dm.Outcome(
+                    next(row_numbers), dm.Action(result.ticket.status), routed, result.error, result.ticket
+                )
                 yield with_offline_error(outcome, delivery_run.offline)
         due_at = run_context.store.deliveries.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
         # Due already, but another run holds it.

@@ -4,31 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    CATEGORY,
-    DECIDED,
-    NOWHERE,
-    PERSON,
-    UNANSWERED,
-    Answer,
-    Classification,
-    Levels,
-    Move,
-    Outcome,
-    Plan,
-    PlanAccuracy,
-    Question,
-    Selection,
-    StatsQuery,
-    Suspicion,
-    Ticket,
-    chunked,
-    given_answer,
-    given_answers,
-    open_required,
-    volumes,
-    with_given,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
@@ -39,7 +15,7 @@ from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
 
 # Tickets that a configuration has decided on.
-DECIDED_STATUSES = DECIDED | {"needs_review"}
+DECIDED_STATUSES = dm.DECIDED | {"needs_review"}
 COST_SAMPLE = 500  # tickets without an answer by which the cost of asking about all is estimated
 
 
@@ -56,17 +32,17 @@ class ConfigurationSide(NamedTuple):
 
     classifier: Classifier
     routing_map: RoutingMap
-    categories: Levels
-    questions: Sequence[Question] = ()
+    categories: dm.Levels
+    questions: Sequence[dm.Question] = ()
 
-    def destinations(self, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
+    def destinations(self, ticket: dm.Ticket, answer: dm.Classification | None) -> tuple[str, ...]:
         """Return where a ticket goes: to a person without a category, or while a required question is open."""
-        known = given_answers(ticket)  # one that was never asked holds no ticket
+        known = dm.given_answers(ticket)  # one that was never asked holds no ticket
         required = [question.name for question in self.questions if question.required and question.name in known]
-        if ticket.category is None or open_required(ticket, required):
-            return (PERSON,)
+        if ticket.category is None or dm.open_required(ticket, required):
+            return (dm.PERSON,)
         rule = self.routing_map.match(ticket, answer, ticket.stored_at)
-        return (NOWHERE,) if rule is None else rule.to
+        return (dm.NOWHERE,) if rule is None else rule.to
 
 
 class NewNames(NamedTuple):
@@ -101,35 +77,35 @@ class PlanComparison:
         self._names = names
         self._pagers = pagers
         self._learned = learned
-        self._suspicion = Suspicion(new.categories)
+        self._suspicion = dm.Suspicion(new.categories)
         self._precedents = Precedents(
             store,
-            {CATEGORY: new.categories} | {question.name: question.labels for question in new.questions},
+            {dm.CATEGORY: new.categories} | {question.name: question.labels for question in new.questions},
             self._suspicion,
-            {CATEGORY: {**names.present, **names.categories}},
+            {dm.CATEGORY: {**names.present, **names.categories}},
         )
         self._gathering = Gathering()
         self._volumes_before: Counter[str] = Counter()
         self._volumes_after: Counter[str] = Counter()
-        self._moves: list[Move] = []
+        self._moves: list[dm.Move] = []
         self._compared_tickets = 0
         self._number_unasked = 0
         self._number_refined = 0  # tickets whose category alone gets finer
-        self._answered_verdicts: dict[str, tuple[Ticket, Classification]] = {}  # tickets with a verdict
-        self.unasked: list[Ticket] = []
+        self._answered_verdicts: dict[str, tuple[dm.Ticket, dm.Classification]] = {}  # tickets with a verdict
+        self.unasked: list[dm.Ticket] = []
 
-    def compare(self, selection: Selection, budget: Budget, trials: TrialRecorder | None = None) -> Plan:
+    def compare(self, selection: dm.Selection, budget: Budget, trials: TrialRecorder | None = None) -> dm.Plan:
         """Ask the new classifier about the tickets of a selection, and return what would change.
 
         `trials` saves answers that were paid for. Raises `BudgetError`.
         """
         selection = selection._replace(statuses=DECIDED_STATUSES)
-        decided_groups = self._store.stats_by(StatsQuery(selection._replace(written_since=None)))
+        decided_groups = self._store.stats_by(dm.StatsQuery(selection._replace(written_since=None)))
         tickets = category_renames.find(self._store, selection, self._names.present)
         classifier = self._new_side.classifier
         names = (question.name for question in self._new_side.questions)
-        asked = (CATEGORY, *(name for name in names if classifier.fingerprints_of(name)))
-        chunks = chunked((ticket._replace(asked=asked) for ticket in tickets), classifier.chunk_size)
+        asked = (dm.CATEGORY, *(name for name in names if classifier.fingerprints_of(name)))
+        chunks = dm.chunked((ticket._replace(asked=asked) for ticket in tickets), classifier.chunk_size)
         save_steps = trials.save_steps if trials else None
         for arrived in answers(classifier, chunks, budget, save_steps, self._precedents.answers):
             if trials is not None:
@@ -138,13 +114,13 @@ class PlanComparison:
         moves = tuple(sorted(self._moves, key=lambda move: (not move.pages, move.ticket_id)))
         category_moves = Counter((move.old, move.new) for move in moves if move.old != move.new)
         older_tickets = max(0, sum(group.tickets for group in decided_groups) - self._compared_tickets)
-        return Plan(
+        return dm.Plan(
             tickets=self._compared_tickets,
             older=older_tickets,
             moved=len(moves) - self._number_refined,
             unasked=self._number_unasked,
             cost_usd=0.0,
-            destinations=volumes(self._volumes_before, self._volumes_after, self._pagers),
+            destinations=dm.volumes(self._volumes_before, self._volumes_after, self._pagers),
             matrix=tuple((old, new, n) for (old, new), n in category_moves.most_common()),
             accuracy=self._accuracy(),
             moves=moves,
@@ -156,7 +132,7 @@ class PlanComparison:
         old_answers = self._old_side.routing_map.answers(self._store, [ticket for ticket, _ in compared])
         self._compared_tickets += len(compared)
         for ticket, by_question in compared:
-            outcome = by_question[CATEGORY]
+            outcome = by_question[dm.CATEGORY]
             new_answer = None if outcome is None or outcome.error else outcome.value
             last_step = new_answer.steps[-1] if new_answer and new_answer.steps else None
             if ticket.verdict and last_step is not None and last_step.category:
@@ -174,12 +150,14 @@ class PlanComparison:
             new_to = self._new_side.destinations(self._with_new_answers(new_ticket, by_question), deciding)
             self._count_move(ticket, new_ticket, old_to, new_to)
 
-    def _with_new_name(self, ticket: Ticket) -> Ticket:
+    def _with_new_name(self, ticket: dm.Ticket) -> dm.Ticket:
         """Return a ticket with the name that its category has in the new configuration; None if it is gone."""
         new_name = self._names.categories.get(ticket.category or "", ticket.category)
         return ticket._replace(category=new_name if new_name in self._new_side.categories else None)
 
-    def _decided_by_new(self, ticket: Ticket, new_answer: Answer, last_step: Classification | None) -> Ticket:
+    def _decided_by_new(
+        self, ticket: dm.Ticket, new_answer: dm.Answer, last_step: dm.Classification | None
+    ) -> dm.Ticket:
         """Return a ticket after the answer of the new classifier."""
         _, sure = text_doubts(self._suspicion, ticket, new_answer)
         has_category = last_step is not None and last_step.category in self._new_side.categories
@@ -191,22 +169,26 @@ class PlanComparison:
             reason=last_step.reason if last_step else None,
         )
 
-    def _with_new_answers(self, ticket: Ticket, by_question: Mapping[str, Outcome[Answer] | None]) -> Ticket:
+    def _with_new_answers(
+        self, ticket: dm.Ticket, by_question: Mapping[str, dm.Outcome[dm.Answer] | None]
+    ) -> dm.Ticket:
         """Return a ticket with what would hold of further questions; what nobody was asked stays as it is."""
         given = {}
         for question in self._new_side.questions:
             name, outcome, labels = question.name, by_question.get(question.name), question.labels
-            present = given_answer(ticket, name)
+            present = dm.given_answer(ticket, name)
             if present.verdict:
                 value = current_names(question.values).get(present.value or "", present.value)
-                given[name] = present._replace(value=value) if value in labels else UNANSWERED
+                given[name] = present._replace(value=value) if value in labels else dm.UNANSWERED
             elif outcome is not None:
                 steps = steps_within(outcome.value, labels)
                 _, sure = text_doubts(self._suspicion, ticket, outcome.value)
-                given[name] = answer_given(UNANSWERED, steps, outcome.error, labels, sure=sure)
-        return with_given(ticket, given)
+                given[name] = answer_given(dm.UNANSWERED, steps, outcome.error, labels, sure=sure)
+        return dm.with_given(ticket, given)
 
-    def _count_move(self, ticket: Ticket, new_ticket: Ticket, old_to: tuple[str, ...], new_to: tuple[str, ...]) -> None:
+    def _count_move(
+        self, ticket: dm.Ticket, new_ticket: dm.Ticket, old_to: tuple[str, ...], new_to: tuple[str, ...]
+    ) -> None:
         self._volumes_before.update(old_to)
         self._volumes_after.update(new_to)
         old_category = self._names.categories.get(ticket.category or "", ticket.category)
@@ -216,7 +198,7 @@ class PlanComparison:
         self._number_refined += is_refined and set(old_to) == set(new_to)
         pages = bool(self._pagers & set(new_to) - set(old_to))
         self._moves.append(
-            Move(
+            dm.Move(
                 ticket_id=ticket.ticket_id,
                 external_id=ticket.external_id,
                 status=ticket.status,
@@ -232,9 +214,9 @@ class PlanComparison:
             )
         )
 
-    def _accuracy(self) -> PlanAccuracy:
+    def _accuracy(self) -> dm.PlanAccuracy:
         """Compare both classifiers with the verdicts, on tickets that both have answered and none has learned."""
-        judged_tickets = [ticket._replace(asked=(CATEGORY,)) for ticket, _ in self._answered_verdicts.values()]
+        judged_tickets = [ticket._replace(asked=(dm.CATEGORY,)) for ticket, _ in self._answered_verdicts.values()]
         was_learned = self._learned([ticket.text for ticket in judged_tickets])
         old_answers = {ticket.ticket_id: answer for ticket, answer in self._old_answers(judged_tickets)}
         compared = old_right = new_right = 0
@@ -245,12 +227,12 @@ class PlanComparison:
             compared += 1
             old_right += self._old_side.categories.is_guessed(old, ticket.category)
             new_right += self._new_side.categories.is_guessed(new, self._with_new_name(ticket).category)
-        return PlanAccuracy(compared, old_right, new_right)
+        return dm.PlanAccuracy(compared, old_right, new_right)
 
-    def _old_answers(self, tickets: Iterable[Ticket]) -> Iterator[tuple[Ticket, Classification]]:
+    def _old_answers(self, tickets: Iterable[dm.Ticket]) -> Iterator[tuple[dm.Ticket, dm.Classification]]:
         """Yield the answers of the present classifier, as far as they cost nothing."""
         classifier = self._old_side.classifier
-        chunks = chunked(tickets, classifier.chunk_size)
+        chunks = dm.chunked(tickets, classifier.chunk_size)
         for arrived in answers(classifier, chunks, unasked_budget(StopControl())):
             for outcome in arrived.final:
                 if outcome.value and outcome.value.steps:

@@ -5,29 +5,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
-from triage_cli.domain import (
-    Category,
-    Classification,
-    Delivery,
-    Identified,
-    Nearness,
-    Refusal,
-    Ticket,
-    TicketDraft,
-    as_tag,
-    dedup,
-    from_json,
-    grouped,
-    is_filed_by,
-    label_text,
-    of_decisions,
-    tags_of,
-    to_seconds,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 
 # How near a destination files to what a source lists, by the names of both: source, destination.
-NearnessOf = Callable[[str, str], Nearness]
+NearnessOf = Callable[[str, str], dm.Nearness]
 
 
 class FiledItems:
@@ -38,7 +20,7 @@ class FiledItems:
         self._nearness = nearness
         self._tell = tell
 
-    def rows(self, items: Collection[Identified]) -> Collection[int]:
+    def rows(self, items: Collection[dm.Identified]) -> Collection[int]:
         """Return the rows of the items that triage filed.
 
         A ticket that is known stays one: it may hold the id since a delivery has labelled it, or since somebody copied
@@ -51,11 +33,13 @@ class FiledItems:
         known = self._store.known([i.identity for i in carrying]) if deliveries else {}
         return {i.draft.row for i in carrying if i.identity not in known and self._is_filed(i, deliveries)}
 
-    def _is_filed(self, item: Identified, deliveries: Mapping[str, Delivery]) -> bool:
+    def _is_filed(self, item: dm.Identified, deliveries: Mapping[str, dm.Delivery]) -> bool:
         draft = item.draft
         carried = [deliveries[name] for name in draft.delivery_ids if name in deliveries]
         makers = [
-            d for d in carried if is_filed_by(d, draft.external_id or "", self._nearness(draft.source, d.destination))
+            d
+            for d in carried
+            if dm.is_filed_by(d, draft.external_id or "", self._nearness(draft.source, d.destination))
         ]
         if makers and not any(d.kept for d in makers):
             self._tell(
@@ -74,7 +58,7 @@ class FieldSetters(Protocol):
 
 
 # By the identities of tickets.
-LostDeliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
+LostDeliveries = Callable[[Sequence[str]], Mapping[str, Sequence[dm.Delivery]]]
 
 
 class Corrections:
@@ -87,7 +71,7 @@ class Corrections:
     def __init__(
         self,
         store: Store,
-        categories: Sequence[Category],
+        categories: Sequence[dm.Category],
         field_setters: FieldSetters,
         lost: LostDeliveries,
         tell: Callable[[str], None],
@@ -98,9 +82,9 @@ class Corrections:
         self._lost = lost
         self._tell = tell
         self._reported: set[str] = set()
-        self._names_by_tag = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
+        self._names_by_tag = {dm.as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
 
-    def applied(self, items: Collection[Identified]) -> list[Identified]:
+    def applied(self, items: Collection[dm.Identified]) -> list[dm.Identified]:
         """Return drafts with `verdict` set to a person's correction; None if the source repeats what triage wrote."""
         named = {
             item.identity: self._corrected_category(item) for item in items if item.draft.verdict or item.draft.labels
@@ -109,19 +93,19 @@ class Corrections:
         differing = [t.ticket_id for identity, t in known.items() if t.category != named[identity]]
         deliveries = self._store.deliveries.of(differing) if differing else {}
         answers = self._store.answers.about(differing, ("",)) if differing else ()
-        verdicts = grouped(answers, lambda answer: answer.ticket_id)
+        verdicts = dm.grouped(answers, lambda answer: answer.ticket_id)
         naming_another = [
             i for i, category in named.items() if category and (i not in known or known[i].category != category)
         ]
         lost = self._lost(naming_another) if naming_another else {}
 
-        def with_correction(item: Identified) -> Identified:
+        def with_correction(item: dm.Identified) -> dm.Identified:
             category, ticket = named.get(item.identity), known.get(item.identity)
             lost_before = [d._replace(category=self._present_name(d.category)) for d in lost.get(item.identity, ())]
             overruled = False
             if category and ticket:
                 answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(item)
-                known_deliveries = (*lost_before, *of_decisions(deliveries.get(ticket.ticket_id, ())))
+                known_deliveries = (*lost_before, *dm.of_decisions(deliveries.get(ticket.ticket_id, ())))
                 field_values, refused_at = (
                     self._field_values(known_deliveries, answers, labels=item.draft.labels is not None),
                     refusal_seen_at(known_deliveries),
@@ -129,14 +113,16 @@ class Corrections:
                 if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
                     category = None
                 given = [a for a in answers if a.classification_id == ticket.decision_id and not a.is_imported]
-                overruled = any(int(to_seconds(answer.at)) > changed for answer in given)
+                overruled = any(int(dm.to_seconds(answer.at)) > changed for answer in given)
             elif lost_before and lost_before[-1].category == category:
                 category = None
             return item._replace(draft=item.draft._replace(verdict=category, overruled=overruled))
 
         return [with_correction(item) for item in items]
 
-    def without_write_backs(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> Sequence[Identified]:
+    def without_write_backs(
+        self, items: Sequence[dm.Identified], known: Mapping[str, dm.Ticket]
+    ) -> Sequence[dm.Identified]:
         """Return pulled drafts in which labels and fields that triage itself has written are as they are known.
 
         What triage writes to a ticket is no change of that ticket.
@@ -144,25 +130,27 @@ class Corrections:
         changed = {
             item.identity: known[item.identity]
             for item in items
-            if item.identity in known and dedup.extra_as_json(item.draft.extra) != known[item.identity].extra
+            if item.identity in known and dm.dedup.extra_as_json(item.draft.extra) != known[item.identity].extra
         }
         if not changed:
             return items
         deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()])
 
-        def as_known(item: Identified) -> Identified:
+        def as_known(item: dm.Identified) -> dm.Identified:
             ticket = changed.get(item.identity)
             written = (
-                self._written_categories(of_decisions(deliveries.get(ticket.ticket_id, ()))) if ticket else frozenset()
+                self._written_categories(dm.of_decisions(deliveries.get(ticket.ticket_id, ())))
+                if ticket
+                else frozenset()
             )
             if ticket is None or not written:
                 return item
-            draft = with_known_labels(item.draft, from_json(ticket.extra), lambda text: self._named(text) in written)
+            draft = with_known_labels(item.draft, dm.from_json(ticket.extra), lambda text: self._named(text) in written)
             return item._replace(draft=draft)
 
         return [as_known(item) for item in items]
 
-    def _written_categories(self, deliveries: Sequence[Delivery]) -> frozenset[str | None]:
+    def _written_categories(self, deliveries: Sequence[dm.Delivery]) -> frozenset[str | None]:
         """Return the categories that deliveries may have written to a ticket."""
         receivers = {d.destination for d in deliveries}
         writers = {*self._field_setters(receivers, labels=True), *self._field_setters(receivers, labels=False)}
@@ -173,7 +161,7 @@ class Corrections:
         )
 
     def _field_values(
-        self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification], *, labels: bool
+        self, deliveries: Sequence[dm.Delivery], verdicts: Iterable[dm.Classification], *, labels: bool
     ) -> "list[FieldValue]":
         """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
         setters = self._field_setters({d.destination for d in deliveries}, labels=labels)
@@ -184,9 +172,9 @@ class Corrections:
         ]
 
     def _present_name(self, category: str) -> str:
-        return self._names_by_tag.get(as_tag(category), category)
+        return self._names_by_tag.get(dm.as_tag(category), category)
 
-    def _corrected_category(self, item: Identified) -> str | None:
+    def _corrected_category(self, item: dm.Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes.
 
         Of a list of labels it is the one that is named; several are passed over, and most labels name none.
@@ -207,7 +195,7 @@ class Corrections:
         return category
 
     def _named(self, text: str) -> str | None:
-        return next((self._names_by_tag[tag] for tag in tags_of(text) if tag in self._names_by_tag), None)
+        return next((self._names_by_tag[tag] for tag in dm.tags_of(text) if tag in self._names_by_tag), None)
 
     def _report(self, sentence: str) -> None:
         if sentence not in self._reported:
@@ -216,8 +204,8 @@ class Corrections:
 
 
 def with_known_labels(
-    draft: TicketDraft, known_extra: Mapping[str, Any], is_ours: Callable[[str], bool]
-) -> TicketDraft:
+    draft: dm.TicketDraft, known_extra: Mapping[str, Any], is_ours: Callable[[str], bool]
+) -> dm.TicketDraft:
     """Return a draft in which each value of `extra` is the known one if the two differ by labels of ours alone."""
     extra, silent = dict(draft.extra), list(draft.silent)
     for key in (*draft.extra, *draft.silent):
@@ -234,7 +222,7 @@ def with_known_labels(
 def _without_labels(value: Any, is_ours: Callable[[str], bool]) -> Any:
     """Return a JSON value without labels of ours, at any depth; None if nothing remains."""
     if isinstance(value, list):
-        kept = [_without_labels(each, is_ours) for each in value if not is_ours(label_text(each))]
+        kept = [_without_labels(each, is_ours) for each in value if not is_ours(dm.label_text(each))]
         return kept or None
     if isinstance(value, Mapping):
         return {
@@ -263,23 +251,23 @@ class FieldValue(NamedTuple):
     certain_from: float
 
     @classmethod
-    def imported(cls, answer: Classification) -> "FieldValue":
+    def imported(cls, answer: dm.Classification) -> "FieldValue":
         """Return a person's value, as a pull has found it."""
-        return cls(answer.category or "", to_seconds(answer.at), to_seconds(answer.at))
+        return cls(answer.category or "", dm.to_seconds(answer.at), dm.to_seconds(answer.at))
 
     @classmethod
-    def delivered(cls, category: str, deliveries: Sequence[Delivery]) -> "FieldValue":
+    def delivered(cls, category: str, deliveries: Sequence[dm.Delivery]) -> "FieldValue":
         """Return what deliveries of one category have set; which of their destinations sets the field is not known."""
-        done = [to_seconds(d.done_at or d.at) for d in deliveries if d.arrived]
+        done = [dm.to_seconds(d.done_at or d.at) for d in deliveries if d.arrived]
         in_flight = any(d.in_flight for d in deliveries)
         is_whole = all(d.state == "accepted" for d in {d.destination: d for d in deliveries}.values())
         return cls(category, math.inf if in_flight else max(done, default=0.0), max(done) if is_whole else math.inf)
 
 
-def refusal_seen_at(deliveries: Iterable[Delivery]) -> float:
+def refusal_seen_at(deliveries: Iterable[dm.Delivery]) -> float:
     """Return when a destination saw a person's value that triage does not know, and refused to overwrite it; else 0."""
-    refused = (d for d in deliveries if d.state == "dead" and d.refusal == Refusal.SET_BY_A_PERSON)
-    return max((to_seconds(d.done_at or d.at) for d in refused), default=0.0)
+    refused = (d for d in deliveries if d.state == "dead" and d.refusal == dm.Refusal.SET_BY_A_PERSON)
+    return max((dm.to_seconds(d.done_at or d.at) for d in refused), default=0.0)
 
 
 def is_correction(category: str, changed: float, values: Sequence[FieldValue], refused_at: float) -> bool:
@@ -293,7 +281,7 @@ def is_correction(category: str, changed: float, values: Sequence[FieldValue], r
     return set_at < refused_at or not set_at or any(replaced)
 
 
-def _item_changed_at(item: Identified) -> float:
+def _item_changed_at(item: dm.Identified) -> float:
     """Return when an item was changed in its helpdesk, in whole seconds, since some helpdesks have no fractions."""
     changed = item.draft.changed_at
-    return math.inf if changed is None else int(to_seconds(changed))
+    return math.inf if changed is None else int(dm.to_seconds(changed))

@@ -5,37 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    IMPORTED,
-    Action,
-    Change,
-    Classification,
-    Conflict,
-    Event,
-    EventAction,
-    Identified,
-    OtherTicketsGuard,
-    Outcome,
-    Rejected,
-    RowError,
-    Selection,
-    SourceCursor,
-    Ticket,
-    TicketDraft,
-    TriageError,
-    UnavailableError,
-    bounded,
-    dedup,
-    ids,
-    linear_patterns,
-    mail_of,
-    of_decisions,
-    outdated,
-    threads,
-    times,
-    with_questions,
-    woken,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Store
 from triage_cli.readers import mail_html
 from triage_cli.runtime import OccurrenceCounter
@@ -45,7 +15,7 @@ from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.runs import Signature, request_id, with_request
 
 
-def with_ticket_identities(store: Store, items: list[Identified]) -> list[Identified]:
+def with_ticket_identities(store: Store, items: list[dm.Identified]) -> list[dm.Identified]:
     """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
 
     Mails do not, since whoever writes one chooses its ids. A ticket that another store exported gets back the source
@@ -54,32 +24,32 @@ def with_ticket_identities(store: Store, items: list[Identified]) -> list[Identi
     named_ids = {i.draft.external_id or "" for i in items if _may_name_a_ticket(i.draft)}
     if not named_ids:
         return items
-    named_tickets = store.find(Selection(ids=tuple(named_ids)))
+    named_tickets = store.find(dm.Selection(ids=tuple(named_ids)))
     identities_by_id = {t.ticket_id: t.identity for t in named_tickets if t.status != "withdrawn"}
     return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in items]
 
 
-def _with_ticket_identity(item: Identified, identities_by_id: Mapping[str, str]) -> Identified:
+def _with_ticket_identity(item: dm.Identified, identities_by_id: Mapping[str, str]) -> dm.Identified:
     draft = item.draft
     if identity := identities_by_id.get(draft.external_id or ""):
         return item._replace(identity=identity)
     if draft.exported is None:
         return item
     source, external_id = draft.exported
-    return dedup.identify(draft._replace(source=source, external_id=external_id, exported=None))
+    return dm.dedup.identify(draft._replace(source=source, external_id=external_id, exported=None))
 
 
-def _may_name_a_ticket(draft: TicketDraft) -> bool:
-    return draft.origin != "mail" and ids.is_ticket_id(draft.external_id or "")
+def _may_name_a_ticket(draft: dm.TicketDraft) -> bool:
+    return draft.origin != "mail" and dm.ids.is_ticket_id(draft.external_id or "")
 
 
-def check_against_others(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
+def check_against_others(store: Store, drafts: Iterable[dm.TicketDraft | dm.Rejected]) -> None:
     """Raise `InputError` if the drafts seem to be other tickets under known ids; nothing is stored."""
-    guard, source = OtherTicketsGuard(), ""
+    guard, source = dm.OtherTicketsGuard(), ""
     with closing(OccurrenceCounter()) as seen_identities:
-        for chunk in bounded(drafts):
+        for chunk in dm.bounded(drafts):
             items = with_ticket_identities(
-                store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
+                store, [dm.dedup.identify(d) for d in chunk if type(d) is dm.TicketDraft and d.external_id]
             )
             seen_before = seen_identities.count([item.identity for item in items])
             known_tickets = store.known([item.identity for item in items])
@@ -91,9 +61,9 @@ def check_against_others(store: Store, drafts: Iterable[TicketDraft | Rejected])
 
 
 # The action for an imported draft, its ticket, the change to be saved, and the error of a rejected one.
-DecidedDraft = tuple[Action, Ticket | None, Change | None, RowError | None]
+DecidedDraft = tuple[dm.Action, dm.Ticket | None, dm.Change | None, dm.RowError | None]
 
-EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventAction.UPDATED}
+EVENT_ACTIONS = {dm.Action.CREATED: dm.EventAction.CREATED, dm.Action.UPDATED: dm.EventAction.UPDATED}
 
 
 class DraftDecider:
@@ -122,8 +92,8 @@ class DraftDecider:
 
     def decide(
         self,
-        item: Identified,
-        known_ticket: Ticket | None,
+        item: dm.Identified,
+        known_ticket: dm.Ticket | None,
         at: str,
         last_verdicts: Mapping[str, str],
         signature: Signature,
@@ -132,58 +102,62 @@ class DraftDecider:
     ) -> DecidedDraft:
         """Decide a draft: return the change of its ticket, or its error, or `known_ticket` if that is unchanged."""
         draft = item.draft
-        error = dedup.oversized(draft)
+        error = dm.dedup.oversized(draft)
         verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
         if error:
-            return Action.REJECTED, None, None, error
+            return dm.Action.REJECTED, None, None, error
         is_single_draft = draft.origin != "row" and item.counts_occurrences
         if known_ticket is None or is_single_draft:
-            ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
-            ticket = self._with_fields(with_questions(ticket, self._verdicts.further), draft)
+            ticket = dm.dedup.new_ticket(item, dm.ids.new_id(), at, self._holder)
+            ticket = self._with_fields(dm.with_questions(ticket, self._verdicts.further), draft)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._import_change(ticket, 0, import_data, at, signature, verdict)
-        was_forgotten = ids.is_forgotten(known_ticket.identity)
+        was_forgotten = dm.ids.is_forgotten(known_ticket.identity)
         if repeated and not was_forgotten and item.content != known_ticket.content_hash:
-            return Action.REJECTED, None, None, dedup.repeated(item)
-        if repeated or was_forgotten or dedup.is_outdated(draft, known_ticket, at):
-            return Action.UNCHANGED, known_ticket, None, None
+            return dm.Action.REJECTED, None, None, dm.dedup.repeated(item)
+        if repeated or was_forgotten or dm.dedup.is_outdated(draft, known_ticket, at):
+            return dm.Action.UNCHANGED, known_ticket, None, None
         last_verdict = last_verdicts.get(known_ticket.ticket_id)
         if verdict == (last_verdict or (known_ticket.category if known_ticket.verdict else None)):
             verdict = None  # the import repeats itself: a later verdict of a person holds
-        updated = dedup.updated_ticket(known_ticket, item, keeps_category=bool(self._keeps_category))
+        updated = dm.dedup.updated_ticket(known_ticket, item, keeps_category=bool(self._keeps_category))
         if updated is None and verdict is None:
-            return Action.UNCHANGED, known_ticket, None, None
+            return dm.Action.UNCHANGED, known_ticket, None, None
         if updated is not None and updated.content_hash != known_ticket.content_hash:
             updated = self._with_fields(updated, draft)
-        ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
-        import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
+        ticket = dm.woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
+        import_data = {
+            "source": draft.source,
+            "line": draft.line,
+            "fields": dm.dedup.changed_fields(known_ticket, ticket),
+        }
         return self._import_change(
             ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict, draft.overruled
         )
 
-    def _with_fields(self, ticket: Ticket, draft: TicketDraft) -> Ticket:
+    def _with_fields(self, ticket: dm.Ticket, draft: dm.TicketDraft) -> dm.Ticket:
         """Return a ticket that gets its text from a draft, with the fields in it."""
-        return linear_patterns.with_fields(ticket, draft, self._fields) if self._fields else ticket
+        return dm.linear_patterns.with_fields(ticket, draft, self._fields) if self._fields else ticket
 
-    def join_thread(self, item: Identified, known_ticket: Ticket, at: str, signature: Signature) -> DecidedDraft:
+    def join_thread(self, item: dm.Identified, known_ticket: dm.Ticket, at: str, signature: Signature) -> DecidedDraft:
         """Decide an imported mail whose thread has a ticket: it joins that ticket."""
         try:
-            ticket = threads.with_mail(known_ticket, item)
-        except RowError as error:
-            return Action.REJECTED, None, None, error
+            ticket = dm.threads.with_mail(known_ticket, item)
+        except dm.RowError as error:
+            return dm.Action.REJECTED, None, None, error
         if ticket is None:
-            return Action.UNCHANGED, known_ticket, None, None
-        fields = dedup.changed_fields(known_ticket, ticket)
-        import_data = {"source": item.draft.source, "fields": fields, "mails": threads.length(ticket)}
+            return dm.Action.UNCHANGED, known_ticket, None, None
+        fields = dm.dedup.changed_fields(known_ticket, ticket)
+        import_data = {"source": item.draft.source, "fields": fields, "mails": dm.threads.length(ticket)}
         return self._import_change(ticket, known_ticket.revision, import_data, at, signature, None)
 
     def _import_change(
         self,
-        ticket: Ticket,
+        ticket: dm.Ticket,
         expected_revision: int,
         import_data: Mapping[str, object],
         at: str,
@@ -191,16 +165,18 @@ class DraftDecider:
         verdict: str | None,
         imported_verdict: str | None = None,
         overruled: bool = False,
-    ) -> tuple[Action, Ticket, Change, None]:
+    ) -> tuple[dm.Action, dm.Ticket, dm.Change, None]:
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
         An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
         imported, and the person's verdict on the ticket holds.
         """
-        action = Action.UPDATED if expected_revision else Action.CREATED
-        adds: tuple[Classification, ...] = ()
+        action = dm.Action.UPDATED if expected_revision else dm.Action.CREATED
+        adds: tuple[dm.Classification, ...] = ()
         if verdict is not None:
-            judged_ticket, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            judged_ticket, answer = self._verdicts.with_verdict(
+                ticket, verdict, None, at, self._run_id, step=dm.IMPORTED
+            )
             has_changed = imported_verdict is not None and ticket.category != verdict
             holds = not overruled and (self._is_pulled or has_changed or not ticket.verdict)
             import_data = {**import_data, "verdict" if holds else "said": verdict}
@@ -208,8 +184,8 @@ class DraftDecider:
                 import_data["was"] = ticket.category  # a person's verdict is overruled by a later one
             ticket, adds = judged_ticket if holds else ticket, (answer,)
         event_data = with_request(import_data, signature.request)
-        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, signature.actor, at, event_data)
-        return action, ticket, Change(event, ticket, expected_revision, adds), None
+        event = dm.Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, signature.actor, at, event_data)
+        return action, ticket, dm.Change(event, ticket, expected_revision, adds), None
 
 
 # How often imported drafts that conflict with another program are decided again.
@@ -233,7 +209,7 @@ class Intake:
         fields: Mapping[str, str],
         *,
         hold: bool = False,
-        guard: OtherTicketsGuard | None = None,
+        guard: dm.OtherTicketsGuard | None = None,
         pulled: PulledFrom | None = None,
     ) -> None:
         self._store = store
@@ -244,8 +220,8 @@ class Intake:
         self._pulled = pulled
 
     def chunks(
-        self, drafts: Iterable[TicketDraft | Rejected], judged: Callable[[], None] = lambda: None
-    ) -> Iterator[list[Outcome[Ticket]]]:
+        self, drafts: Iterable[dm.TicketDraft | dm.Rejected], judged: Callable[[], None] = lambda: None
+    ) -> Iterator[list[dm.Outcome[dm.Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` if they seem to be other tickets.
 
         Nothing of a chunk that raises it is stored. Once the last chunk has passed, `judged` is called. While one
@@ -254,17 +230,17 @@ class Intake:
         to be saved first.
         """
         with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as saver:
-            in_flight: list[tuple[_ImportChunk, Future[list[Conflict | None]]]] = []  # one at most
+            in_flight: list[tuple[_ImportChunk, Future[list[dm.Conflict | None]]]] = []  # one at most
 
-            def settled() -> Iterator[list[Outcome[Ticket]]]:
+            def settled() -> Iterator[list[dm.Outcome[dm.Ticket]]]:
                 for chunk, save in in_flight:
                     yield self._settled(chunk, save.result())
                 in_flight.clear()
 
-            for rows in threads.apart(bounded(drafts)):
+            for rows in dm.threads.apart(dm.bounded(drafts)):
                 try:
                     decided = self._decided_chunk(rows, seen_identities, in_flight[0][0].changed if in_flight else {})
-                except TriageError:
+                except dm.TriageError:
                     yield from settled()
                     raise
                 last_chunk = in_flight[0][0] if in_flight else None
@@ -277,31 +253,33 @@ class Intake:
             judged()
             yield from settled()
 
-    def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
+    def page(
+        self, drafts: Sequence[dm.TicketDraft | dm.Rejected], cursor: dm.SourceCursor | None
+    ) -> list[dm.Outcome[dm.Ticket]]:
         """Store the drafts of a source's page, with the source's new position, in one transaction.
 
         If an id comes twice with different texts, the one changed last counts; it is an update, not another ticket.
         """
-        items = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        items = with_ticket_identities(self._store, [dm.dedup.identify(d) for d in drafts if type(d) is dm.TicketDraft])
         filed_rows = self._pulled.filed_items.rows(items) if self._pulled else ()
         items = [i for i in items if i.draft.row not in filed_rows]
         last_changed = {i.identity: i for i in sorted(items, key=lambda i: (i.draft.changed_at or "")[:19])}
         repeats = {i.draft.row: i.identity for i in items if last_changed[i.identity] is not i}
         chunk = self._undecided_chunk(drafts, repeats)
-        chunk.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
-        chunk.outcomes.update({row: Outcome(row, Action.FILED) for row in filed_rows})
+        chunk.outcomes.update({row: dm.Outcome(row, dm.Action.UNCHANGED) for row in repeats})
+        chunk.outcomes.update({row: dm.Outcome(row, dm.Action.FILED) for row in filed_rows})
         items = list(last_changed.values())
         return self._stored(self._pulled.corrections.applied(items) if self._pulled else items, chunk, cursor)
 
-    def posted(self, posted_drafts: Sequence["Posted"]) -> list[Outcome[Ticket]]:
+    def posted(self, posted_drafts: Sequence["Posted"]) -> list[dm.Outcome[dm.Ticket]]:
         """Store drafts that do not belong together, such as those of a server's callers, in one transaction.
 
         With an `identity`, a repeated call finds a ticket without an external id. It includes the text: a caller that
         reuses a name with another text means another ticket.
         """
         drafts = [posted.draft._replace(row=row) for row, posted in enumerate(posted_drafts)]
-        items, repeats = list[Identified](), dict[int, str]()
-        named = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts])
+        items, repeats = list[dm.Identified](), dict[int, str]()
+        named = with_ticket_identities(self._store, [dm.dedup.identify(d) for d in drafts])
         for posted, item in zip(posted_drafts, named, strict=True):
             if item.counts_occurrences and posted.identity is not None:
                 name = f"{posted.identity}:{item.content}"
@@ -315,16 +293,16 @@ class Intake:
         return [o._replace(row=p.draft.row, item=p.draft) for o, p in zip(outcomes, posted_drafts, strict=True)]
 
     def _stored(
-        self, items: Sequence[Identified], chunk: "_ImportChunk", cursor: SourceCursor | None = None
-    ) -> list[Outcome[Ticket]]:
+        self, items: Sequence[dm.Identified], chunk: "_ImportChunk", cursor: dm.SourceCursor | None = None
+    ) -> list[dm.Outcome[dm.Ticket]]:
         self._decide_all(items, chunk, {})
         return self._settled(chunk, self._store.save(chunk.changes, None, cursor), cursor)
 
     def _decided_chunk(
         self,
-        rows: Sequence[TicketDraft | Rejected],
+        rows: Sequence[dm.TicketDraft | dm.Rejected],
         seen_identities: OccurrenceCounter,
-        in_flight: Mapping[str, Ticket],
+        in_flight: Mapping[str, dm.Ticket],
     ) -> "_ImportChunk":
         """Decide a chunk; `in_flight` are the tickets that the previous one is about to store."""
         items, repeats = self._identify(rows, seen_identities)
@@ -332,18 +310,18 @@ class Intake:
         self._decide_all(items, chunk, in_flight)
         return chunk
 
-    def _undecided_chunk(self, rows: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_ImportChunk":
+    def _undecided_chunk(self, rows: Sequence[dm.TicketDraft | dm.Rejected], repeats: dict[int, str]) -> "_ImportChunk":
         """Return a chunk of an import in which nothing but the unreadable drafts has an outcome."""
-        unreadable = [row for row in rows if type(row) is Rejected]
+        unreadable = [row for row in rows if type(row) is dm.Rejected]
         if self._pulled:
             for row in unreadable:
                 self._pulled.keep(row)
-        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in unreadable}
+        outcomes = {r.row: dm.Outcome[dm.Ticket](r.row, dm.Action.REJECTED, None, r.error, r) for r in unreadable}
         return _ImportChunk([d.row for d in rows], repeats, outcomes, [], {}, {}, set())
 
     def _settled(
-        self, chunk: "_ImportChunk", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
-    ) -> list[Outcome[Ticket]]:
+        self, chunk: "_ImportChunk", conflicts: Sequence[dm.Conflict | None], cursor: dm.SourceCursor | None = None
+    ) -> list[dm.Outcome[dm.Ticket]]:
         """Return the outcomes of a saved chunk; drafts that conflicted with another program are decided again."""
         for _ in range(IMPORT_TRIES):
             conflicting = []
@@ -352,7 +330,7 @@ class Intake:
                     conflicting.append(item)
                 else:
                     row, draft = item.draft.row, item.draft
-                    chunk.outcomes[row] = Outcome(row, action, change.ticket, None, draft)
+                    chunk.outcomes[row] = dm.Outcome(row, action, change.ticket, None, draft)
             if not conflicting:
                 self._refresh_repeats(chunk)
                 self._add_outdated(chunk)
@@ -360,7 +338,7 @@ class Intake:
             chunk.to_save.clear()
             self._decide_all(conflicting, chunk, {})
             conflicts = self._store.save(chunk.changes, None, cursor)
-        raise UnavailableError(
+        raise dm.UnavailableError(
             "another program keeps changing the same tickets", hint="run the same import again later"
         )
 
@@ -369,7 +347,7 @@ class Intake:
         known = self._store.known(list(chunk.repeats.values())) if chunk.repeats else {}
         for row, identity in chunk.repeats.items():
             outcome = chunk.outcomes[row]
-            if outcome.action == Action.UNCHANGED:
+            if outcome.action == dm.Action.UNCHANGED:
                 chunk.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
 
     def _add_outdated(self, chunk: "_ImportChunk") -> None:
@@ -377,14 +355,14 @@ class Intake:
         changed = {row: o.value for row in chunk.rewritten if (o := chunk.outcomes[row]).value}
         deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()]) if changed else {}
         for row, ticket in changed.items():
-            if names := outdated(of_decisions(deliveries.get(ticket.ticket_id, ())), ticket):
+            if names := dm.outdated(dm.of_decisions(deliveries.get(ticket.ticket_id, ())), ticket):
                 chunk.outcomes[row] = chunk.outcomes[row]._replace(outdated=names)
 
     def _identify(
-        self, rows: Sequence[TicketDraft | Rejected], seen_identities: OccurrenceCounter
-    ) -> tuple[list[Identified], dict[int, str]]:
+        self, rows: Sequence[dm.TicketDraft | dm.Rejected], seen_identities: OccurrenceCounter
+    ) -> tuple[list[dm.Identified], dict[int, str]]:
         """Return the identified drafts of a chunk, and which of them are repeated in this input."""
-        items = with_ticket_identities(self._store, [dedup.identify(d) for d in rows if type(d) is TicketDraft])
+        items = with_ticket_identities(self._store, [dm.dedup.identify(d) for d in rows if type(d) is dm.TicketDraft])
         counted = seen_identities.count([item.identity for item in items])
         before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
         items = [
@@ -396,7 +374,9 @@ class Intake:
         }
         return self._as_stored_otherwise(items, seen_identities), repeats
 
-    def _as_stored_otherwise(self, items: list[Identified], seen_identities: OccurrenceCounter) -> list[Identified]:
+    def _as_stored_otherwise(
+        self, items: list[dm.Identified], seen_identities: OccurrenceCounter
+    ) -> list[dm.Identified]:
         """Return the drafts; one without an id has its ticket's identity if that has its HTML read the other way."""
         others = [(i, other) for i in items for other in i.other_identities]
         if not others:
@@ -411,21 +391,23 @@ class Intake:
                 identities.setdefault(item.draft.row, identity)
         return [i._replace(identity=identities.get(i.draft.row, i.identity)) for i in items]
 
-    def _decide_all(self, items: Sequence[Identified], chunk: "_ImportChunk", in_flight: Mapping[str, Ticket]) -> None:
+    def _decide_all(
+        self, items: Sequence[dm.Identified], chunk: "_ImportChunk", in_flight: Mapping[str, dm.Ticket]
+    ) -> None:
         """Decide items in order: add the changes to be saved and the outcomes of the rest to `chunk`."""
         known = {**self._store.known([item.identity for item in items]), **in_flight}
         known |= self._forgotten([item.identity for item in items if item.identity not in known])
         if self._pulled:
             items = self._pulled.corrections.without_write_backs(items, known)
         last_verdicts = self._imported_verdicts(items, known)
-        at = times.now()
+        at = dm.times.now()
         guard = None if chunk.signatures else self._guard  # callers that come together are no input
         for each in items:
             row = each.draft.row
             stored, repeated = known.get(each.identity), row in chunk.repeats
             item = each if stored is None else _without_other_tags(each, stored)
             signature = chunk.signatures.get(row, self._signature)
-            if stored is not None and item.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
+            if stored is not None and item.draft.origin == "mail" and not dm.ids.is_forgotten(stored.identity):
                 decided = self._decider.join_thread(item, stored, at, signature)
             else:
                 if guard is not None and stored is not None and not repeated:
@@ -438,20 +420,20 @@ class Intake:
                     chunk.rewritten.add(row)
                 known[item.identity] = chunk.changed[item.identity] = ticket
             else:
-                chunk.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
+                chunk.outcomes[row] = dm.Outcome(row, action, ticket, error, item.draft)
                 if error is not None and self._pulled:
                     self._pulled.keep(item.draft)
         if guard is not None and items:
             guard.judge(items[0].draft.source)
 
-    def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
+    def _forgotten(self, unknown: Sequence[str]) -> dict[str, dm.Ticket]:
         """Return the forgotten tickets among these identities: a later export of them restores nothing."""
         if not unknown or not self._store.forgot():
             return {}
-        forgotten_tickets = self._store.known([ids.forgotten(identity) for identity in unknown])
-        return {i: forgotten_tickets[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in forgotten_tickets}
+        forgotten_tickets = self._store.known([dm.ids.forgotten(identity) for identity in unknown])
+        return {i: forgotten_tickets[dm.ids.forgotten(i)] for i in unknown if dm.ids.forgotten(i) in forgotten_tickets}
 
-    def _imported_verdicts(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+    def _imported_verdicts(self, items: Sequence[dm.Identified], known: Mapping[str, dm.Ticket]) -> dict[str, str]:
         """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""
         if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
@@ -463,7 +445,7 @@ class Intake:
 class Posted(NamedTuple):
     """A draft that belongs to no input, with what identifies its call if it is repeated, and in whose name it comes."""
 
-    draft: TicketDraft
+    draft: dm.TicketDraft
     identity: str | None
     signature: Signature
 
@@ -477,14 +459,14 @@ class _ImportChunk(NamedTuple):
 
     rows: list[int]
     repeats: dict[int, str]
-    outcomes: dict[int, Outcome[Ticket]]
-    to_save: list[tuple[Identified, Action, Change]]
-    changed: dict[str, Ticket]
+    outcomes: dict[int, dm.Outcome[dm.Ticket]]
+    to_save: list[tuple[dm.Identified, dm.Action, dm.Change]]
+    changed: dict[str, dm.Ticket]
     signatures: dict[int, Signature]
     rewritten: set[int]
 
     @property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[dm.Change]:
         """Return the changes to be saved."""
         return [change for _, _, change in self.to_save]
 
@@ -494,10 +476,10 @@ class _ImportChunk(NamedTuple):
         return any(o.value is not None and o.value.ticket_id in updates for o in earlier.outcomes.values() if updates)
 
 
-def _without_other_tags(item: Identified, known_ticket: Ticket) -> Identified:
+def _without_other_tags(item: dm.Identified, known_ticket: dm.Ticket) -> dm.Identified:
     """Return a draft with the text of its ticket, if that is the same but for tags of HTML: it changes nothing."""
     draft, content = item.draft, known_ticket.content_hash
-    if item.content == content or draft.origin == "mail" or ids.is_forgotten(known_ticket.identity):
+    if item.content == content or draft.origin == "mail" or dm.ids.is_forgotten(known_ticket.identity):
         return item
     is_same = content in draft.other_contents or (
         mail_html.is_same_text(draft.subject, known_ticket.subject)
@@ -510,51 +492,55 @@ def _without_other_tags(item: Identified, known_ticket: Ticket) -> Identified:
 
 
 def import_dry_run(
-    rows: Iterable[TicketDraft | Rejected], category_names: CategoryNames | None
-) -> Iterator[Outcome[TicketDraft]]:
+    rows: Iterable[dm.TicketDraft | dm.Rejected], category_names: CategoryNames | None
+) -> Iterator[dm.Outcome[dm.TicketDraft]]:
     """Yield what an import of these rows into an empty database would do, in their order.
 
     An id that comes again is unchanged, or rejected if its text is another than that of the first row with it. So is a
     verdict that is no category, if `category_names` has the categories. A mail of a known thread updates its ticket.
     """
     with closing(OccurrenceCounter()) as met_identities, closing(OccurrenceCounter()) as first_texts:
-        for chunk in bounded(rows):
+        for chunk in dm.bounded(rows):
             errors = {row.row: error for row in chunk if (error := _row_error(row, category_names))}
             with_id = [
-                dedup.identify(r)
+                dm.dedup.identify(r)
                 for r in chunk
-                if type(r) is TicketDraft and r.external_id and r.origin != "mail" and r.row not in errors
+                if type(r) is dm.TicketDraft and r.external_id and r.origin != "mail" and r.row not in errors
             ]
             met_before = met_identities.count([i.identity for i in with_id])
             first_texts.count([_with_text(i) for i, n in zip(with_id, met_before, strict=True) if not n])
             repeated = [i for i, n in zip(with_id, met_before, strict=True) if n]
             is_equal = first_texts.counted([_with_text(i) for i in repeated])
             repeated_rows = {i.draft.row for i in repeated}
-            errors |= {i.draft.row: dedup.repeated(i) for i, equal in zip(repeated, is_equal, strict=True) if not equal}
-            accepted = [r for r in chunk if type(r) is TicketDraft and r.row not in errors]
-            mails = [(draft, mail) for draft in accepted if draft.origin == "mail" and (mail := mail_of(draft.extra))]
-            in_threads = met_identities.count([dedup.identify(draft).identity for draft, _ in mails])
+            errors |= {
+                i.draft.row: dm.dedup.repeated(i) for i, equal in zip(repeated, is_equal, strict=True) if not equal
+            }
+            accepted = [r for r in chunk if type(r) is dm.TicketDraft and r.row not in errors]
+            mails = [
+                (draft, mail) for draft in accepted if draft.origin == "mail" and (mail := dm.mail_of(draft.extra))
+            ]
+            in_threads = met_identities.count([dm.dedup.identify(draft).identity for draft, _ in mails])
             copies = first_texts.count([mail.message_id for _, mail in mails])
             reply_rows = {draft.row for (draft, _), n in zip(mails, in_threads, strict=True) if n}
             repeated_rows |= {draft.row for (draft, _), n in zip(mails, copies, strict=True) if n}
             for row in chunk:
-                if isinstance(row, Rejected) or row.row in errors:
-                    yield Outcome(row.row, Action.REJECTED, None, errors[row.row], row)
+                if isinstance(row, dm.Rejected) or row.row in errors:
+                    yield dm.Outcome(row.row, dm.Action.REJECTED, None, errors[row.row], row)
                 else:
-                    new_action = Action.UPDATED if row.row in reply_rows else Action.CREATED
-                    yield Outcome(row.row, Action.UNCHANGED if row.row in repeated_rows else new_action, row)
+                    new_action = dm.Action.UPDATED if row.row in reply_rows else dm.Action.CREATED
+                    yield dm.Outcome(row.row, dm.Action.UNCHANGED if row.row in repeated_rows else new_action, row)
 
 
-def _row_error(row: TicketDraft | Rejected, category_names: CategoryNames | None) -> TriageError | None:
+def _row_error(row: dm.TicketDraft | dm.Rejected, category_names: CategoryNames | None) -> dm.TriageError | None:
     """Return why a row is rejected whatever the others are."""
-    if isinstance(row, Rejected):
+    if isinstance(row, dm.Rejected):
         return row.error
-    if error := dedup.oversized(row):
+    if error := dm.dedup.oversized(row):
         return error
     if category_names is None or not row.verdict or category_names.match(row.verdict):
         return None
     return category_names.unknown(row.verdict, f"{row.place}: ")
 
 
-def _with_text(item: Identified) -> str:
+def _with_text(item: dm.Identified) -> str:
     return f"{item.identity}\0{item.content}"

@@ -2,17 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from triage_cli.domain import (
-    Action,
-    Outcome,
-    PullPlan,
-    SourceCursor,
-    Ticket,
-    UnavailableError,
-    bounded,
-    threads,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Source
 from triage_cli.service.decisions.verdicts import Verdicts
 from triage_cli.service.intake.corrections import Corrections, FiledItems, PulledFrom
@@ -40,7 +30,7 @@ class SourcePull:
         source: Source,
         verdicts: Verdicts,
         fields: Mapping[str, str],
-        plan: PullPlan,
+        plan: dm.PullPlan,
         corrections: Corrections,
         filed_items: FiledItems,
         tell: Callable[[str], None],
@@ -56,7 +46,7 @@ class SourcePull:
         self._stored = 0  # tickets that were created or updated
         self._goes_on = True  # whether the next pull continues where this one has come to
 
-    def chunks(self) -> Iterator[list[Outcome[Ticket]]]:
+    def chunks(self) -> Iterator[list[dm.Outcome[dm.Ticket]]]:
         """Store the source's pages and yield their outcomes; a page is stored before the next one is requested.
 
         A limit lets a page end, so that the next pull goes on behind it. Raises what the source raises, and
@@ -67,30 +57,33 @@ class SourcePull:
         self._stop.end_in(self._plan.deadline)
         try:
             yield from self._stored_pages()
-        except UnavailableError as error:
+        except dm.UnavailableError as error:
             if self._goes_on:
                 raise
-            raise UnavailableError(error.message, hint=f"no place in it is kept: {BEGINS_ANEW}") from error
+            raise dm.UnavailableError(error.message, hint=f"no place in it is kept: {BEGINS_ANEW}") from error
         if self._is_full and not self._goes_on:
             self._tell(f"note: {self._source.name}: stopped at --limit, and no place in it is kept: {BEGINS_ANEW}")
 
-    def _stored_pages(self) -> Iterator[list[Outcome[Ticket]]]:
+    def _stored_pages(self) -> Iterator[list[dm.Outcome[dm.Ticket]]]:
         stored_cursor = self._context.store.cursor(self._source.name)
         position = stored_cursor.position if stored_cursor and not self._plan.full else None
         saved_position = stored_cursor.position if stored_cursor else None
         for page in self._source.pages(position, self._plan, self._pause):
             self._goes_on = page.goes_on
-            *first_parts, last_part = [*threads.apart(bounded(page.drafts))] or [[]]
+            *first_parts, last_part = [*dm.threads.apart(dm.bounded(page.drafts))] or [[]]
             for part in first_parts:
                 yield self._counted(self._intake.page(part, None))
             cursor = None
             if page.position is not None and page.position != saved_position:
-                cursor, saved_position = SourceCursor(self._source.name, page.position, times.now()), page.position
+                cursor, saved_position = (
+                    dm.SourceCursor(self._source.name, page.position, dm.times.now()),
+                    page.position,
+                )
             yield self._counted(self._intake.page(last_part, cursor))
             if self._is_full or self._stop.stopping:
                 break
         if self._stop.expired:
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"{self._source.name}: stopped at --deadline, after {self._plan.deadline:g} s",
                 hint="the same command goes on from there",
             )
@@ -99,8 +92,8 @@ class SourcePull:
     def _is_full(self) -> bool:
         return self._plan.limit is not None and self._stored >= self._plan.limit
 
-    def _counted(self, outcomes: list[Outcome[Ticket]]) -> list[Outcome[Ticket]]:
-        self._stored += sum(outcome.action in (Action.CREATED, Action.UPDATED) for outcome in outcomes)
+    def _counted(self, outcomes: list[dm.Outcome[dm.Ticket]]) -> list[dm.Outcome[dm.Ticket]]:
+        self._stored += sum(outcome.action in (dm.Action.CREATED, dm.Action.UPDATED) for outcome in outcomes)
         return outcomes
 
     def _pause(self, seconds: float, why: str) -> bool:
@@ -109,7 +102,7 @@ class SourcePull:
         if seconds > (LONGEST_PAUSE if time_left is None else time_left):
             limit = "longer than an hour" if time_left is None else "beyond --deadline"
             reason = "--deadline has passed" if self._stop.expired else f"to wait for {seconds:.0f} s is {limit}"
-            raise UnavailableError(f"{why}, and {reason}", hint="the same command goes on later from there")
+            raise dm.UnavailableError(f"{why}, and {reason}", hint="the same command goes on later from there")
         pause_end = self._stop.clock() + seconds
         while (seconds_left := pause_end - self._stop.clock()) > 0:
             if self._stop.wait(min(seconds_left, HEARTBEAT_SECONDS)):

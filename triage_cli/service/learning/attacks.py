@@ -11,7 +11,7 @@ from importlib.resources import files
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-from triage_cli.domain import Answer, Category, Suspicion, Ticket, UsageError, chunked
+from triage_cli import domain as dm
 from triage_cli.ports import Classifier
 from triage_cli.runtime import Budget
 from triage_cli.service.answers import answers
@@ -56,12 +56,12 @@ class AttackTries:
     Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
     """
 
-    def __init__(self, categories: Sequence[Category]) -> None:
+    def __init__(self, categories: Sequence[dm.Category]) -> None:
         self._labels = [category.name for category in categories]
         self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
         self._honest_tickets = list(_honest_tickets(categories, self._shipped["tickets"]))
         self._right = 0
-        self.ended: list[tuple[_AttackTry, Answer | None]] = []
+        self.ended: list[tuple[_AttackTry, dm.Answer | None]] = []
 
     def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
         """Ask a classifier about the honest tickets, attack it, and yield the number of answers in each step.
@@ -76,7 +76,7 @@ class AttackTries:
         if budget.stopping:
             return
         if not right or len(self._labels) < 2:
-            raise UsageError(
+            raise dm.UsageError(
                 f'classifier "{classifier.name}" answers no honest ticket correctly, so no attack can be measured',
                 hint="give the categories examples",
             )
@@ -88,7 +88,7 @@ class AttackTries:
 
     def result(self, name: str) -> AttackResult:
         """Return how the classifier of this name withstood the tries that were made."""
-        suspicion = Suspicion(self._labels)
+        suspicion = dm.Suspicion(self._labels)
         total_counts: Counter[str] = Counter()
         kinds: dict[str, Counter[str]] = {}
         for attack, answer in self.ended:
@@ -111,7 +111,9 @@ class AttackTries:
         )
 
 
-def _honest_tickets(categories: Sequence[Category], tickets: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+def _honest_tickets(
+    categories: Sequence[dm.Category], tickets: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of honest tickets, one of each category in turn."""
     texts = {
         c.name: [t["text"] for t in tickets if t["label"].casefold() == c.name.casefold()] or list(c.examples)
@@ -139,14 +141,14 @@ def _attack_tries(
 
 def _ask_about(
     classifier: Classifier, texts: Sequence[str], budget: Budget
-) -> Iterator[list[tuple[int, Answer | None]]]:
+) -> Iterator[list[tuple[int, dm.Answer | None]]]:
     """Yield (number of the text, answer) as answers arrive; the answer is None if it failed."""
-    tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
+    tickets = [dm.Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
-    chunks = takewhile(lambda _: not budget.stopping, chunked(tickets, max(1, classifier.chunk_size)))
+    chunks = takewhile(lambda _: not budget.stopping, dm.chunked(tickets, max(1, classifier.chunk_size)))
     for arrived in answers(classifier, chunks, budget):
         yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in arrived.final]
 
 
-def _guess(answer: Answer | None) -> str | None:
+def _guess(answer: dm.Answer | None) -> str | None:
     return answer.steps[-1].category if answer and answer.steps else None

@@ -7,40 +7,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    ABOVE,
-    CATEGORY,
-    NEVER,
-    Answer,
-    BudgetError,
-    Calibration,
-    Classification,
-    ClassifyPlan,
-    Evaluated,
-    Event,
-    EventAction,
-    Graded,
-    InputPart,
-    Labelled,
-    LabelledAnswer,
-    LearnedTickets,
-    Levels,
-    Mistake,
-    Outcome,
-    Question,
-    Scored,
-    Ticket,
-    TriageError,
-    UsageError,
-    calibration,
-    calibration_error,
-    chunked,
-    compact,
-    level_calibration,
-    per_level,
-    scored,
-    times,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import Classifier, ModelRegistry, Store
 from triage_cli.runtime import StopControl
 from triage_cli.service.answers import answers
@@ -56,22 +23,24 @@ class GradedRow(NamedTuple):
 
     row: int
     label: str
-    steps: tuple[Classification, ...]
+    steps: tuple[dm.Classification, ...]
     is_sure: bool
-    error: TriageError | None
+    error: dm.TriageError | None
     learned: bool = False
 
 
-def learned_tickets(graded_rows: Sequence[GradedRow], labels: Levels) -> LearnedTickets | None:
+def learned_tickets(graded_rows: Sequence[GradedRow], labels: dm.Levels) -> dm.LearnedTickets | None:
     """Return how many graded rows the embedded model has learned; None if it has learned none."""
     known_labels = [row for row in graded_rows if row.label in labels]
     others = [row for row in known_labels if not row.learned]
     number_learned = len(known_labels) - len(others)
     right = sum(bool(row.steps) and not row.error and labels.is_guessed(row.steps[-1], row.label) for row in others)
-    return LearnedTickets(number_learned, len(others), right) if number_learned else None
+    return dm.LearnedTickets(number_learned, len(others), right) if number_learned else None
 
 
-def graded_row_of(outcome: Outcome[Answer], rows: Sequence[Labelled], was_learned: Sequence[bool]) -> GradedRow:
+def graded_row_of(
+    outcome: dm.Outcome[dm.Answer], rows: Sequence[dm.Labelled], was_learned: Sequence[bool]
+) -> GradedRow:
     """Return the graded row of a classifier's answer; its ticket has the row's number as its id."""
     row, answer = int(outcome.ticket.ticket_id), outcome.value
     steps = answer.steps if answer else ()
@@ -79,7 +48,7 @@ def graded_row_of(outcome: Outcome[Answer], rows: Sequence[Labelled], was_learne
     return GradedRow(row, rows[row].category, steps, bool(answer and answer.sure), outcome.error, learned)
 
 
-def gradable_answers(graded_row: GradedRow) -> Iterator[Classification]:
+def gradable_answers(graded_row: GradedRow) -> Iterator[dm.Classification]:
     """Yield the answers that can be graded by confidence; what the embedded model has learned tells nothing."""
     for step in graded_row.steps:
         answered = step.category is not None and step.raw_confidence is not None and not step.error
@@ -87,29 +56,31 @@ def gradable_answers(graded_row: GradedRow) -> Iterator[Classification]:
             yield step
 
 
-def learned_answers(graded_row: GradedRow) -> list[Classification]:
+def learned_answers(graded_row: GradedRow) -> list[dm.Classification]:
     """Return the answers that tell nothing, since the embedded model has learned the text."""
     return [step for step in graded_row.steps if graded_row.learned and is_embedded(step)]
 
 
-def labelled_answers(graded_row: GradedRow, rows: Sequence[Labelled], labels: Collection[str]) -> list[LabelledAnswer]:
+def labelled_answers(
+    graded_row: GradedRow, rows: Sequence[dm.Labelled], labels: Collection[str]
+) -> list[dm.LabelledAnswer]:
     """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
     label = graded_row.label if graded_row.label in labels else ""
     text = rows[graded_row.row].text
-    return [LabelledAnswer(step, label, text) for step in gradable_answers(graded_row)]
+    return [dm.LabelledAnswer(step, label, text) for step in gradable_answers(graded_row)]
 
 
-def is_embedded(step: Classification) -> bool:
+def is_embedded(step: dm.Classification) -> bool:
     """Return whether the embedded model gave an answer."""
     return step.confidence_source == "model"
 
 
 def surest_mistakes(
-    graded_rows: Sequence[GradedRow], labelled_rows: Sequence[Labelled], labels: Levels
-) -> tuple[Mistake, ...]:
+    graded_rows: Sequence[GradedRow], labelled_rows: Sequence[dm.Labelled], labels: dm.Levels
+) -> tuple[dm.Mistake, ...]:
     """Return the graded rows with a wrong answer, the surest first."""
     mistakes = [
-        Mistake(labelled_rows[graded_row.row].text, graded_row.label, last.category, last.confidence)
+        dm.Mistake(labelled_rows[graded_row.row].text, graded_row.label, last.category, last.confidence)
         for graded_row in graded_rows
         if graded_row.steps and (last := graded_row.steps[-1]).category
         if not labels.is_within(graded_row.label, last.category)
@@ -121,7 +92,7 @@ class AttackEvaluation(NamedTuple):
     """How a classifier withstood the attacks, and the error that stopped them."""
 
     result: AttackResult
-    stopped: TriageError | None = None
+    stopped: dm.TriageError | None = None
 
 
 class EvaluationRun:
@@ -134,8 +105,8 @@ class EvaluationRun:
         self,
         store: Store,
         registry: ModelRegistry,
-        question: Question,
-        classifier: Callable[[ClassifyPlan, str], Classifier],
+        question: dm.Question,
+        classifier: Callable[[dm.ClassifyPlan, str], Classifier],
         learned: Callable[[Sequence[str]], Sequence[bool]],
         per_day: float | None,
         actor: str,
@@ -157,10 +128,15 @@ class EvaluationRun:
         self._spent_before = 0.0  # USD that earlier evaluations of this command have spent
 
     @contextmanager
-    def _classifier_run(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
+    def _classifier_run(self, plan: dm.ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
         """Begin a run with its budget, and open the classifier; one cost limit holds for all runs of the command."""
         with recorded_run(
-            self._store, "eval", self._actor, self._command_line, self.stop_control, InputPart(spent=self._spent_before)
+            self._store,
+            "eval",
+            self._actor,
+            self._command_line,
+            self.stop_control,
+            dm.InputPart(spent=self._spent_before),
         ) as recorder:
             self.began(recorder)
             recorder.context.open_budget(plan.max_cost, self._per_day)
@@ -169,33 +145,33 @@ class EvaluationRun:
             finally:
                 self._spent_before = recorder.context.budget.spent_by_command
 
-    def attack(self, plan: ClassifyPlan) -> AttackEvaluation:
+    def attack(self, plan: dm.ClassifyPlan) -> AttackEvaluation:
         """Run the attacks on one classifier, without the answer cache and without storing tickets.
 
         If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
         with self._classifier_run(plan) as (recorder, classifier):
             attack_tries = AttackTries(self._question.values)
-            stopped: TriageError | None = None
+            stopped: dm.TriageError | None = None
             try:
                 for answered in attack_tries.over(classifier, recorder.context.budget):
                     recorder.context.heartbeat()
                     recorder.counts["asked"] += answered
-            except BudgetError as error:
+            except dm.BudgetError as error:
                 stopped = error
                 recorder.exit_codes.add(error.exit_code)
             if stopped is not None and not attack_tries.ended:
                 raise stopped
             return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
-    def rows(self, labelled_rows: Sequence[Labelled]) -> list[Labelled]:
+    def rows(self, labelled_rows: Sequence[dm.Labelled]) -> list[dm.Labelled]:
         """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are.
 
         Labels of topics are left out: they prove nothing.
         """
         provers = [row for row in labelled_rows if not row.is_typical]
         if labelled_rows and not provers:
-            raise UsageError(
+            raise dm.UsageError(
                 "all labels are of topics, which prove nothing", hint="name tickets that a person labelled"
             )
         matched_rows = [row._replace(category=self._names.match(row.category) or row.category) for row in provers]
@@ -204,8 +180,8 @@ class EvaluationRun:
         return matched_rows
 
     def evaluate(
-        self, labelled_rows: Sequence[Labelled], plan: ClassifyPlan, own_threshold: float | None, *, fit: bool
-    ) -> Evaluated:
+        self, labelled_rows: Sequence[dm.Labelled], plan: dm.ClassifyPlan, own_threshold: float | None, *, fit: bool
+    ) -> dm.Evaluated:
         """Ask one classifier about labelled rows and return the figures; with `fit`, store labels and a calibration.
 
         If the budget or a signal ends it, the figures cover what was answered.
@@ -213,11 +189,11 @@ class EvaluationRun:
         with self._classifier_run(plan) as (recorder, classifier):
             started_at = time.monotonic()
             rows: list[GradedRow] = []
-            stopped: TriageError | None = None
+            stopped: dm.TriageError | None = None
             try:
                 for chunk in self._ask(classifier, labelled_rows, recorder):
                     rows += chunk
-            except BudgetError as error:
+            except dm.BudgetError as error:
                 stopped = error
                 recorder.exit_codes.add(error.exit_code)
             seconds = time.monotonic() - started_at
@@ -227,24 +203,26 @@ class EvaluationRun:
                     (answer for row in rows for answer in learned_answers(row)),
                 )
             measured = Counter(step.fingerprint for row in rows for step in gradable_answers(row))
-            self._registry.keep_evaluated(measured, times.now())
+            self._registry.keep_evaluated(measured, dm.times.now())
             calibrations = tuple(self._fit(rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
             first_error = next((row.error for row in rows if row.error), None)
             mistakes = surest_mistakes(rows, labelled_rows, self._levels)
-            return Evaluated(figures, calibrations, stopped, mistakes, learned_tickets(rows, self._levels), first_error)
+            return dm.Evaluated(
+                figures, calibrations, stopped, mistakes, learned_tickets(rows, self._levels), first_error
+            )
 
     def _ask(
-        self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
+        self, classifier: Classifier, labelled_rows: Sequence[dm.Labelled], recorder: RunRecorder
     ) -> Iterator[list[GradedRow]]:
         was_learned = self._learned([row.text for row in labelled_rows])
         tickets = (
-            Ticket.of_text(row.text, ticket_id=str(n), source="eval")._replace(asked=(self._question.name,))
+            dm.Ticket.of_text(row.text, ticket_id=str(n), source="eval")._replace(asked=(self._question.name,))
             for n, row in enumerate(labelled_rows)
         )
 
-        chunks = takewhile(lambda _: not self.stop_control.stopping, chunked(tickets, classifier.chunk_size))
+        chunks = takewhile(lambda _: not self.stop_control.stopping, dm.chunked(tickets, classifier.chunk_size))
         trials = TrialRecorder(self._registry, recorder.context)
         for arrived in answers(classifier, chunks, recorder.context.budget, trials.save_steps):
             trials.save(arrived.final)
@@ -253,7 +231,7 @@ class EvaluationRun:
 
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float
-    ) -> Scored:
+    ) -> dm.Scored:
         graded, by_level = [], []
         for row in graded_rows:
             last = row.steps[-1] if row.steps and not row.error else None
@@ -262,9 +240,9 @@ class EvaluationRun:
             by_level.append((row.label, guess, last.category if last and is_sure else None))
             if self._levels.is_within(guess, row.label):
                 guess = row.label  # what is below a label nobody has denied
-            graded.append(Graded(row.label, guess, confidence if guess else None, is_sure))
+            graded.append(dm.Graded(row.label, guess, confidence if guess else None, is_sure))
         steps = [step for row in graded_rows for step in row.steps]
-        metrics = scored(
+        metrics = dm.scored(
             name,
             graded,
             self._labels,
@@ -274,51 +252,55 @@ class EvaluationRun:
             failed=sum(row.error is not None for row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )
-        return metrics._replace(levels=per_level(by_level, self._levels))
+        return metrics._replace(levels=dm.per_level(by_level, self._levels))
 
-    def _guess(self, answer: Classification) -> tuple[str | None, float | None]:
+    def _guess(self, answer: dm.Classification) -> tuple[str | None, float | None]:
         """Return the guess of an answer with its own confidence, also if the answer is sure at a level above it."""
         if not self._levels.parents:
             return answer.category, answer.confidence
         calibration_of = self._registry.calibration
-        calibrated = None if answer.raw is None else level_calibration(calibration_of, answer.fingerprint)
-        guess = self._levels.settled(answer, lambda _: NEVER, calibrated)
+        calibrated = None if answer.raw is None else dm.level_calibration(calibration_of, answer.fingerprint)
+        guess = self._levels.settled(answer, lambda _: dm.NEVER, calibrated)
         return guess.category, guess.confidence
 
-    def _fit(self, graded_rows: Sequence[GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
+    def _fit(self, graded_rows: Sequence[GradedRow], recorder: RunRecorder) -> Iterator[dm.Calibration]:
         """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
 
         What a model has learned tells nothing.
         """
-        pairs_by_step: dict[tuple[str, str], list[calibration.CalibrationPair]] = {}
+        pairs_by_step: dict[tuple[str, str], list[dm.calibration.CalibrationPair]] = {}
         for row in graded_rows:
             for step in gradable_answers(row):
                 for level, (name, chance) in enumerate(self._levels.steps(step)):
-                    key = step.fingerprint + (ABOVE if level else ""), step.classifier
+                    key = step.fingerprint + (dm.ABOVE if level else ""), step.classifier
                     pairs_by_step.setdefault(key, []).append((chance, self._levels.is_within(row.label, name)))
         for (fingerprint, name), pairs in pairs_by_step.items():
-            if len(pairs) < calibration.LEAST:
+            if len(pairs) < dm.calibration.LEAST:
                 continue
-            curve = calibration.fit(pairs)
-            fitted = Calibration(
+            curve = dm.calibration.fit(pairs)
+            fitted = dm.Calibration(
                 fingerprint=fingerprint,
                 classifier=name,
-                curve=compact(curve.points),
+                curve=dm.compact(curve.points),
                 method=curve.method,
                 n=len(pairs),
                 error_before=_calibration_error(pairs),
-                error_after=_calibration_error(calibration.held_out(pairs)),
-                at=times.now(),
+                error_after=_calibration_error(dm.calibration.held_out(pairs)),
+                at=dm.times.now(),
             )
             if fitted.is_better:
                 data = {"classifier": name, "fingerprint": fingerprint, "n": fitted.n, "method": fitted.method}
-                if self._question.name != CATEGORY:
+                if self._question.name != dm.CATEGORY:
                     data["question"] = self._question.name
-                event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data)
+                event = dm.Event(
+                    dm.EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data
+                )
                 self._registry.keep_calibration(fitted, event)
             yield fitted
 
 
-def _calibration_error(pairs: Sequence[calibration.CalibrationPair]) -> float:
-    error = calibration_error([Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs])
+def _calibration_error(pairs: Sequence[dm.calibration.CalibrationPair]) -> float:
+    error = dm.calibration_error(
+        [dm.Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs]
+    )
     return round(error or 0.0, 4)

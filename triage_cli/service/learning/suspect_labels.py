@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import Category, Confused, Labelled, Levels, Suspect
+from triage_cli import domain as dm
 from triage_cli.ports import Trainer
 from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
 
@@ -23,15 +23,15 @@ class _Guess(NamedTuple):
 
 
 def suspect_labels(
-    training_data: TrainingData, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
-) -> tuple[list[Suspect], list[Confused]]:
+    training_data: TrainingData, trainer: Trainer, opinions: Opinions, categories: Sequence[dm.Category]
+) -> tuple[list[dm.Suspect], list[dm.Confused]]:
     """Return the labels that several answers contradict, those with the largest margin first, and confused categories.
 
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
     """
     rows = [row._replace(is_typical=False) for row in training_data.rows]  # that of a topic may be wrong, too
-    levels = Levels.of(categories)
+    levels = dm.Levels.of(categories)
     if too_few(rows):
         return [], []
     cross_validated = [_Guess()] * len(rows)
@@ -56,25 +56,29 @@ def suspect_labels(
     return suspects, _confused_categories(guess_pairs, categories)
 
 
-def _confused_categories(guess_pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) -> list[Confused]:
+def _confused_categories(
+    guess_pairs: Sequence[tuple[str, str]], categories: Sequence[dm.Category]
+) -> list[dm.Confused]:
     descriptions = {category.name: category.description for category in categories}
     label_counts = Counter(label for label, _ in guess_pairs)
     confusions = Counter(pair for pair in guess_pairs if pair[0] != pair[1])
     return [
-        Confused(label, guess, n, n / label_counts[label], (descriptions[label], descriptions[guess]))
+        dm.Confused(label, guess, n, n / label_counts[label], (descriptions[label], descriptions[guess]))
         for (label, guess), n in confusions.most_common()
         if n > 1
     ]
 
 
-def _other_voices(labelled: Labelled, opinions: Opinions, training_data: TrainingData) -> dict[str, Answer]:
+def _other_voices(labelled: dm.Labelled, opinions: Opinions, training_data: TrainingData) -> dict[str, Answer]:
     voices = dict(opinions.get(labelled.ticket_id, {}))
     if other_label := training_data.overruled.get(labelled.text):
         voices[OTHER_LABEL] = (other_label, None)
     return voices
 
 
-def _suspect(labelled: Labelled, guess: _Guess, others: Mapping[str, Answer], levels: Levels) -> Suspect | None:
+def _suspect(
+    labelled: dm.Labelled, guess: _Guess, others: Mapping[str, Answer], levels: dm.Levels
+) -> dm.Suspect | None:
     """Return a suspect if most answers name the same other category: a single sure one, two, or another label.
 
     What is above or below a label does not contradict it.
@@ -96,7 +100,7 @@ def _suspect(labelled: Labelled, guess: _Guess, others: Mapping[str, Answer], le
     surest_voice = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
     shown_confidence = confidence if category == suggestion else surest_voice
     margin = (confidence or 0.0) - label_chance if category == suggestion else None
-    return Suspect(
+    return dm.Suspect(
         ticket_id=labelled.ticket_id,
         label=labelled.category,
         suggestion=suggestion,

@@ -4,32 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    CATEGORY,
-    FLAT,
-    Confused,
-    Event,
-    EventAction,
-    Figures,
-    Graded,
-    Labelled,
-    Lesson,
-    Levels,
-    Looked,
-    ModelVersion,
-    Question,
-    Suspect,
-    TrainingReport,
-    UnavailableError,
-    Unlabelled,
-    UsageError,
-    compact,
-    macro_f1,
-    paired_interval,
-    share_right,
-    times,
-    wilson,
-)
+from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry, Settings, Store, Trainer
 from triage_cli.runtime import StopControl
 from triage_cli.service.category_renames import CategoryNames
@@ -53,7 +28,7 @@ FEW_LABELLED = 200
 class HeldOutAnswer(NamedTuple):
     """A model's answer about one held-out ticket, and its log loss."""
 
-    graded: Graded
+    graded: dm.Graded
     loss: float
 
 
@@ -70,7 +45,7 @@ class Comparison(NamedTuple):
     @property
     def gain(self) -> tuple[float, tuple[float, float]]:
         """Return by how much the new mean log loss is lower, in nats, with its 95 % interval."""
-        return paired_interval([old.loss - new.loss for old, new in zip(self.before, self.after, strict=True)])
+        return dm.paired_interval([old.loss - new.loss for old, new in zip(self.before, self.after, strict=True)])
 
     @property
     def more_right(self) -> int:
@@ -86,7 +61,9 @@ class Comparison(NamedTuple):
         the model in use has, or is the first to learn, its log loss must be lower.
         """
         answer_pairs = zip(self.before, self.after, strict=True)
-        _, (_, most) = paired_interval([float(new.graded.right) - float(old.graded.right) for old, new in answer_pairs])
+        _, (_, most) = dm.paired_interval(
+            [float(new.graded.right) - float(old.graded.right) for old, new in answer_pairs]
+        )
         gain, (_, most_gain) = self.gain
         if self.continued and most_gain < 0:
             return "the new model is worse on held-out tickets: its log loss is higher by more than chance explains"
@@ -108,25 +85,25 @@ class InUse(NamedTuple):
     known: Sequence[bool]
     whole: bool
 
-    def comparable(self, rows: Sequence[Labelled]) -> list[int]:
+    def comparable(self, rows: Sequence[dm.Labelled]) -> list[int]:
         """Return the indexes of the rows on which it can be compared with a new model."""
         pairs = enumerate(zip(rows, self.known, strict=True))
         return [n for n, (row, learned) in pairs if not row.is_typical and (self.whole or not learned)]
 
 
-def shared_settings(trainer: Trainer, labelled_rows: Sequence[Labelled], unlabelled: Unlabelled) -> Settings:
+def shared_settings(trainer: Trainer, labelled_rows: Sequence[dm.Labelled], unlabelled: dm.Unlabelled) -> Settings:
     """Return the settings of all trainings on many rows, to save time; none for few: each training finds its own."""
     return trainer.settings(labelled_rows, unlabelled) if len(labelled_rows) > FEW_LABELLED else ()
 
 
 def compared(
     trainer: Trainer,
-    rows: Sequence[Labelled],
-    unlabelled: Unlabelled,
+    rows: Sequence[dm.Labelled],
+    unlabelled: dm.Unlabelled,
     settings: Settings,
     in_use: InUse,
     trained: Callable[[float], None],
-    levels: Levels = FLAT,
+    levels: dm.Levels = dm.FLAT,
 ) -> Comparison:
     """Compare by cross-validation; all trainings learn from `unlabelled` too.
 
@@ -163,22 +140,22 @@ def compared(
 
 
 def _held_out_answers(
-    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int], levels: Levels
+    trainer: Trainer, weights: bytes, labelled_rows: Sequence[dm.Labelled], indexes: Sequence[int], levels: dm.Levels
 ) -> Iterator[tuple[int, HeldOutAnswer]]:
     held_out_rows = [labelled_rows[n] for n in indexes]
     answers = trainer.answers(weights, [row.text for row in held_out_rows])
     losses = trainer.losses(weights, held_out_rows)
     for n, row, (guess, confidence), loss in zip(indexes, held_out_rows, answers, losses, strict=True):
         answered = row.category if levels.is_within(guess, row.category) else guess
-        yield n, HeldOutAnswer(Graded(row.category, answered, confidence, (confidence or 0.0) >= SURE), loss)
+        yield n, HeldOutAnswer(dm.Graded(row.category, answered, confidence, (confidence or 0.0) >= SURE), loss)
 
 
-def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
+def figures(held_out_answers: Sequence[HeldOutAnswer]) -> dm.Figures:
     """Return the figures of a model's answers about held-out tickets."""
     graded = [answer.graded for answer in held_out_answers]
-    interval = wilson(sum(row.right for row in graded), len(graded))
+    interval = dm.wilson(sum(row.right for row in graded), len(graded))
     log_loss = sum(answer.loss for answer in held_out_answers) / len(held_out_answers)
-    return Figures(len(held_out_answers), share_right(graded), interval, macro_f1(graded), log_loss)
+    return dm.Figures(len(held_out_answers), dm.share_right(graded), interval, dm.macro_f1(graded), log_loss)
 
 
 # Why labels of topics alone are not enough, and what is said where they are learned nevertheless.
@@ -199,7 +176,7 @@ TellProgress = Callable[[str, float], None]
 class Subject(NamedTuple):
     """What is taught: a question, and what trains the model that answers it."""
 
-    question: Question
+    question: dm.Question
     trainer: Trainer
 
 
@@ -228,7 +205,7 @@ class TrainingRun:
         self._command_line = command_line
         self._began = began
 
-    def training_data(self, rows: Sequence[Labelled], subject: Subject | None = None) -> TrainingData:
+    def training_data(self, rows: Sequence[dm.Labelled], subject: Subject | None = None) -> TrainingData:
         """Return the training data of the first subject, or another one: rows of a file, and stored labels.
 
         Those of a column of inputs overrule the rows, and verdicts overrule both. Raises `UsageError` if there are rows
@@ -241,8 +218,8 @@ class TrainingRun:
         return gather_training_data(rows, stored, CategoryNames.of(question))
 
     def learn(
-        self, rows: Sequence[Labelled] = (), tell_progress: TellProgress = lambda _doing, _share: None
-    ) -> list[Lesson]:
+        self, rows: Sequence[dm.Labelled] = (), tell_progress: TellProgress = lambda _doing, _share: None
+    ) -> list[dm.Lesson]:
         """Train a model for each question, keep it if it is better on held-out tickets than that in use, look again.
 
         A question after the first one is left out if it has no label. If another version became active meanwhile, the
@@ -250,14 +227,14 @@ class TrainingRun:
         in use, so that what an interrupted run left is done. Raises `UnavailableError` if others keep learning.
         """
         material = [(each, self.training_data(() if n else rows, each)) for n, each in enumerate(self._subjects)]
-        lessons: list[Lesson] = []
+        lessons: list[dm.Lesson] = []
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
             for subject, training_data in material:
                 if lessons and not training_data.rows:
                     continue
                 report = self._train_until_active(subject, training_data, recorder.context, tell_progress)
-                lessons.append(Lesson(subject.question.name, training_data.counts, report))
+                lessons.append(dm.Lesson(subject.question.name, training_data.counts, report))
             for n, (question, _, report) in enumerate(lessons):
                 # What a version has decided that is out of use is looked at again by the built-in model.
                 if report.version is not None or self._registry.has_learned():
@@ -269,24 +246,24 @@ class TrainingRun:
 
     def _train_until_active(
         self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
-    ) -> TrainingReport:
+    ) -> dm.TrainingReport:
         for _ in range(TRAINING_TRIES):
             if report := self._train_once(subject, training_data, context, tell_progress):
                 return report
             training_data = self.training_data(training_data.file_rows, subject)
-        raise UnavailableError(
+        raise dm.UnavailableError(
             "other programs keep learning at the same time", hint="run it again when they have ended"
         )
 
     def _train_once(
         self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
-    ) -> TrainingReport | None:
+    ) -> dm.TrainingReport | None:
         """Return the report of one training; None if the compared version is no longer active."""
         question, trainer = subject
         based_on = self._registry.newest()
         labelled_rows, active = training_data.rows, self._registry.active(question.name)
         used_version = active if active and trainer.suits(active.weights) else None
-        report = TrainingReport(
+        report = dm.TrainingReport(
             used_version.version if used_version else None,
             "kept",
             "",
@@ -333,49 +310,51 @@ class TrainingRun:
         tell_progress("fitting the new model", measured / whole)
         weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
         metrics = _metrics(report)
-        new_version = ModelVersion(
+        new_version = dm.ModelVersion(
             version=0,
-            categories=compact([value.name for value in question.values]),
+            categories=dm.compact([value.name for value in question.values]),
             weights=weights,
-            metrics=compact(metrics),
+            metrics=dm.compact(metrics),
             active=1,
             actor=self._actor,
-            at=times.now(),
+            at=dm.times.now(),
             based_on=based_on,
             question=question.name,
             run_id=context.run.run_id,
         )
-        data = metrics if question.name == CATEGORY else {"question": question.name} | metrics
-        event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
+        data = metrics if question.name == dm.CATEGORY else {"question": question.name} | metrics
+        event = dm.Event(dm.EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
         guessed = set(unlabelled.texts)
         teachers = {ticket_id: False for ticket_id, text in texts.items() if text in guessed}
         teachers |= {row.ticket_id: True for row in labelled_rows if row.ticket_id}
         kept_version = self._registry.add_version(new_version, event, teachers)
         return kept_version and report._replace(version=kept_version.version, outcome="learned")
 
-    def roll_back(self) -> TrainingReport:
+    def roll_back(self) -> dm.TrainingReport:
         """Make the versions before the last learning active, or the built-in models, and have them look again."""
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
-            event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
+            event = dm.Event(dm.EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, dm.times.now())
             try:
                 version = self._registry.step_back(event)
             except LookupError:
-                raise UsageError(
+                raise dm.UsageError(
                     "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
                 ) from None
             looks = [self._look(recorder.context, subject.question.name) for subject in self._subjects]
-            looked = Looked(*map(sum, zip(*looks, strict=True)))
+            looked = dm.Looked(*map(sum, zip(*looks, strict=True)))
         reason = f"version {version.version} is in use again" if version else "the built-in model is in use again"
-        return TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0, looked=looked)
+        return dm.TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0, looked=looked)
 
-    def suspects(self, training_data: TrainingData) -> tuple[list[Suspect], list[Confused]]:
+    def suspects(self, training_data: TrainingData) -> tuple[list[dm.Suspect], list[dm.Confused]]:
         """Return the labels that several answers contradict, and the categories that are confused."""
         question, trainer = self._subjects[0]
         return suspect_labels(training_data, trainer, self._registry.opinions(question.name), question.values)
 
 
-def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelVersion | None, erased: int) -> InUse:
+def _in_use(
+    trainer: Trainer, labelled_rows: Sequence[dm.Labelled], version: dm.ModelVersion | None, erased: int
+) -> InUse:
     """Return the version in use; it is whole without the labelled texts that were `erased` since."""
     if version is None:
         return InUse(trainer.built_in(), [False] * len(labelled_rows), whole=False)
@@ -383,7 +362,7 @@ def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelV
     return InUse(version.weights, known, whole=sum(known) + erased >= trainer.number_learned(version.weights))
 
 
-def _missing(trainer: Trainer, training_data: TrainingData, version: ModelVersion, erased: int) -> int:
+def _missing(trainer: Trainer, training_data: TrainingData, version: dm.ModelVersion, erased: int) -> int:
     """Return how many labels a version has learned from that were not read now, as those of a file that is not named.
 
     A label that is read, and is no category any more, is not missing, and neither is that of an `erased` text.
@@ -392,7 +371,7 @@ def _missing(trainer: Trainer, training_data: TrainingData, version: ModelVersio
     return max(trainer.number_learned(version.weights) - known - erased - training_data.skipped.total(), 0)
 
 
-def _nothing_new(in_use: InUse, rows: Sequence[Labelled]) -> str:
+def _nothing_new(in_use: InUse, rows: Sequence[dm.Labelled]) -> str:
     """Return why there is nothing to compare; empty if there is."""
     new_labels = sum(not known for known in in_use.known)
     if not new_labels:
@@ -402,7 +381,7 @@ def _nothing_new(in_use: InUse, rows: Sequence[Labelled]) -> str:
     return ""
 
 
-def _measured(report: TrainingReport, comparison: Comparison) -> TrainingReport:
+def _measured(report: dm.TrainingReport, comparison: Comparison) -> dm.TrainingReport:
     """Return a report with the figures of a comparison, and a reason if the new model is not to be taken."""
     if len(comparison.after) < LEAST_LABELLED:
         reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
@@ -417,7 +396,7 @@ def _measured(report: TrainingReport, comparison: Comparison) -> TrainingReport:
     )
 
 
-def _metrics(report: TrainingReport) -> dict[str, object]:
+def _metrics(report: dm.TrainingReport) -> dict[str, object]:
     """Return what is stored of a version: the figures for which it was accepted."""
     before, after = report.before, report.after
     measured = (

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import LabelCounts, Labelled, folds_of, groups_of
+from triage_cli import domain as dm
 from triage_cli.service.category_renames import CategoryNames
 
 FOLDS = 5
@@ -20,24 +20,26 @@ class TrainingData(NamedTuple):
     were part of it.
     """
 
-    rows: list[Labelled]
+    rows: list[dm.Labelled]
     skipped: Counter[str]
     overruled: Mapping[str, str]
-    file_rows: Sequence[Labelled] = ()
+    file_rows: Sequence[dm.Labelled] = ()
 
     @property
-    def counts(self) -> LabelCounts:
+    def counts(self) -> dm.LabelCounts:
         """Return how many labels were read."""
         by_category = Counter(row.category for row in self.rows)
-        return LabelCounts(dict(by_category), dict(self.skipped.most_common()), len(self.overruled))
+        return dm.LabelCounts(dict(by_category), dict(self.skipped.most_common()), len(self.overruled))
 
 
-def gather_training_data(rows: Sequence[Labelled], stored: Iterable[Labelled], names: CategoryNames) -> TrainingData:
+def gather_training_data(
+    rows: Sequence[dm.Labelled], stored: Iterable[dm.Labelled], names: CategoryNames
+) -> TrainingData:
     """Return the training data: the rows of a file, and stored labels, which overrule them; of these the later ones.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
     """
-    rows_by_text: dict[str, Labelled] = {}
+    rows_by_text: dict[str, dm.Labelled] = {}
     skipped: Counter[str] = Counter()
     overruled: dict[str, str] = {}
     if rows and not any(names.match(labelled.category) for labelled in rows):
@@ -55,16 +57,16 @@ def gather_training_data(rows: Sequence[Labelled], stored: Iterable[Labelled], n
     return TrainingData(_without_copies(list(rows_by_text.values())), skipped, overruled, rows)
 
 
-def _without_copies(rows: list[Labelled]) -> list[Labelled]:
+def _without_copies(rows: list[dm.Labelled]) -> list[dm.Labelled]:
     """Return rows without the labels of topics of texts that have, in other words, another label."""
     if not any(row.is_typical for row in rows):
         return rows
-    groups = groups_of([row.text for row in rows])
+    groups = dm.groups_of([row.text for row in rows])
     labelled_groups = {group for group, row in zip(groups, rows, strict=True) if not row.is_typical}
     return [row for group, row in zip(groups, rows, strict=True) if not row.is_typical or group not in labelled_groups]
 
 
-def too_few(rows: Sequence[Labelled]) -> str:
+def too_few(rows: Sequence[dm.Labelled]) -> str:
     """Return why there is too little to train on; empty if there is enough."""
     if len(rows) < LEAST_LABELLED:
         return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST_LABELLED}, of two categories"
@@ -73,20 +75,20 @@ def too_few(rows: Sequence[Labelled]) -> str:
     return ""
 
 
-def has_proof(rows: Sequence[Labelled]) -> bool:
+def has_proof(rows: Sequence[dm.Labelled]) -> bool:
     """Return whether something can be measured on labels; whoever has none of topics is told if they are too few."""
     provers = sum(not row.is_typical for row in rows)
     return provers >= LEAST_LABELLED or provers == len(rows)
 
 
-def splits(labelled_rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
+def splits(labelled_rows: Sequence[dm.Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`.
 
     Labels of topics are never held out.
     """
     provers = [n for n, labelled in enumerate(labelled_rows) if not labelled.is_typical]
-    groups = groups_of([labelled_rows[n].text for n in provers])
-    folds = dict(zip(provers, folds_of([labelled_rows[n].category for n in provers], groups, FOLDS), strict=True))
+    groups = dm.groups_of([labelled_rows[n].text for n in provers])
+    folds = dict(zip(provers, dm.folds_of([labelled_rows[n].category for n in provers], groups, FOLDS), strict=True))
     for held_out_fold in range(1 if len(provers) > ONE_FOLD_FROM and not every else FOLDS):
         held_out = [n for n in provers if folds[n] == held_out_fold]
         rest = [n for n in range(len(labelled_rows)) if folds.get(n) != held_out_fold]

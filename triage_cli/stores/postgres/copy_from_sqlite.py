@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from triage_cli.domain import CheckError, Head, LoggedEvent, StoreError, hash_chain
+from triage_cli import domain as dm
 from triage_cli.stores.database import Db
 from triage_cli.stores.events import EVENTS_PAGE, SET_HEAD
 from triage_cli.stores.postgres import migrations
@@ -41,9 +41,9 @@ def _copy_database(source_db: Db, db: DialectConnection, target: PostgresStore) 
     for table in copied_tables:
         if db.execute(f"select 1 from {table} limit 1").fetchone():
             not_empty = f"{target.shown} is not empty: there are rows in {table}"
-            raise StoreError(not_empty, hint="name a database without tickets")
+            raise dm.StoreError(not_empty, hint="name a database without tickets")
     chain_row = source_db.execute("select seq, hash, key from chain").fetchone()
-    hash_chain.checked_key_mark(chain_row[2], target.audit_key)
+    dm.hash_chain.checked_key_mark(chain_row[2], target.audit_key)
     copied = Copied({}, "", 0)
     for table in copied_tables:
         copied = _copy_table(source_db, db, table, copied)
@@ -64,7 +64,7 @@ def _copy_table(source_db: Db, db: DialectConnection, table: str, copied_so_far:
         for row in source_db.execute(f"select {', '.join(table_columns)} from {table}"):
             if any(type(value) is str and "\0" in value for value in row):
                 if table == "events":
-                    raise StoreError(f"event {row[0]} holds a NUL character, which PostgreSQL cannot keep")
+                    raise dm.StoreError(f"event {row[0]} holds a NUL character, which PostgreSQL cannot keep")
                 changed_rows += 1
                 yield tuple(map(storable, row))
             else:
@@ -89,22 +89,22 @@ def _verify_copy(
 ) -> None:
     seq, last_hash, key_mark = chain_row
     try:
-        copied_head = hash_chain.verify(_copied_events(db), audit_key if key_mark else None, {})
-    except CheckError as error:
-        raise CheckError(f"{error.message}; nothing was copied", hint=error.hint) from error
-    if copied_head != Head(last_hash, seq):
-        raise CheckError(
+        copied_head = dm.hash_chain.verify(_copied_events(db), audit_key if key_mark else None, {})
+    except dm.CheckError as error:
+        raise dm.CheckError(f"{error.message}; nothing was copied", hint=error.hint) from error
+    if copied_head != dm.Head(last_hash, seq):
+        raise dm.CheckError(
             f"the audit log ends at event {copied_head.events}, and not at {seq} as it says itself; nothing was copied",
             hint="triage audit verify shows more",
         )
     for table, copied_count in copied_rows.items():
         (target_count,) = db.execute(f"select count(*) from {table}").fetchone() or (0,)
         if target_count != copied_count:
-            raise CheckError(f"{table} has {target_count} rows there and {copied_count} here; nothing was copied")
+            raise dm.CheckError(f"{table} has {target_count} rows there and {copied_count} here; nothing was copied")
 
 
-def _copied_events(db: DialectConnection) -> Iterator[LoggedEvent]:
+def _copied_events(db: DialectConnection) -> Iterator[dm.LoggedEvent]:
     events_query, after_seq = EVENTS_PAGE.format(where="true", page=EVENTS_PER_QUERY), 0
     while event_rows := db.execute(events_query, {"after": after_seq}).fetchall():
-        yield from (LoggedEvent(*row) for row in event_rows)
+        yield from (dm.LoggedEvent(*row) for row in event_rows)
         after_seq = event_rows[-1][0]

@@ -17,16 +17,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from triage_cli import domain as dm
 from triage_cli.config import without_password
-from triage_cli.domain import (
-    BYTES,
-    NoDatabaseError,
-    StoreError,
-    StoreRefusedError,
-    StoreUnavailableError,
-    Ticket,
-    TriageError,
-)
 from triage_cli.runtime import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
@@ -58,7 +50,7 @@ def check_address(url: str) -> None:
     except psycopg.ProgrammingError:
         is_malformed = True
     if is_malformed:
-        raise StoreError(
+        raise dm.StoreError(
             "the address of the database cannot be read",
             hint="give postgresql://user@host:port/name and the password in PGPASSWORD; in an address write @ as %40 "
             "and / as %2F",
@@ -83,28 +75,28 @@ def is_starting(error: psycopg.Error) -> bool:
 
 
 # By the text of libpq's message, because it gives no SQLSTATE when a connection fails.
-_REFUSED_CONNECTIONS: tuple[tuple[str, type[TriageError], str, str], ...] = (
+_REFUSED_CONNECTIONS: tuple[tuple[str, type[dm.TriageError], str, str], ...] = (
     (
         r'database ".*" does not exist',
-        StoreError,
+        dm.StoreError,
         "{shown}: there is no such database",
         "make it with createdb, or name another with --db",
     ),
     (
         r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist",
-        StoreRefusedError,
+        dm.StoreRefusedError,
         "{shown}: the server refuses this user or password",
         "set PGPASSWORD or ~/.pgpass, and check the user's name and pg_hba.conf",
     ),
     (
         r"is not permitted to log in|permission denied for database",
-        StoreRefusedError,
+        dm.StoreRefusedError,
         "{shown}: this user may not use the database",
         "grant connect on it to this user",
     ),
     (
         r"too many|remaining connection slots",
-        StoreUnavailableError,
+        dm.StoreUnavailableError,
         "{shown}: the server has no connection to spare",
         "raise max_connections, or run fewer workers",
     ),
@@ -113,26 +105,26 @@ _REFUSED_CONNECTIONS: tuple[tuple[str, type[TriageError], str, str], ...] = (
             r"invalid (\S+ )?(value|argument)|invalid port number|unrecognized configuration parameter|"
             r"unsupported startup parameter|definition of service|certificate|SSL was required|channel binding required"
         ),
-        StoreError,
+        dm.StoreError,
         "{shown} cannot be reached by this address: {detail}",
         "correct its settings, or name another with --db",
     ),
-    (r"", StoreUnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
+    (r"", dm.StoreUnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
 # By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
-_ERRORS_BY_SQLSTATE: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
-    (("57P", "08", "53300"), StoreUnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
-    (tuple(ROLLED_BACK), StoreUnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
-    (("57014", "55P03", "25P0"), StoreUnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
-    (("25006",), StoreUnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
-    (("53",), StoreUnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
-    (("42501",), StoreRefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
-    (("3F000",), StoreError, "{shown}: {detail}", "make the schema that its search_path names, or name another"),
-    (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
+_ERRORS_BY_SQLSTATE: tuple[tuple[tuple[str, ...], type[dm.TriageError], str, str], ...] = (
+    (("57P", "08", "53300"), dm.StoreUnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
+    (tuple(ROLLED_BACK), dm.StoreUnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
+    (("57014", "55P03", "25P0"), dm.StoreUnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
+    (("25006",), dm.StoreUnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
+    (("53",), dm.StoreUnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
+    (("42501",), dm.StoreRefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
+    (("3F000",), dm.StoreError, "{shown}: {detail}", "make the schema that its search_path names, or name another"),
+    (("42P01", "42703"), dm.StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
 )
 
 
-def translate(error: psycopg.Error, shown: str) -> TriageError:
+def translate(error: psycopg.Error, shown: str) -> dm.TriageError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         libpq_message = str(error)
@@ -211,7 +203,7 @@ class PostgresDatabase:
         """Return whether the tables exist; with `make`, they are built if missing."""
         try:
             self.query(lambda _: None)
-        except NoDatabaseError:
+        except dm.NoDatabaseError:
             return False
         return True
 
@@ -234,11 +226,11 @@ class PostgresDatabase:
         for (version,) in self._retry(versions, min(self._patience, PROBE_PATIENCE)):
             _check_version(version, self.shown)
 
-    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[dm.Ticket], bool]:
         """Return the first tickets, counted by the server up to `limit` and some `BYTES`; whether more may follow."""
-        counted_rows = self.read(queries.page_query(where, order), {**values, "limit": limit, "bytes": BYTES})
+        counted_rows = self.read(queries.page_query(where, order), {**values, "limit": limit, "bytes": dm.BYTES})
         more_follow = bool(counted_rows) and (counted_rows[0][-1] == limit or len(counted_rows) < counted_rows[0][-1])
-        return [Ticket(*row) for *row, _ in counted_rows], more_follow
+        return [dm.Ticket(*row) for *row, _ in counted_rows], more_follow
 
     def clock(self) -> float:
         return float(self.read(f"select {queries.CLOCK}")[0][0])
@@ -328,7 +320,7 @@ class PostgresDatabase:
             if transaction_state == "aborted":
                 return False
             if transaction_state is None or time.monotonic() > wait_until:
-                raise StoreUnavailableError(
+                raise dm.StoreUnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
                     hint="run the same command again: nothing is stored twice",
                 )
@@ -361,7 +353,7 @@ class PostgresDatabase:
             raise psycopg.OperationalError("the connections were closed meanwhile") from error
         except PoolTimeout as error:
             self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
-            raise StoreUnavailableError(
+            raise dm.StoreUnavailableError(
                 f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
                 hint="try later",
             ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Loader
 
-from triage_cli.domain import storable_text
+from triage_cli import domain as dm
 from triage_cli.stores.database import changed_values
 
 # What must be translated, and literals and casts, which must not.
@@ -49,7 +49,7 @@ def _placeholder(sqlite_placeholder: str) -> str:
 
 def storable(bound_value: Any) -> Any:
     """Return a value that PostgreSQL can store: NUL characters and lone surrogates are replaced."""
-    return storable_text(bound_value) if isinstance(bound_value, str) else bound_value
+    return dm.storable_text(bound_value) if isinstance(bound_value, str) else bound_value
 
 
 def is_unstorable(error: Exception) -> bool:

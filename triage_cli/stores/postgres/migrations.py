@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from triage_cli.domain import NoDatabaseError, StoreError
+from triage_cli import domain as dm
 from triage_cli.stores.migration_steps import FILLED, STEPS
 from triage_cli.stores.postgres.dialect import DialectConnection
 from triage_cli.stores.sqlite import schema
@@ -89,12 +89,12 @@ def check_schema(connection: "psycopg.Connection[Any]", shown: str, *, make: boo
     if schema_version > VERSION:
         raise newer(shown, schema_version)
     if 0 < schema_version < VERSION:
-        raise StoreError(
+        raise dm.StoreError(
             f"{shown} has the tables of an older triage (schema {schema_version}, this one needs {VERSION})",
             hint="triage db migrate brings them forward, after which older programs cannot use them any more",
         )
     if not schema_version and not make:
-        raise NoDatabaseError(shown)
+        raise dm.NoDatabaseError(shown)
     if not schema_version:
         with _turn(connection):
             if not _schema_version(connection, shown):
@@ -107,7 +107,7 @@ def migrate(connection: "psycopg.Connection[Any]", shown: str) -> int:
     with _turn(connection):
         old_version = _schema_version(connection, shown)
         if not old_version:
-            raise NoDatabaseError(shown)
+            raise dm.NoDatabaseError(shown)
         if old_version > VERSION:
             raise newer(shown, old_version)
         if old_version < VERSION:
@@ -133,7 +133,7 @@ def _turn(connection: "psycopg.Connection[Any]") -> Iterator[None]:
 def _check_encoding(connection: "psycopg.Connection[Any]", shown: str) -> None:
     server_encoding = connection.info.parameter_status("server_encoding")
     if server_encoding != "UTF8":
-        raise StoreError(
+        raise dm.StoreError(
             f"{shown} keeps texts in {server_encoding}, and triage needs UTF-8",
             hint="make another with createdb --encoding=UTF8 --template=template0 NAME",
         )
@@ -177,9 +177,9 @@ def _run_statements(connection: "psycopg.Connection[Any]", sql: Iterable[str]) -
         connection.execute(statement.encode())
 
 
-def foreign_tables(shown: str) -> StoreError:
+def foreign_tables(shown: str) -> dm.StoreError:
     """Return the error for a database with tables of another program."""
-    return StoreError(
+    return dm.StoreError(
         f"{shown} holds tables of another program",
         hint="name another database with --db, or a schema of its own with ?options=-csearch_path%3DNAME",
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, get_type_hints
 
-from triage_cli.domain import Attempt, BatchItem, Classification, Delivery, Ticket, compact
+from triage_cli import domain as dm
 from triage_cli.stores.batches import PUT_BATCH_ITEM
 from triage_cli.stores.counts import COUNTED_AS
 from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
@@ -71,7 +71,7 @@ def page_query(where: str, order: str, locked: str = "") -> str:
 
 
 _COLUMN_TYPES = {int: "bigint", float: "double precision", float | None: "double precision"}
-_FIELD_TYPES = get_type_hints(Ticket)
+_FIELD_TYPES = get_type_hints(dm.Ticket)
 
 
 def _typed_column(field: str) -> str:
@@ -118,24 +118,24 @@ ROWS_FOR_COPY = 40
 
 def json_rows(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows as a JSON array of objects."""
-    return compact([dict(zip(fields, row, strict=True)) for row in rows])
+    return dm.compact([dict(zip(fields, row, strict=True)) for row in rows])
 
 
 def write_records(
     db: DialectConnection,
-    record_type: "type[Classification | Delivery | Attempt | BatchItem]",
+    record_type: "type[dm.Classification | dm.Delivery | dm.Attempt | dm.BatchItem]",
     rows: Sequence[Sequence[Any]],
 ) -> None:
     """Write records of one type to their table."""
     if not rows:
         return
-    if record_type is Classification and len(rows) >= ROWS_FOR_COPY:
-        db.copy("classifications", Classification._fields, rows)
+    if record_type is dm.Classification and len(rows) >= ROWS_FOR_COPY:
+        db.copy("classifications", dm.Classification._fields, rows)
         return
     insert_statement = {
-        Classification: INSERT_CLASSIFICATIONS,
-        Delivery: PUT_DELIVERIES,
-        Attempt: INSERT_ATTEMPTS,
-        BatchItem: PUT_BATCH_ITEMS,
+        dm.Classification: INSERT_CLASSIFICATIONS,
+        dm.Delivery: PUT_DELIVERIES,
+        dm.Attempt: INSERT_ATTEMPTS,
+        dm.BatchItem: PUT_BATCH_ITEMS,
     }[record_type]
     db.execute(insert_statement, (json_rows(record_type._fields, rows),))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from triage_cli.domain import BYTES, Change, Event, Head, Lease, Selection, Ticket, compact, storable_text
+from triage_cli import domain as dm
 from triage_cli.runtime import Network
 from triage_cli.stores import where_clauses
 from triage_cli.stores.dialect import CountedGroup, Dialect
@@ -47,37 +47,37 @@ class PostgresDialect(Dialect):
         """Take the lock of the daily budget."""
         db.execute(queries.TAKE_ADVISORY_LOCK, (queries.BUDGET_LOCK,))
 
-    def claim(self, db: DialectConnection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+    def claim(self, db: DialectConnection, selection: dm.Selection, lease: dm.Lease, limit: int) -> list[dm.Ticket]:
         """Claim tickets that no live run holds, and lock their rows.
 
         Tickets that another transaction has locked are skipped; those selected by id are waited for.
         """
         conditions, values = where_clauses.where_claimable(selection)
-        values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
+        values |= {"limit": limit, "bytes": dm.BYTES if selection.ids is None else sys.maxsize}
         row_lock = "for no key update" + (" skip locked" if selection.ids is None else "")
         where = " and ".join([*conditions, queries.UNCLAIMED_TICKET])
         query = queries.page_query(where, "urgency, ticket_id", row_lock)
-        while tickets := [Ticket(*row)._replace(run_id=lease.run_id) for *row, _ in db.execute(query, values)]:
+        while tickets := [dm.Ticket(*row)._replace(run_id=lease.run_id) for *row, _ in db.execute(query, values)]:
             # Else other runs claimed them first: select again.
             if claimed := self._claim_selected(db, tickets, lease):
                 return claimed
         return []
 
     @staticmethod
-    def _claim_selected(db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
-        claim_values = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+    def _claim_selected(db: DialectConnection, tickets: Sequence[dm.Ticket], lease: dm.Lease) -> list[dm.Ticket]:
+        claim_values = {"ids": dm.compact([t.ticket_id for t in tickets]), "run": lease.run_id}
         steps = dict(db.execute(queries.CLAIM_TICKETS, claim_values).fetchall())
         taken_over = [ticket_id for ticket_id, before in steps.items() if before]
         if taken_over:
-            db.execute(queries.TAKE_OVER_TICKETS, (compact(taken_over),))
+            db.execute(queries.TAKE_OVER_TICKETS, (dm.compact(taken_over),))
         return [t._replace(revision=t.revision + steps[t.ticket_id]) for t in tickets if t.ticket_id in steps]
 
     # -- the one write
 
     def storable(self, text: str) -> str:
-        return storable_text(text)
+        return dm.storable_text(text)
 
-    def with_storable(self, changes: Sequence[Change], save: Callable[[Sequence[Change]], T]) -> T:
+    def with_storable(self, changes: Sequence[dm.Change], save: Callable[[Sequence[dm.Change]], T]) -> T:
         try:
             return save(changes)
         except (psycopg.Error, UnicodeEncodeError) as error:
@@ -86,7 +86,7 @@ class PostgresDialect(Dialect):
             return save([_storable_change(change) for change in changes])
 
     def check_changed(
-        self, db: DialectConnection, changes: Sequence[Change]
+        self, db: DialectConnection, changes: Sequence[dm.Change]
     ) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
         """Write the tickets that have their expected revision, and return as what they counted before.
 
@@ -95,14 +95,14 @@ class PostgresDialect(Dialect):
         if not changes:
             return {}, ()
         changed_ids = [change.ticket.ticket_id for change in changes if change.ticket]
-        rows = db.execute(queries.TICKETS_BEFORE, (compact(changed_ids),)).fetchall()
+        rows = db.execute(queries.TICKETS_BEFORE, (dm.compact(changed_ids),)).fetchall()
         groups_before = {row[0]: row[1:] for row in rows}
         updated_ids = self._update_tickets(db, changes)
         moved_on = [ticket_id for ticket_id in changed_ids if ticket_id not in updated_ids]
         return Counter([groups_before[i] for i in changed_ids if i in updated_ids]), moved_on
 
     @staticmethod
-    def _update_tickets(db: DialectConnection, changes: Sequence[Change]) -> set[str]:
+    def _update_tickets(db: DialectConnection, changes: Sequence[dm.Change]) -> set[str]:
         """Update tickets that still have the expected revision; return their ids."""
         rewritten = [(*c.ticket[:COLUMN_COUNT], c.expected_revision) for c in changes if c.ticket and c.rewrites]
         decided = [
@@ -121,7 +121,7 @@ class PostgresDialect(Dialect):
             for row in db.execute(statement, (queries.json_rows((*columns, "expects"), rows),))
         }
 
-    def insert_tickets(self, db: DialectConnection, tickets: Sequence[Ticket]) -> bool:
+    def insert_tickets(self, db: DialectConnection, tickets: Sequence[dm.Ticket]) -> bool:
         if len(tickets) >= queries.ROWS_FOR_COPY:
             # The schema has the defaults of a new ticket.
             have_defaults = all(t[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for t in tickets)
@@ -134,7 +134,7 @@ class PostgresDialect(Dialect):
         json_tickets = queries.json_rows(TICKET_COLUMNS, [t[:COLUMN_COUNT] for t in tickets])
         return db.execute(queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(tickets)
 
-    def pipelined(self, db: DialectConnection, changes: Sequence[Change]) -> AbstractContextManager[object]:
+    def pipelined(self, db: DialectConnection, changes: Sequence[dm.Change]) -> AbstractContextManager[object]:
         """Return a pipeline for few rows; many are copied."""
         row_count = sum(len(change.adds) + len(change.events) for change in changes)
         return db.pipelined() if row_count < queries.ROWS_FOR_COPY else nullcontext()
@@ -142,7 +142,9 @@ class PostgresDialect(Dialect):
     def add_records(self, db: DialectConnection, record_type: type[Any], rows: Sequence[Any]) -> None:
         queries.write_records(db, record_type, rows)
 
-    def add_events(self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
+    def add_events(
+        self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: dm.Head, mark: str | None
+    ) -> None:
         if len(rows) < queries.ROWS_FOR_COPY:
             json_events = queries.json_rows(queries.EVENT_COLUMNS, rows)
             heads = (head.events, head.head, head.events, head.head, mark)
@@ -180,14 +182,14 @@ class PostgresStore(SqlStore):
         return self.database.shown
 
 
-def _storable_change(change: Change) -> Change:
+def _storable_change(change: dm.Change) -> dm.Change:
     event, *further = map(_storable_event, change.events)
-    ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
+    ticket = dm.Ticket(*map(storable, change.ticket)) if change.ticket else None
     adds = tuple(type(row)(*map(storable, row)) for row in change.adds)
-    return Change(event, ticket, change.expected_revision, adds, further=tuple(further))
+    return dm.Change(event, ticket, change.expected_revision, adds, further=tuple(further))
 
 
-def _storable_event(event: Event) -> Event:
+def _storable_event(event: dm.Event) -> dm.Event:
     # An escaped NUL in JSON text is harmless and stays.
-    event_data = json.loads(storable(compact(event.data)))
-    return Event(*map(storable, event[:-1]))._replace(data=event_data)
+    event_data = json.loads(storable(dm.compact(event.data)))
+    return dm.Event(*map(storable, event[:-1]))._replace(data=event_data)

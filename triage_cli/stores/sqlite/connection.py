@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from triage_cli.domain import StoreError, StoreUnavailableError, UnavailableError
+from triage_cli import domain as dm
 from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, resource_exhaustion
 
 VERSION = 26
@@ -87,7 +87,7 @@ def connect(path: str, *, keeps_old: bool = True) -> SelfClosingConnection:
             with suppress(OSError):  # it exists, or cannot be created: SQLite reports why
                 make_private(os.path.realpath(path))  # SQLite gives its -wal and -shm files the same mode
     except OSError as error:
-        raise StoreError(
+        raise dm.StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
         ) from error
     db = _connection(path)
@@ -107,9 +107,11 @@ def check_version(db: sqlite3.Connection, path: str) -> int:
     return user_version
 
 
-def newer(shown: str, version: int) -> StoreError:
+def newer(shown: str, version: int) -> dm.StoreError:
     """Return the error for a database that a newer program has written."""
-    return StoreError(f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER)
+    return dm.StoreError(
+        f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
+    )
 
 
 def connect_read_only(path: str) -> SelfClosingConnection:
@@ -118,7 +120,9 @@ def connect_read_only(path: str) -> SelfClosingConnection:
     db = _connection(path, "mode=ro")
     if (user_version := _user_version(db)) != VERSION:
         hint = NEWER if user_version > VERSION else "triage list brings it forward"
-        raise StoreError(f"{path} has the tables of another triage (schema {user_version}, not {VERSION})", hint=hint)
+        raise dm.StoreError(
+            f"{path} has the tables of another triage (schema {user_version}, not {VERSION})", hint=hint
+        )
     return db
 
 
@@ -167,7 +171,7 @@ def check_sqlite() -> None:
     """Raise `StoreError` if the SQLite library is too old."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(map(str, OLDEST_SQLITE))
-        raise StoreError(
+        raise dm.StoreError(
             f"this Python has SQLite {sqlite3.sqlite_version}, and triage needs {oldest} or newer",
             hint="use a Python that brings a newer one, or a PostgreSQL database",
         )
@@ -182,7 +186,7 @@ def _build_or_migrate(db: sqlite3.Connection, path: str, *, keeps_old: bool) -> 
     from triage_cli.stores.sqlite.head_file import keep_first_head
 
     if db.execute(FOREIGN_DATABASE).fetchone():
-        raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
+        raise dm.StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
     db.execute("pragma foreign_keys = off")  # a migration may replace a table
     db.execute("begin immediate")
@@ -232,7 +236,7 @@ def _kept_before(path: str) -> Path:
     except (OSError, sqlite3.Error) as error:
         _remove(part)
         _remove(Path(f"{kept}.head"))
-        raise StoreUnavailableError(
+        raise dm.StoreUnavailableError(
             f"cannot keep a copy of {path} before it is brought forward to schema {VERSION}: {error}; nothing was "
             "changed",
             hint="free as much space as the database takes, and run the same command again",
@@ -265,10 +269,10 @@ NOT_OPENED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_P
 WRITE_REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 
-def replaced(path: str) -> StoreUnavailableError:
+def replaced(path: str) -> dm.StoreUnavailableError:
     """Return the error for a database whose path names another file than before."""
     fate = "was removed" if file_id(path) is None else "was replaced by another file"
-    return StoreUnavailableError(
+    return dm.StoreUnavailableError(
         f"the database {path} {fate} while this process was at work on it",
         hint="what it had stored there went with the old file; run the same command again, or restart triage serve",
     )
@@ -279,14 +283,16 @@ def sqlite_code_of(error: BaseException | None) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
-def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
+def translate(error: sqlite3.Error, path: str) -> dm.StoreError | dm.UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     # Not by methods of `Path`, which raise where a name is too long, or a folder may not be read.
     code, is_file = sqlite_code_of(error), os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreUnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
+        return dm.StoreUnavailableError(
+            f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later"
+        )
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and is_file:
-        return StoreUnavailableError(
+        return dm.StoreUnavailableError(
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )
@@ -296,15 +302,15 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     if code in NOT_OPENED or not is_file:
         return _not_opened(error, Path(path))
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return StoreError(
+        return dm.StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
         )
     if str(error).startswith(("no such table", "no such column")):  # it has our user_version by chance
-        return StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
+        return dm.StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     raise error
 
 
-def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
+def _not_opened(error: sqlite3.Error, path: Path) -> dm.StoreError:
     """Return the error for a database that cannot be opened or written, with the reason that SQLite does not give."""
     open_problem, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
     exists = os.path.exists(path)  # noqa: PTH110 - as above
@@ -320,4 +326,4 @@ def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
         hint = "copy the database and the files beside it to a folder of your own, or change the rights of this one"
     elif exists and not os.access(path, os.W_OK):
         open_problem, hint = "this user may not write it", "change its rights, or name another with --db"
-    return StoreError(f"cannot use {path}: {open_problem}", hint=hint)
+    return dm.StoreError(f"cannot use {path}: {open_problem}", hint=hint)

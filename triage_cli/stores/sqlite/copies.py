@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from triage_cli.domain import StoreError, UnavailableError
+from triage_cli import domain as dm
 from triage_cli.runtime import FOLDER, private
 
 KEPT_BY_RESTORE = r"\.before-\w+Z(-\d+)?"
@@ -54,7 +54,7 @@ def locked_part_file(part_file: Path) -> Iterator[None]:
         part_file.parent.mkdir(FOLDER, parents=True, exist_ok=True)
         file_descriptor = private(str(part_file), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError as error:
-        raise StoreError(
+        raise dm.StoreError(
             f"cannot write {part_file}: {error.strerror}", hint="check the rights of its folder"
         ) from error
     try:
@@ -62,6 +62,8 @@ def locked_part_file(part_file: Path) -> Iterator[None]:
         os.ftruncate(file_descriptor, 0)  # what a killed restore left
         yield
     except BlockingIOError as error:
-        raise UnavailableError(f"another restore is at work on {part_file}", hint="wait until it has ended") from error
+        raise dm.UnavailableError(
+            f"another restore is at work on {part_file}", hint="wait until it has ended"
+        ) from error
     finally:
         os.close(file_descriptor)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
-from triage_cli.domain import NoDatabaseError, StoreUnavailableError, Ticket, encodable, first_of
+from triage_cli import domain as dm
 from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
@@ -91,19 +91,19 @@ class SqliteDatabase:
             except PermissionError:
                 raise
             except OSError as error:
-                raise StoreUnavailableError(
+                raise dm.StoreUnavailableError(
                     f"cannot write {self.path}: {error.strerror}", hint="free some space"
                 ) from error
         with self.transaction() as db:
             (schema_version,) = db.execute("pragma user_version").fetchone()
             db.execute(f"pragma user_version = {schema_version}")  # the same one: it is written all the same
 
-    def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+    def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[dm.Ticket], bool]:
         """Return the file's first tickets, up to `limit` and about `chunks.BYTES` of text; whether more may follow."""
         page_query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed at once, else a transaction stays open if not all rows are read.
         with self.errors_translated(), closing(self._rows(page_query, bound_values)) as ticket_rows:
-            tickets = list(first_of(Ticket(*row) for row in ticket_rows))
+            tickets = list(dm.first_of(dm.Ticket(*row) for row in ticket_rows))
             return tickets, len(tickets) == limit or next(ticket_rows, None) is not None
 
     def _rows(self, sql: str, bound_values: Values) -> sqlite3.Cursor:
@@ -160,7 +160,7 @@ class SqliteDatabase:
         """Raise `StoreUnavailableError` if another program has changed a file that is read without locks."""
         connection: OpenedFile | None = getattr(self._local, "db", None)
         if connection and connection.db.frozen and connection.db.frozen != frozen_state(self.path):
-            raise StoreUnavailableError(
+            raise dm.StoreUnavailableError(
                 f"another program has changed {self.path} while it was read", hint="run the same command again"
             )
 
@@ -188,7 +188,7 @@ class SqliteDatabase:
         if connection is None:
             self._check_same_file()  # before `opened`, which would create a new file
             if not self._make and not self.is_there():
-                raise NoDatabaseError(self.path)
+                raise dm.NoDatabaseError(self.path)
             connection = self._local.db = opened(self.path)
             self._file = self._file or connection.file
         return connection.db
@@ -223,4 +223,4 @@ class AbsentDatabase(SqliteDatabase):
 
 
 def _encodable(bound_value: Any) -> Any:
-    return encodable(bound_value) if isinstance(bound_value, str) else bound_value
+    return dm.encodable(bound_value) if isinstance(bound_value, str) else bound_value

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from triage_cli.domain import GENESIS, CheckError, Head
+from triage_cli import domain as dm
 from triage_cli.runtime import private
 
 EVENTS_WIDTH = 20  # characters for the number of events
@@ -31,7 +31,7 @@ CHAIN_END = "select hash, seq from chain"
 REPLACED_BY_RESTORE = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
 
 
-def kept_head(path: str) -> Head | None:
+def kept_head(path: str) -> dm.Head | None:
     """Return the head in the head file; None if there is no file. Raises `CheckError`."""
     try:
         with _opened(path, os.O_RDONLY, fcntl.LOCK_SH) as head_file:
@@ -40,7 +40,7 @@ def kept_head(path: str) -> Head | None:
         return None
     except NO_HEAD as error:
         hint = f"look who changed it; where that was meant: {mend_command(path)}"
-        raise CheckError(f"{path}.head holds no head of a log", hint=hint) from error
+        raise dm.CheckError(f"{path}.head holds no head of a log", hint=hint) from error
 
 
 def mend_command(path: str) -> str:
@@ -54,7 +54,7 @@ def keep_head(db: sqlite3.Connection, path: str) -> None:
         suppress(*NO_HEAD, sqlite3.Error),
         _opened(path, os.O_RDWR, fcntl.LOCK_EX) as head_file,
     ):
-        kept, head = _head_in(head_file), Head(*db.execute(CHAIN_END).fetchone())
+        kept, head = _head_in(head_file), dm.Head(*db.execute(CHAIN_END).fetchone())
         if kept is None:
             is_expected = not head.events  # else somebody removed it, and must restore it
         else:
@@ -69,7 +69,7 @@ def keep_restored_head(db: sqlite3.Connection, path: str) -> None:
     Another process may have logged since, and have written a newer head.
     """
     with _opened(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as head_file:
-        _write(head_file, Head(*db.execute(CHAIN_END).fetchone()))
+        _write(head_file, dm.Head(*db.execute(CHAIN_END).fetchone()))
 
 
 def keep_first_head(path: str) -> None:
@@ -77,12 +77,12 @@ def keep_first_head(path: str) -> None:
 
     An existing file is left for `audit verify` to report.
     """
-    with suppress(CheckError, OSError):
+    with suppress(dm.CheckError, OSError):
         if Path(path).is_file() and kept_head(path) is None:
-            write_head(path, Head(GENESIS, 0))
+            write_head(path, dm.Head(dm.GENESIS, 0))
 
 
-def write_head(path: str, head: Head) -> None:
+def write_head(path: str, head: dm.Head) -> None:
     """Write the head file of a database that nobody else has open. Raises `OSError`."""
     with _opened(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as head_file:
         _write(head_file, head)
@@ -119,21 +119,21 @@ def _lock(head_file: int, lock: int) -> None:
             return
 
 
-def _head_in(head_file: int) -> Head | None:
+def _head_in(head_file: int) -> dm.Head | None:
     """Return the head in the open file, None if that is empty. Raises an error of `NO_HEAD`."""
     head_text = os.pread(head_file, MOST_BYTES, 0).decode()
     head_fields = json.loads(head_text) if head_text else None
-    return None if head_fields is None else Head(str(head_fields["head"]), int(head_fields["events"]))
+    return None if head_fields is None else dm.Head(str(head_fields["head"]), int(head_fields["events"]))
 
 
-def _is_logged(db: sqlite3.Connection, head: Head) -> bool:
+def _is_logged(db: sqlite3.Connection, head: dm.Head) -> bool:
     if not head.events:
         return True
     logged_hash: tuple[str] | None = db.execute("select hash from events where seq = ?", (head.events,)).fetchone()
     return logged_hash == (head.head,)
 
 
-def _write(head_file: int, head: Head) -> None:
+def _write(head_file: int, head: dm.Head) -> None:
     head_line = f'{{"head": "{head.head}", "events": {head.events:<{EVENTS_WIDTH}}}}\n'.encode()
     os.pwrite(head_file, head_line, 0)
     if os.fstat(head_file).st_size > len(head_line):

@@ -15,18 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from triage_cli.domain import (
-    Change,
-    CheckError,
-    Delivery,
-    Event,
-    EventAction,
-    Head,
-    StoreError,
-    UnavailableError,
-    UsageError,
-    compact,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import (
@@ -62,7 +51,7 @@ class Replaced(NamedTuple):
     which the old database was saved. All but `kept` is unknown if the old database could not be read.
     """
 
-    head: Head | None = None
+    head: dm.Head | None = None
     tickets: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     kept: Path | None = None
@@ -81,14 +70,14 @@ class Restore:
         connect = self._backup_copy.database.connection
         return SqliteTrail(str(self._file), connect(), connect)
 
-    def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
+    def carry_out(self, actor: str, at: str) -> tuple[dm.Head, Replaced]:
         """Put the backup in place and log that; return the new head. Raises `UnavailableError` during a run."""
         old_copy = _backup_name(self._path, at)
-        event = Event(EventAction.RESTORED, None, None, actor, at)
+        event = dm.Event(dm.EventAction.RESTORED, None, None, actor, at)
         try:
             exists = Path(self._path).exists()
             head, replaced = self._overwrite(old_copy, event) if exists else self._replace_file(old_copy, event)
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, dm.StoreError) as error:
             if _is_broken(error):
                 head, replaced = self._replace_file(old_copy, event)
             elif isinstance(error, sqlite3.Error):
@@ -100,15 +89,15 @@ class Restore:
             keep_restored_head(restored.connection(), self._path)
         return head, replaced
 
-    def _overwrite(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
+    def _overwrite(self, old_copy: Path, event: dm.Event) -> tuple[dm.Head, Replaced]:
         """Overwrite the database in place, after saving it to `old_copy`."""
-        replacements: list[tuple[Head, Replaced]] = []
+        replacements: list[tuple[dm.Head, Replaced]] = []
 
         def save_old_database(status: int, *_: int) -> None:
             """Save the old database at the first step, when nobody else can write to it any more."""
             if status == sqlite3.SQLITE_BUSY:
                 locked_problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
-                raise UnavailableError(locked_problem, hint="try later")
+                raise dm.UnavailableError(locked_problem, hint="try later")
             if not replacements:
                 replaced = self._replaced(old_copy)
                 replacements.append((self._log(event, replaced.head), replaced))
@@ -125,15 +114,15 @@ class Restore:
         db = old_store.database.connection()
         for run_kind, run_pid, run_place, run_host in db.execute(LIVE_RUNS, (time.time(),)).fetchall():
             if run_place != place() or alive(run_pid):
-                raise UnavailableError(
+                raise dm.UnavailableError(
                     f"a run is at work on {self._path} (triage {run_kind}, process {run_pid} on {run_host})",
                     hint="run the same command again when it has ended",
                 )
         keep_head(db, self._path)  # the new log names this head as replaced
         forgotten_ids, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN_IDS, REVOKED_NAMES))
         backup_database = self._backup_copy.database.connection()
-        tickets_back = backup_database.execute(FORGOTTEN_TICKETS_BACK, (compact(forgotten_ids),))
-        keys_back = backup_database.execute(REVOKED_KEYS_BACK, (compact(revoked),))
+        tickets_back = backup_database.execute(FORGOTTEN_TICKETS_BACK, (dm.compact(forgotten_ids),))
+        keys_back = backup_database.execute(REVOKED_KEYS_BACK, (dm.compact(revoked),))
         old_store.backup(old_copy)
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
@@ -141,10 +130,10 @@ class Restore:
             old_store.log.head(), tuple(row[0] for row in tickets_back), tuple(row[0] for row in keys_back), old_copy
         )
 
-    def _replace_file(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
+    def _replace_file(self, old_copy: Path, event: dm.Event) -> tuple[dm.Head, Replaced]:
         """Put the copy in place of a missing or broken database, whose file is kept unchanged."""
         old_head = None
-        with suppress(CheckError):
+        with suppress(dm.CheckError):
             old_head = kept_head(self._path)
         head = self._log(event, old_head)
         self._backup_copy.close()
@@ -159,10 +148,10 @@ class Restore:
         Path(self._backup_copy.path).replace(self._path)
         return head, Replaced(kept=old_copy if exists else None)
 
-    def _log(self, event: Event, old_head: Head | None) -> Head:
+    def _log(self, event: dm.Event, old_head: dm.Head | None) -> dm.Head:
         event_data = {"replaced": old_head.head if old_head else None, "events": old_head.events if old_head else None}
         with self._backup_copy.database.transaction() as db:
-            self._backup_copy.log.append(db, [Change(event._replace(data=event_data))])
+            self._backup_copy.log.append(db, [dm.Change(event._replace(data=event_data))])
         return self._backup_copy.log.head()
 
 
@@ -173,7 +162,7 @@ def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]
     Raises `StoreError` if it is no database of triage.
     """
     if Path(path).exists() and file.exists() and Path(path).samefile(file):
-        raise UsageError(f"{file} is the database itself", hint="name a backup of it")
+        raise dm.UsageError(f"{file} is the database itself", hint="name a backup of it")
     part_file = Path(f"{path}.part")
     with locked_part_file(part_file):
         try:
@@ -194,10 +183,10 @@ def _copy_backup(file: Path, part_file: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{part_file}{suffix}").unlink(missing_ok=True)
     if not file.is_file():
-        raise UsageError(f"there is no file {file}", hint="name a file that triage db backup wrote")
+        raise dm.UsageError(f"there is no file {file}", hint="name a file that triage db backup wrote")
     # Without a write-ahead log nobody has it open, and it can be read in a folder that is not writable.
     open_mode = "mode=rw" if Path(f"{file}-wal").exists() else IMMUTABLE
-    no_backup = StoreError(f"{file} is no database of triage", hint="name a file that triage db backup wrote")
+    no_backup = dm.StoreError(f"{file} is no database of triage", hint="name a file that triage db backup wrote")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?{open_mode}", uri=True)) as backup:
             user_version = backup.execute("pragma user_version").fetchone()[0]
@@ -215,7 +204,7 @@ def _copy_backup(file: Path, part_file: Path) -> None:
             raise translate(error, str(file)) from error
         integrity = str(error)
     if integrity != "ok":
-        raise StoreError(f"{file} is damaged: {integrity}", hint="name another backup")
+        raise dm.StoreError(f"{file} is damaged: {integrity}", hint="name another backup")
 
 
 def _backup_name(path: str, at: str) -> Path:
@@ -227,7 +216,7 @@ def _backup_name(path: str, at: str) -> Path:
 
 def _is_broken(error: BaseException | None) -> bool:
     """Return whether an error, or its cause, means that a file is no intact database."""
-    if isinstance(error, StoreError):
+    if isinstance(error, dm.StoreError):
         return _is_broken(error.__cause__)
     return sqlite_code_of(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
@@ -245,16 +234,16 @@ class KeptDatabases:
         self._tell = tell
         self._connections: dict[Path, sqlite3.Connection | None] = dict.fromkeys(kept_beside(path))
 
-    def delivered(self, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+    def delivered(self, identities: Sequence[str]) -> Mapping[str, Sequence[dm.Delivery]]:
         """Return the deliveries of tickets that arrived before a restore, by the identities, oldest first."""
-        deliveries_by_identity: dict[str, list[Delivery]] = {}
+        deliveries_by_identity: dict[str, list[dm.Delivery]] = {}
         for file in tuple(self._connections):
             try:
                 kept_database = self._connections[file] or sqlite3.connect(
                     f"file:{quote(str(file))}?mode=ro", uri=True, factory=SelfClosingConnection
                 )
                 self._connections[file] = kept_database
-                delivery_rows = kept_database.execute(ARRIVED_DELIVERIES, (compact(list(identities)),)).fetchall()
+                delivery_rows = kept_database.execute(ARRIVED_DELIVERIES, (dm.compact(list(identities)),)).fetchall()
             except sqlite3.Error as error:
                 del self._connections[file]
                 self._tell(
@@ -263,5 +252,5 @@ class KeptDatabases:
                 )
                 continue
             for identity, *delivery_columns in delivery_rows:
-                deliveries_by_identity.setdefault(identity, []).append(Delivery(*delivery_columns))
+                deliveries_by_identity.setdefault(identity, []).append(dm.Delivery(*delivery_columns))
         return deliveries_by_identity

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from typing import Self
 
-from triage_cli.domain import Head, hash_chain
+from triage_cli import domain as dm
 from triage_cli.runtime import end_command, started_helper
 
 EVENT_ROWS = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events {} order by seq"
@@ -28,7 +28,7 @@ def saves_time(event_count: int) -> bool:
 class SecondHalf:
     """Implements `domain.RestOfLog`, for a log that ends at `head`. Raises `OSError` if no process starts."""
 
-    def __init__(self, file_uri: str, head: Head, audit_key: bytes | None, heads: Mapping[str, str]) -> None:
+    def __init__(self, file_uri: str, head: dm.Head, audit_key: bytes | None, heads: Mapping[str, str]) -> None:
         self.begins = head.events // 2
         self.head = head
         self._process = started_helper(__name__)
@@ -51,7 +51,7 @@ class SecondHalf:
         with suppress(ValueError):  # it was killed
             answered = self._process.stdout.read() if self._process.stdout is not None else b""
             verified_from, verified_head, found_heads = json.loads(answered)
-            if verified_from == prev and Head(*verified_head) == self.head:
+            if verified_from == prev and dm.Head(*verified_head) == self.head:
                 return set(found_heads)
         return None
 
@@ -63,8 +63,8 @@ def answer(task: bytes) -> str:
     with closing(sqlite3.connect(file_uri, uri=True)) as db:
         # The first row is the last one of the other half, so that none can stand between the halves.
         event_rows = db.execute(EVENT_ROWS.format("where seq between ? and ?"), (begins, ends))
-        start = Head(next(event_rows)[-1], begins)
-        head, missing_heads = hash_chain.recompute(event_rows, audit_key, dict.fromkeys(heads, ""), start)
+        start = dm.Head(next(event_rows)[-1], begins)
+        head, missing_heads = dm.hash_chain.recompute(event_rows, audit_key, dict.fromkeys(heads, ""), start)
     return json.dumps((start.head, head, [each for each in heads if each not in missing_heads]))
 
 

@@ -10,24 +10,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from triage_cli.domain import (
-    Attempt,
-    BatchItem,
-    Change,
-    Classification,
-    Delivery,
-    Head,
-    Lease,
-    NoDatabaseError,
-    Selection,
-    StoreError,
-    StoreUnavailableError,
-    Ticket,
-    UnavailableError,
-    UsageError,
-    compact,
-    first_of,
-)
+from triage_cli import domain as dm
 from triage_cli.runtime import is_full, make_private
 from triage_cli.stores import where_clauses
 from triage_cli.stores.batches import PUT_BATCH_ITEM
@@ -95,14 +78,14 @@ _delivery_values = attrgetter(*_DELIVERY_COLUMNS)
 SET_DECISION = "update tickets set decision_id = ? where ticket_id = ?"
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORD = {
-    Classification: f"insert into classifications values ({placeholders(Classification._fields)})",
-    Delivery: PUT_DELIVERY,
-    Attempt: f"insert into attempts values ({placeholders(Attempt._fields)}) on conflict do nothing",
-    BatchItem: PUT_BATCH_ITEM,
+    dm.Classification: f"insert into classifications values ({placeholders(dm.Classification._fields)})",
+    dm.Delivery: PUT_DELIVERY,
+    dm.Attempt: f"insert into attempts values ({placeholders(dm.Attempt._fields)}) on conflict do nothing",
+    dm.BatchItem: PUT_BATCH_ITEM,
 }
 
 
-def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
+def insert_tickets(db: Connection, tickets: Sequence[dm.Ticket]) -> int:
     """Insert tickets whose identity is free; return how many there were."""
     if all(ticket[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for ticket in tickets):
         return write_all(db, _INSERT_NEW_TICKET, [ticket[:GIVEN_COLUMNS] for ticket in tickets])
@@ -110,7 +93,7 @@ def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
     return write_all(db, INSERT_TICKET, [ticket._replace(decision_id=None)[:COLUMN_COUNT] for ticket in tickets])
 
 
-def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
+def update_tickets(db: Connection, changes: Sequence[dm.Change]) -> None:
     """Write changed tickets; the caller has checked their revisions."""
     rewritten: list[tuple[Any, ...]] = []
     decided: list[tuple[Any, ...]] = []
@@ -152,7 +135,7 @@ class SqliteDialect(Dialect):
     def check_room(self) -> None:
         """Raise `StoreUnavailableError` if paid answers or the results of deliveries might find no room on the disk."""
         if is_full(Path(self._path), DISK_ROOM):
-            raise StoreUnavailableError(
+            raise dm.StoreUnavailableError(
                 f"the disk of {self._path} has less than {DISK_ROOM >> 20} MB left: "
                 "answers and results might find no room",
                 hint="nothing was lost; free some space and run the same command again",
@@ -171,7 +154,7 @@ class SqliteDialect(Dialect):
             db.execute("pragma temp_store = memory")
             other_readers = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
         if other_readers:
-            raise UnavailableError(
+            raise dm.UnavailableError(
                 f"another program is reading {self._path}, so its write-ahead log still holds what was erased",
                 hint="run the same command again when that has ended",
             )
@@ -186,14 +169,14 @@ class SqliteDialect(Dialect):
         """Give this thread's connection its usual cache, since a server has many."""
         self._database.connection().execute(f"pragma cache_size = -{USUAL_CACHE}")
 
-    def claim(self, db: sqlite3.Connection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+    def claim(self, db: sqlite3.Connection, selection: dm.Selection, lease: dm.Lease, limit: int) -> list[dm.Ticket]:
         conditions, values = where_clauses.where_claimable(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         query = CLAIMABLE_TICKETS.format(where=" and ".join([*conditions, UNCLAIMED_TICKET]))
         with closing(db.execute(query, values)) as rows:
-            claimable = starmap(Ticket, rows)
-            tickets = list(claimable if selection.ids is not None else first_of(claimable))
-        claimed_ids = compact([ticket.ticket_id for ticket in tickets])
+            claimable = starmap(dm.Ticket, rows)
+            tickets = list(claimable if selection.ids is not None else dm.first_of(claimable))
+        claimed_ids = dm.compact([ticket.ticket_id for ticket in tickets])
         taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (claimed_ids,)).fetchall()}
         db.execute(INSERT_CLAIMS, {"run": lease.run_id, "ids": claimed_ids})
         if not taken_over:
@@ -203,18 +186,18 @@ class SqliteDialect(Dialect):
     # -- the one write
 
     def check_changed(
-        self, db: sqlite3.Connection, changes: Sequence[Change]
+        self, db: sqlite3.Connection, changes: Sequence[dm.Change]
     ) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
         if not changes:
             return {}, ()
         expected = {change.ticket.ticket_id: change.expected_revision for change in changes if change.ticket}
-        rows = db.execute(UNMOVED_BEFORE, (compact(expected),)).fetchall()
+        rows = db.execute(UNMOVED_BEFORE, (dm.compact(expected),)).fetchall()
         unmoved = {row[:4]: row[4] for row in rows}
         if sum(unmoved.values()) == len(expected):
             return unmoved, ()
-        return unmoved, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
+        return unmoved, [row[0] for row in db.execute(MOVED_ON, (dm.compact(expected),))]
 
-    def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> bool:
+    def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[dm.Ticket]) -> bool:
         if len(tickets) >= MANY_ROWS:  # the chunk of an import, whose thread is not the one that began the run
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
         return insert_tickets(db, tickets) == len(tickets)
@@ -222,12 +205,14 @@ class SqliteDialect(Dialect):
     def add_records(self, db: sqlite3.Connection, record_type: type[Any], rows: Sequence[Any]) -> None:
         write_all(db, INSERT_RECORD[record_type], rows)
 
-    def add_events(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
+    def add_events(
+        self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: dm.Head, mark: str | None
+    ) -> None:
         write_all(db, INSERT_EVENT, rows)
         self._database.logs()
         db.execute(SET_HEAD, (head.events, head.head, mark))
 
-    def finish_tickets(self, db: sqlite3.Connection, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
+    def finish_tickets(self, db: sqlite3.Connection, new: Sequence[dm.Ticket], changed: Sequence[dm.Change]) -> None:
         """Write the decisions of new tickets, and changed tickets.
 
         The hashes of the events were made before this long update, during which other threads of Python can work.
@@ -265,9 +250,9 @@ class SqliteStore(SqlStore):
         Raises `UsageError` if the file exists, and `StoreError` if the database is damaged.
         """
         if path.exists():
-            raise UsageError(f"{path} exists already", hint="name a new file")
+            raise dm.UsageError(f"{path} exists already", hint="name a new file")
         if not self.database.is_there():
-            raise NoDatabaseError(self.database.path)
+            raise dm.NoDatabaseError(self.database.path)
         with self.database.errors_translated():
             source_connection = self.database.connection()
         part_file = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
@@ -276,17 +261,19 @@ class SqliteStore(SqlStore):
             make_private(part_file)
         except OSError as error:
             hint = "name a file in a folder you may write"
-            raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+            raise dm.StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
         try:
             with closing(sqlite3.connect(part_file)) as backup_connection:
                 source_connection.backup(backup_connection)
                 (integrity,) = backup_connection.execute("pragma quick_check(1)").fetchone()
                 if integrity != "ok":
                     hint = "keep the earlier backups; triage db restore FILE goes back to one"
-                    raise StoreError(f"{self.database.path} is damaged, so no backup was made: {integrity}", hint=hint)
+                    raise dm.StoreError(
+                        f"{self.database.path} is damaged, so no backup was made: {integrity}", hint=hint
+                    )
                 seq, head = backup_connection.execute("select seq, hash from chain").fetchone()
             Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
-            write_head(str(path), Head(head, seq))
+            write_head(str(path), dm.Head(head, seq))
             part_file.rename(path)
         except sqlite3.OperationalError as error:
             raise translate(error, str(path)) from error

@@ -8,11 +8,11 @@ import anthropic
 import httpx2
 from anthropic.types.messages import MessageBatch
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.api import CLOCK_SKEW, BatchLimits, BatchLine, batch_line, custom_id, sent_time
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
-from triage_cli.domain import Batch, BatchLook, UnknownOutcomeError, writable_text
 
 _BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
 # HTTP statuses by the type of an error, because the results of a batch have only the type.
@@ -49,7 +49,7 @@ class AnthropicBatchApi(AnthropicProvider):
             raise self.translated_error(error) from None
         return message_batch.id
 
-    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+    async def find(self, batch: dm.Batch, known_ids: frozenset[str]) -> str | None:
         """Search the newest unknown message batches for one with as many requests and our request ids."""
         oldest, is_unclear = sent_time(batch) - CLOCK_SKEW, False
         try:
@@ -65,7 +65,7 @@ class AnthropicBatchApi(AnthropicProvider):
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self.translated_error(error) from None
         if is_unclear:
-            raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
+            raise dm.UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
 
     async def _id_prefix(self, provider_id: str) -> str:
@@ -76,26 +76,26 @@ class AnthropicBatchApi(AnthropicProvider):
             return result.custom_id.rpartition("-")[0] + "-"
         return ""
 
-    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
+    async def look(self, provider_id: str) -> tuple[dm.BatchLook, Sequence[str]]:
         try:
             message_batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
                 raise self.translated_error(error) from None
-            return BatchLook("gone"), ()
+            return dm.BatchLook("gone"), ()
         except (anthropic.AnthropicError, ValueError) as error:
             raise self.translated_error(error) from None
         if message_batch.processing_status != "ended":
-            return BatchLook("waiting"), ()
+            return dm.BatchLook("waiting"), ()
         if not message_batch.results_url:
-            return BatchLook("gone"), ()
-        return BatchLook("ended", message_batch.request_counts.succeeded), (provider_id,)
+            return dm.BatchLook("gone"), ()
+        return dm.BatchLook("ended", message_batch.request_counts.succeeded), (provider_id,)
 
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
         try:
             for provider_id in result_ids:
                 async for result in await self.sdk.messages.batches.results(provider_id):
-                    result_file.write(writable_text(result.to_json(indent=None)).encode() + b"\n")
+                    result_file.write(dm.writable_text(result.to_json(indent=None)).encode() + b"\n")
         except anthropic.NotFoundError:
             return False
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:

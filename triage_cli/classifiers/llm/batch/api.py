@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import ProviderError, request_failure
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import Batch, BatchLook, ConfigError, RefusedError, TriageError, UnavailableError
 from triage_cli.runtime import Network
 
 CLOCK_SKEW = 24 * 3600  # seconds by which our clock and that of a provider's batches may differ
@@ -21,7 +21,7 @@ class BatchLine(NamedTuple):
 
     custom_id: str
     reply: Reply | None = None
-    error: TriageError | None = None
+    error: dm.TriageError | None = None
     again: bool = False
 
 
@@ -63,13 +63,13 @@ class BatchApi(Protocol):
     async def create(self, batch_id: str, uploaded: Any, /) -> str | None:
         """Start the batch of what `upload` returned, and return the provider's id for it."""
 
-    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+    async def find(self, batch: dm.Batch, known_ids: frozenset[str]) -> str | None:
         """Return the provider's id for a batch, None if it did not arrive; `known_ids` are those of other batches.
 
         Raises `UnknownOutcomeError` if that cannot be decided yet.
         """
 
-    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
+    async def look(self, provider_id: str) -> tuple[dm.BatchLook, Sequence[str]]:
         """Return the progress of a batch at its API, and the ids by which to fetch its results."""
 
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
@@ -91,18 +91,18 @@ def batch_line(request: Mapping[str, Any]) -> bytes:
     return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
-def sent_time(batch: Batch) -> float:
+def sent_time(batch: dm.Batch) -> float:
     """Return when a batch was sent, in seconds since 1970."""
     return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
 
 
-def refused_batch(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
+def refused_batch(message: str, spec: ClassifierSpec, address: str) -> dm.BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
     provider_error = ProviderError.of(400, message, {})
     error = request_failure(provider_error, spec, address)
-    if not isinstance(error, RefusedError | ConfigError):
-        error = UnavailableError(
+    if not isinstance(error, dm.RefusedError | dm.ConfigError):
+        error = dm.UnavailableError(
             f'the provider refused a batch of classifier "{spec.name}" ({provider_error.summary})',
             hint="--limit N submits fewer; -v shows what it says",
         )
-    return BatchLook("failed", 0, error)
+    return dm.BatchLook("failed", 0, error)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
 from triage_cli.classifiers.llm.classifier import LLMClassifier
@@ -15,29 +16,6 @@ from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain import (
-    CATEGORY,
-    CHUNK,
-    Action,
-    Answer,
-    Answered,
-    AnswerError,
-    Batch,
-    BatchItem,
-    BatchLook,
-    BatchRequest,
-    BatchResult,
-    Classification,
-    Outcome,
-    Postponed,
-    TemporaryError,
-    Ticket,
-    TriageError,
-    UnavailableError,
-    UnknownOutcomeError,
-    UsageError,
-    ids,
-)
 from triage_cli.runtime import Budget, Retries, bridge, persist
 
 T = TypeVar("T")
@@ -57,8 +35,8 @@ class BatchClient:
         batch_api: BatchApi,
         *,
         has_next: bool,
-        calibrate: Callable[[Answer], Answer] | None,
-        bound: Callable[[Answer], Answer] | None,
+        calibrate: Callable[[dm.Answer], dm.Answer] | None,
+        bound: Callable[[dm.Answer], dm.Answer] | None,
     ) -> None:
         self.name = classifier.name
         self.has_next = has_next
@@ -77,7 +55,7 @@ class BatchClient:
     @property
     def questions(self) -> str:
         """Return the further questions that it may ask, as JSON: the fingerprint and the labels of each."""
-        further = (part for part in self._classifier.parts if part.name != CATEGORY)
+        further = (part for part in self._classifier.parts if part.name != dm.CATEGORY)
         return json.dumps({p.name: {"fingerprint": self.fingerprint_of(p.name), "labels": p.labels} for p in further})
 
     def fingerprint_of(self, question: str) -> str:
@@ -91,7 +69,7 @@ class BatchClient:
     def remember(self, options: str) -> None:
         self._batch_api.remember_options(json.loads(options))
 
-    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+    def request(self, ticket: dm.Ticket, batch_id: str, number: int) -> dm.BatchRequest:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
         limit = prompt.SHORT_TICKET_LIMIT if last_error.startswith("too_long") else prompt.TICKET_LIMIT
@@ -101,43 +79,43 @@ class BatchClient:
         question, masked_kinds = self._classifier.question(ticket, limit)
         worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
         request_line = self._batch_api.request_line(custom_id(batch_id, number), question, answer_tokens)
-        return BatchRequest(request_line, worst_usd, json.dumps(masked_kinds) if masked_kinds else None)
+        return dm.BatchRequest(request_line, worst_usd, json.dumps(masked_kinds) if masked_kinds else None)
 
-    def submit(self, batch: Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
+    def submit(self, batch: dm.Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         with self._open_api():
             uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, request_lines), BATCH_TIMEOUT)
             if not mark_sent():
-                raise UnavailableError("another run has taken this batch back", hint="run the same command again")
+                raise dm.UnavailableError("another run has taken this batch back", hint="run the same command again")
             return bridge().run(self._create_once(batch, uploaded), self.heartbeat)
 
-    async def _create_once(self, batch: Batch, uploaded: Any) -> str:
+    async def _create_once(self, batch: dm.Batch, uploaded: Any) -> str:
         """Start a batch in a single try, because the API may have begun it when the try fails."""
         try:
             async with asyncio.timeout(BATCH_TIMEOUT):
                 provider_id = await self._batch_api.create(batch.batch_id, uploaded)
         except TimeoutError:
             raise _unknown_batch_outcome("no answer in time") from None
-        except TemporaryError as error:
+        except dm.TemporaryError as error:
             if error.reached and not error.limited:
                 raise _unknown_batch_outcome(error.message) from None
             raise self._batches_unavailable(error) from None
-        except AnswerError as error:
+        except dm.AnswerError as error:
             raise self._batches_unavailable(error) from None
         if not provider_id:
             raise _unknown_batch_outcome("it gave the batch no name")
         return provider_id
 
-    def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+    def find(self, batch: dm.Batch, known_ids: frozenset[str]) -> str | None:
         with self._open_api():
             return self._call_api(lambda: self._batch_api.find(batch, known_ids), self._classifier.spec.timeout)
 
-    def look(self, batch: Batch) -> BatchLook:
+    def look(self, batch: dm.Batch) -> dm.BatchLook:
         with self._open_api():
             call = partial(self._batch_api.look, batch.provider_id or "")
             progress, _ = self._call_api(call, self._classifier.spec.timeout)
         return progress
 
-    def fetch(self, batch: Batch, result_file: IO[bytes]) -> None:
+    def fetch(self, batch: dm.Batch, result_file: IO[bytes]) -> None:
         """Fetch all results of a batch that has ended: missing ones would be asked and paid again."""
 
         async def fetch_all() -> None:
@@ -147,13 +125,13 @@ class BatchClient:
             are_available = await self._batch_api.fetch(result_ids, result_file)
             result_file.seek(0)
             if are_available and sum(1 for line in result_file if line.strip()) < progress.answered:
-                raise TemporaryError("the results came incomplete")
+                raise dm.TemporaryError("the results came incomplete")
 
         with self._open_api():
             self._call_api(fetch_all, BATCH_TIMEOUT)
         result_file.seek(0)
 
-    def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+    def results(self, batch: dm.Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[dm.BatchResult]:
         question = prompt.question(self._classifier.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
         then = json.loads(batch.questions)
         parts = [part._replace(labels=tuple(then[part.name]["labels"])) for part in self._parts_of(then)]
@@ -169,13 +147,15 @@ class BatchClient:
                 continue
             error = batch_line.error
             stops_run = error is not None and error.stops_run
-            again = batch_line.again or stops_run or (outage and isinstance(error, TemporaryError))
-            yield BatchResult(int(request_number), batch_line.reply, error, again)
+            again = batch_line.again or stops_run or (outage and isinstance(error, dm.TemporaryError))
+            yield dm.BatchResult(int(request_number), batch_line.reply, error, again)
         if self._answers_out_of_form and not self._answers_in_form:
             self._batch_api.record_form(is_followed=False)
 
-    def answers(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> list[Outcome[Answer]]:
-        then = {CATEGORY: {"fingerprint": batch.fingerprint, "labels": json.loads(batch.labels)}}
+    def answers(
+        self, ticket: dm.Ticket, item: dm.BatchItem, batch: dm.Batch, result: dm.BatchResult
+    ) -> list[dm.Outcome[dm.Answer]]:
+        then = {dm.CATEGORY: {"fingerprint": batch.fingerprint, "labels": json.loads(batch.labels)}}
         then |= json.loads(batch.questions)
         asked = tuple(part.name for part in self._parts_of(item.questions) if part.name in then)
         if not asked:
@@ -186,7 +166,7 @@ class BatchClient:
         question = question._replace(labels=first, further=tuple(parts))
         cost = Cost(self._price)
         if isinstance(reply := result.reply, Reply):
-            if asked[0] != CATEGORY:  # its probabilities were read as those of a further question
+            if asked[0] != dm.CATEGORY:  # its probabilities were read as those of a further question
                 reply = reply._replace(chances=reply.further.get(asked[0], {}))
             less = self._classifier.answer_tokens(ticket._replace(asked=asked))
             most = self._classifier.tokens_after_cut(less, in_thought=True)
@@ -195,27 +175,27 @@ class BatchClient:
             self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
             self._answers_out_of_form += interpretation.parsed.problem == "not_json"
         else:
-            interpretation = failed_interpretation(result.error or AnswerError("no answer"), question)
+            interpretation = failed_interpretation(result.error or dm.AnswerError("no answer"), question)
         outcomes = self._classifier.outcomes(ticket, question, interpretation, cost, ())
-        asked_then = then.get(item.questions[0], then[CATEGORY])["fingerprint"]
-        is_same_text = ids.answer_key(asked_then, ticket.text) == item.answer_key
+        asked_then = then.get(item.questions[0], then[dm.CATEGORY])["fingerprint"]
+        is_same_text = dm.ids.answer_key(asked_then, ticket.text) == item.answer_key
         return [
             self._as_then(outcome, then[name]["fingerprint"], item, is_same_text=is_same_text)
             for name, outcome in zip(asked, outcomes, strict=True)
         ]
 
     def _as_then(
-        self, outcome: Outcome[Answer], fingerprint: str, item: BatchItem, *, is_same_text: bool
-    ) -> Outcome[Answer]:
+        self, outcome: dm.Outcome[dm.Answer], fingerprint: str, item: dm.BatchItem, *, is_same_text: bool
+    ) -> dm.Outcome[dm.Answer]:
         """Return the outcome of a question with the fingerprint by which it was asked."""
         if outcome.value is None:
             raise TypeError(outcome)
         answer, question = outcome.value, outcome.value.question
         answer_key = item.answer_key
         if question != item.questions[0]:
-            answer_key = ids.answer_key(fingerprint, answer.ticket.text) if is_same_text else ""
+            answer_key = dm.ids.answer_key(fingerprint, answer.ticket.text) if is_same_text else ""
         step = answer.steps[-1]._replace(fingerprint=fingerprint, answer_key=answer_key, redacted=item.redacted)
-        answer = answer._replace(steps=(self._with_new_name(step) if question == CATEGORY else step,))
+        answer = answer._replace(steps=(self._with_new_name(step) if question == dm.CATEGORY else step,))
         # A calibration is for the present question, but the batch may have asked an earlier one.
         if self._calibrate_answer is not None and fingerprint == self.fingerprint_of(question):
             answer = self._calibrate_answer(answer)
@@ -224,7 +204,7 @@ class BatchClient:
     def _parts_of(self, names: Collection[str]) -> list[prompt.Part]:
         return [part for part in self._classifier.parts if part.name in names]
 
-    def _with_new_name(self, step: Classification) -> Classification:
+    def _with_new_name(self, step: dm.Classification) -> dm.Classification:
         """Replace the name of a category that was renamed since the batch was sent."""
         if step.category in self.labels:
             return step
@@ -244,17 +224,17 @@ class BatchClient:
         retries = Retries(self._classifier.spec.max_retries)
         try:
             return bridge().run(persist(call, self._classifier.endpoint, retries, timeout=seconds), self.heartbeat)
-        except (TemporaryError, AnswerError) as error:
+        except (dm.TemporaryError, dm.AnswerError) as error:
             raise self._batches_unavailable(error) from None
 
-    def _batches_unavailable(self, error: TriageError) -> UnavailableError:
-        return UnavailableError(
+    def _batches_unavailable(self, error: dm.TriageError) -> dm.UnavailableError:
+        return dm.UnavailableError(
             f'the batches of classifier "{self.name}": {error.message}', hint="nothing is lost; try again later"
         )
 
 
-def _unknown_batch_outcome(why: str) -> UnknownOutcomeError:
-    return UnknownOutcomeError(
+def _unknown_batch_outcome(why: str) -> dm.UnknownOutcomeError:
+    return dm.UnknownOutcomeError(
         f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
     )
 
@@ -271,21 +251,23 @@ class BatchedClassifier(WrappedClassifier):
     def __init__(self, classifier: LLMClassifier, *, has_next: bool) -> None:
         spec = classifier.spec
         if spec.type not in BATCH_TYPES:
-            raise UsageError(
+            raise dm.UsageError(
                 f'classifier "{spec.name}" is of type {spec.type}, which no provider answers in batches',
                 hint="leave out --batch, or name one of type openai or anthropic",
             )
         super().__init__(classifier)
-        self.chunk_size = CHUNK  # a postponed ticket needs no call
+        self.chunk_size = dm.CHUNK  # a postponed ticket needs no call
         self._check_price = classifier.check_price
         self._has_next = has_next
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[dm.Ticket]], budget: Budget
+    ) -> Iterator[Sequence[dm.Outcome[dm.Answered]]]:
         """Postpone every ticket. Raises `ConfigError` where money is bounded and no price is known."""
         self._check_price(budget)
         return ([self._postponed(t, question) for t in chunk for question in t.asked] for chunk in chunks)
 
-    def _postponed(self, ticket: Ticket, question: str) -> Outcome[Answered]:
-        if self._has_next and question == CATEGORY and ticket.status == "failed" and ticket.classifier == self.name:
-            return Outcome.failed(ticket, AnswerError(ticket.error or ""), Answer(ticket, (), sure=False))
-        return Outcome(0, Action.WAITING, Postponed((), self.name, question), None, ticket)
+    def _postponed(self, ticket: dm.Ticket, question: str) -> dm.Outcome[dm.Answered]:
+        if self._has_next and question == dm.CATEGORY and ticket.status == "failed" and ticket.classifier == self.name:
+            return dm.Outcome.failed(ticket, dm.AnswerError(ticket.error or ""), dm.Answer(ticket, (), sure=False))
+        return dm.Outcome(0, dm.Action.WAITING, dm.Postponed((), self.name, question), None, ticket)

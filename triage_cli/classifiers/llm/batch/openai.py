@@ -6,6 +6,7 @@ from typing import IO, Any, Literal
 import httpx2
 import openai
 
+from triage_cli import domain as dm
 from triage_cli.classifiers.llm.batch.api import (
     CLOCK_SKEW,
     BatchLimits,
@@ -17,7 +18,6 @@ from triage_cli.classifiers.llm.batch.api import (
 from triage_cli.classifiers.llm.openai import OPENAI_URL, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError, shown_names
-from triage_cli.domain import Batch, BatchLook, ConfigError, TemporaryError, TriageError
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 METADATA_KEY = "triage_batch"  # in the metadata of OpenAI's batch, by which it is found again
@@ -64,7 +64,7 @@ class OpenAIBatchApi(OpenAIProvider):
             raise self._openai_batch_error(error) from None
         return openai_batch.id
 
-    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
+    async def find(self, batch: dm.Batch, known_ids: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
         """Search OpenAI's newest batches for our metadata."""
         oldest = sent_time(batch) - CLOCK_SKEW
         try:
@@ -77,13 +77,13 @@ class OpenAIBatchApi(OpenAIProvider):
             raise self._openai_batch_error(error) from None
         return None
 
-    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
+    async def look(self, provider_id: str) -> tuple[dm.BatchLook, Sequence[str]]:
         try:
             openai_batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
                 raise self.translated_error(error) from None
-            return BatchLook("gone"), ()
+            return dm.BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
             raise self._openai_batch_error(error) from None
         if openai_batch.status == "failed":
@@ -91,10 +91,10 @@ class OpenAIBatchApi(OpenAIProvider):
             messages = [f"{error.code or ''} {error.message or ''}" for error in batch_errors[:3]]
             return refused_batch(self.without_key("; ".join(messages)), self._spec, self.address), ()
         if openai_batch.status not in ENDED_STATUSES:
-            return BatchLook("waiting"), ()
+            return dm.BatchLook("waiting"), ()
         answered = openai_batch.request_counts.completed if openai_batch.request_counts else 1
         file_ids = (openai_batch.output_file_id, openai_batch.error_file_id)
-        return BatchLook("ended", answered), [file_id for file_id in file_ids if file_id]
+        return dm.BatchLook("ended", answered), [file_id for file_id in file_ids if file_id]
 
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
         are_available = True
@@ -116,21 +116,21 @@ class OpenAIBatchApi(OpenAIProvider):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
             again = code in UNPROCESSED_CODES
             return BatchLine(
-                request_id, error=TemporaryError(" ".join(("the request failed", *shown_names(code)))), again=again
+                request_id, error=dm.TemporaryError(" ".join(("the request failed", *shown_names(code)))), again=again
             )
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
                 return BatchLine(request_id, self.completion_reply(body, question))
-            except TriageError as failed:
+            except dm.TriageError as failed:
                 return BatchLine(request_id, error=failed)
         provider_error = ProviderError.of(status, body, {})
         if self.leave_out_refused(provider_error, int(options.get("form", 0)), frozenset(options.get("without", ()))):
             return BatchLine(request_id, again=True)
         return BatchLine(request_id, error=self.request_failure(provider_error))
 
-    def _openai_batch_error(self, error: Exception) -> TriageError:
+    def _openai_batch_error(self, error: Exception) -> dm.TriageError:
         """Translate an error of OpenAI's SDK; a compatible server without this address has no batches."""
         if isinstance(error, openai.NotFoundError) and self.address != OPENAI_URL:
-            return ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
+            return dm.ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
         return self.translated_error(error)
