@@ -910,3 +910,28 @@ def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
     verdict = replace(an_answer(ticket, "General"), confidence_source="human", reason="a note")
     store.save([dm.Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
     assert sql(store, "select category, note from verdicts") == [("General", "a note")]
+
+
+J = "j\u00f6rg"
+ADDRESSES = (
+    f"{J}@example.com", "jo\u0308rg@example.com", "J\u00d6RG@EXAMPLE.COM", f"{J}@example.com\u200b",
+    f"<{J}@example.com>",
+    f"{J} M <{J}@example.com>", f"mailto:{J}@example.com", f"{J}\uff20example.com", f'"{J}@example.com"',
+    f'"M, J" <MAILTO:{J}@example.com> ',
+)  # fmt: skip
+OTHERS = ("jorg@example.com", f"{J}@example.com.example", f"a {J}@example.com", "C-7", "c-7", "C-7\u200b", "@", f"{J}@")
+
+
+@pytest.mark.parametrize("asked", [*ADDRESSES, *OTHERS])
+def test_a_mail_address_is_one_person_however_it_is_spelt_and_any_other_id_is_as_it_stands(
+    store: SqliteStore, asked: str
+) -> None:
+    filled(store, *(a_ticket(f"A-{n}", customer_id=each) for n, each in enumerate((*ADDRESSES, *OTHERS))))
+    found = {ticket.customer_id for ticket in store.find(dm.Selection(customer_id=asked))}
+    assert found == (set(ADDRESSES) if asked in ADDRESSES else {asked})
+
+
+def test_ids_that_look_alike_are_named_by_what_a_reader_sees() -> None:
+    assert dm.look_alikes("C-7", OTHERS) == ["c-7", "C-7\u200b"]
+    others = (*ADDRESSES, *OTHERS)
+    assert dm.look_alikes(f"{J.upper()}@example.com", others) == [f"{J}@example.com.example", f"a {J}@example.com"]

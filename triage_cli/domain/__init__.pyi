@@ -359,6 +359,11 @@ from triage_cli.domain.linear_patterns import draft_with_fields as draft_with_fi
 from triage_cli.domain.mail import parts as parts
 from triage_cli.domain.mail import quotes_and_signatures as quotes_and_signatures
 from triage_cli.domain.mail import threads as threads
+from triage_cli.domain.mail.addresses import AROUND as AROUND
+from triage_cli.domain.mail.addresses import BRACKETED as BRACKETED
+from triage_cli.domain.mail.addresses import look_alikes as look_alikes
+from triage_cli.domain.mail.addresses import mail_address as mail_address
+from triage_cli.domain.mail.addresses import same_mail as same_mail
 from triage_cli.domain.mail.parts import MAIL as MAIL
 from triage_cli.domain.mail.parts import Mail as Mail
 from triage_cli.domain.mail.parts import left_out as left_out

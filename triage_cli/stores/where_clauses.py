@@ -25,6 +25,7 @@ SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_
 ENGLISH_SEARCH = "(subject like :search escape '\\' or description like :search escape '\\')"
 SEARCH = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
 EMPTY = "''"
+OF_MAIL_ADDRESS = "same_mail(customer_id, :customer_id)"
 _JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
@@ -66,7 +67,7 @@ def where(selection: dm.Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a selection and their values, all but `after` and `limit`.
 
     Texts are compared as they are stored, with U+FFFD in the place of NUL, so that all databases answer the same. A
-    customer's mail address is compared without regard to case: it is one person, and `forget` must find every ticket.
+    customer's mail address is compared however it is spelt: it is one person, and `forget` must find every ticket.
     """
     conditions: list[str] = []
     values: dict[str, Any] = {}
@@ -76,9 +77,9 @@ def where(selection: dm.Selection) -> tuple[list[str], dict[str, Any]]:
     for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
-            is_mail = field == "customer_id" and "@" in value
-            conditions.append("lowered(customer_id) = lowered(:customer_id)" if is_mail else condition)
-            values[field] = dm.storable_text(value) if isinstance(value, str) else value
+            address = dm.mail_address(value) if field == "customer_id" else None
+            conditions.append(condition if address is None else OF_MAIL_ADDRESS)
+            values[field] = address or (dm.storable_text(value) if isinstance(value, str) else value)
     for field, column in (
         ("categories", "category"),
         ("sources", "source"),

@@ -64,6 +64,13 @@ def _exemplified(context: CommandContext, customer: str) -> list[str]:
     return exemplified(context.config, context.look().find(dm.Selection(customer_id=customer)))
 
 
+def _look_alikes(context: CommandContext, customer: str) -> str:
+    """Return the ids of customers that look like this one, with their tickets; empty if there are none."""
+    groups = context.look().stats_by(dm.StatsQuery(by=("customer_id",)))
+    tickets = {group.keys["customer_id"] or "": group.tickets for group in groups}
+    return ", ".join(f"{other} ({tickets[other]:,})" for other in dm.look_alikes(customer, tickets))
+
+
 def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
     forget_counts: Counter[str] = Counter()
     sent_before: Counter[str] = Counter()
@@ -94,3 +101,5 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
         )
     if not forget_counts:
         context.say("note: no ticket has this customer id")
+    if alike := _look_alikes(context, customer):
+        context.say(f"note: {alike} look like it and were not erased, as they may be of another customer")

@@ -14,10 +14,16 @@ from triage_cli.stores.database import changed_values
 
 # What must be translated, and literals and casts, which must not.
 _TRANSLATED_PARTS = re.compile(
-    r"'(?:[^']|'')*'|::\w+|\?|\blowered\((:?\w+)\)|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)",
+    r"'(?:[^']|'')*'|::\w+|\?|\blowered\((:?\w+)\)|\bsame_mail\((\w+), (:\w+)\)|:[a-z_]\w*|%|\blike\b"
+    r"|\bvalue from json_each\((\?|:\w+)\)",
     re.IGNORECASE,
 )
 _LIST_FUNCTION = b"json_array_elements_text"
+# What `domain.same_mail` does, for a column and an address; `lower` leaves two letters that have no case as they are.
+_FOLDED = f"""replace(replace(lower(normalize(regexp_replace({{0}}, '[{dm.TABLE}]', '', 'g'), nfkc) collate "default"),
+    '\u00df', 'ss'), '\u03c2', '\u03c3')"""
+_SAME_MAIL = f"""regexp_replace(coalesce(substring({_FOLDED} from '{dm.BRACKETED}'), {_FOLDED}),
+    '{dm.AROUND.replace("'", "''")}', '', 'g') = {{1}}"""
 REPLACEMENT_CHARACTER = "\ufffd"
 
 
@@ -37,10 +43,14 @@ def _translate(match: re.Match[str]) -> str:
         return "ilike"
     if match[1]:  # the collation of the columns, in the order of bytes, knows the letters of English alone
         lowered_value = _placeholder(match[1]) if match[1].startswith(":") else match[1]
-        return f'lower({lowered_value}::text collate "default")'
-    if match[2]:
-        return f"{_LIST_FUNCTION.decode()}({_placeholder(match[2])}::json)"
-    return sql_part if sql_part.startswith("::") else _placeholder(sql_part)
+        translation = f'lower({lowered_value}::text collate "default")'
+    elif match[2]:
+        translation = _SAME_MAIL.format(match[2], _placeholder(match[3]))
+    elif match[4]:
+        translation = f"{_LIST_FUNCTION.decode()}({_placeholder(match[4])}::json)"
+    else:
+        translation = sql_part if sql_part.startswith("::") else _placeholder(sql_part)
+    return translation
 
 
 def _placeholder(sqlite_placeholder: str) -> str:

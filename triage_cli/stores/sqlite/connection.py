@@ -142,6 +142,7 @@ def _connection(path: str, open_mode: str = "") -> SelfClosingConnection:
     db.frozen = frozen
     # SQLite's own `lower` knows the letters of English alone.
     db.create_function("lowered", 1, lambda text: text and text.lower(), deterministic=True)
+    db.create_function("same_mail", 2, lambda *values: dm.same_mail(*values), deterministic=True)  # noqa: PLW0108
     return db
 
 
