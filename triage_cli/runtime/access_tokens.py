@@ -187,7 +187,7 @@ class ClientCredentials(NamedTuple):
 
     def shown(self, text: str) -> str:
         """Return the beginning of what a token server says, on one line and without the secrets."""
-        hidden = dm.hide_secrets(text, (self.client_secret, self._basic))
+        hidden = dm.hide_secrets(text, (self.client_secret, self._basic, self.client_id))
         return " ".join(dm.encodable(hidden).split())[:SHOWN].strip()
 
 
