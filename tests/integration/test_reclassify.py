@@ -382,6 +382,7 @@ def test_preview_apply_and_reroute_from_the_shell(fitted: Cli) -> None:
             "Billing          4          1",
             "Technical        0          0",
             "1 would flip, 4 confirmed, 0 unchanged, 1 locked by a verdict",
+            "nothing was changed; the same with --apply makes these changes, and asks no classifier again",
         ]
         assert len(server.asked) == 5
         over = fitted("reclassify", "--classifier", "gpt", "--apply", "--max-flips", "0", "-o", "jsonl")

@@ -9,7 +9,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
 from triage_cli.cli import learning_summary, step_after_learning
 from triage_cli.runtime import StopControl
-from triage_cli.service import recorded_run, second_look
+from triage_cli.service import recorded_run
 
 Answers = dict[str, tuple[str | None, float]]
 TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}
@@ -72,7 +72,7 @@ def test_a_second_time_nothing_is_left_to_do(decided: World) -> None:
 
 
 def test_an_interrupted_look_is_finished_by_the_next(decided: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_look, "bounded", lambda tickets: ([ticket] for ticket in tickets))
+    monkeypatch.setattr(dm, "bounded", lambda tickets: ([ticket] for ticket in tickets))
     left = iter(range(2))
 
     def stops(ticket: dm.Ticket) -> tuple[str | None, float]:

@@ -55,8 +55,8 @@ def test_merged_topics_share_their_tickets_and_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["nonsense", "undo", "name 9 X", "name 1", "name 1 " + "x" * 81, "name 3 Escrow", "merge 1", "merge 1 1",
-             "merge 1 9", "drop", "nest 1 \x07", "nest 2 " + "x" * 80]
+    "line", ["nonsense", "undo", "name 9 X", "name 1", "name 1 " + "x" * 81, "name 3 Late parcel", "merge 1",
+             "merge 1 1", "merge 1 9", "drop", "nest 1 \x07", "nest 2 " + "x" * 80]
 )  # fmt: skip
 def test_a_mistake_changes_nothing(line: str) -> None:
     edited = editor()

@@ -67,7 +67,8 @@ LATER_KEYS: Mapping[str, Any] = {"language": None, "stored_at": "", "decided_at"
 
 def ticket_of(wire_record: Any) -> dm.Ticket:
     """Return a ticket from its wire record, which has no identity, hash and time of storing."""
-    wire_record = {**LATER_KEYS, **object_of(wire_record, "ticket")}
+    wire_record = object_of(wire_record, "ticket")
+    wire_record = wire_record | {key: value for key, value in LATER_KEYS.items() if wire_record.get(key) is None}
     json_types = _json_types_of(dm.Ticket, extra=dict, verdict=bool)
     for key in dm.TICKET_KEYS:
         if not _is_one_of(json_types[key], wire_record.get(key, ...)):

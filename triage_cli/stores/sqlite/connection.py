@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from triage_cli import domain as dm
-from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, resource_exhaustion
+from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, private, resource_exhaustion
 
 VERSION = 26
 BUSY_SECONDS = 30.0
@@ -231,8 +231,8 @@ def _kept_before(path: str) -> Path:
         with closing(_connection(path, "mode=ro")) as old, closing(sqlite3.connect(part)) as copy:
             old.backup(copy)
         if (head := Path(f"{path}.head")).is_file():
-            make_private(f"{kept}.head")
-            Path(f"{kept}.head").write_bytes(head.read_bytes())
+            with open(f"{kept}.head", "wb", opener=private) as copied_head:
+                copied_head.write(head.read_bytes())
         part.replace(kept)
     except (OSError, sqlite3.Error) as error:
         _remove(part)
