@@ -48,6 +48,13 @@ def test_each_takes_its_role_and_says_what_is_missing(server: ApiServer) -> None
                     assert answer.json()["detail"] == f"{name} takes {', '.join(sorted(required))}, too"
 
 
+def test_an_argument_that_is_none_is_named(server: ApiServer) -> None:
+    with server.client("admin") as client:
+        for wrong in ({"window": -1.0}, {"window": "day"}, {"baseline": 1e300}):
+            refused = client.post("/operations/find_spikes", json=WINDOW | wrong)
+            assert refused.json()["detail"] == f"find_spikes without a proper {next(iter(wrong))}"
+
+
 def test_names_of_a_newer_version_are_passed_over(server: ApiServer) -> None:
     with server.client("admin") as client:
         plain = client.post("/operations/find_spikes", json=WINDOW)

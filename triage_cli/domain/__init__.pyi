@@ -493,7 +493,6 @@ from triage_cli.domain.wire_values import MAPPINGS as MAPPINGS
 from triage_cli.domain.wire_values import UNIONS as UNIONS
 from triage_cli.domain.wire_values import Limits as Limits
 from triage_cli.domain.wire_values import ProtocolError as ProtocolError
-from triage_cli.domain.wire_values import Reader as Reader
 from triage_cli.domain.wire_values import UtcTime as UtcTime
 from triage_cli.domain.wire_values import error_fields as error_fields
 from triage_cli.domain.wire_values import named_values as named_values

@@ -123,13 +123,20 @@ def _record(name: str, make: Callable[..., Any], fields: Mapping[str, Reader], v
     if not isinstance(value, dict):
         raise _MisfitError
     try:
-        return make(**named_values(name, fields, value))
+        return make(**_named(name, fields, value))
     except TypeError as error:
         raise ProtocolError(f"{name} without all its fields") from error
 
 
-def named_values(name: str, fields: Mapping[str, Reader], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read those of the `fields` that an object of JSON has; `name` says in an error what the object is."""
+def named_values(name: str, hints: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read those fields of these types that an object of JSON has; `name` says in an error what the object is.
+
+    Raises `ProtocolError`.
+    """
+    return _named(name, {field: _reader(hint) for field, hint in hints.items()}, values)
+
+
+def _named(name: str, fields: Mapping[str, Reader], values: Mapping[str, Any]) -> dict[str, Any]:
     read = {}
     for field in fields.keys() & values.keys():
         try:

@@ -55,9 +55,7 @@ class Operation(NamedTuple):
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the method from JSON. Raises `ProtocolError`."""
-        readers: Mapping[str, dm.Reader] = {name: dm.reader(hint) for name, hint in self.hints.items()}
-        arguments = dm.named_values(self.name, readers, wire_record)
-        return arguments | dict.fromkeys(self.silent, _say_nothing)
+        return dm.named_values(self.name, self.hints, wire_record) | dict.fromkeys(self.silent, _say_nothing)
 
     def arguments_to(self, *values: Any, **named: Any) -> dict[str, Any]:
         """Return the arguments of a call as JSON has them."""
