@@ -65,6 +65,9 @@ from triage_cli.runtime.network import is_loopback as is_loopback
 from triage_cli.runtime.network import is_public as is_public
 from triage_cli.runtime.network import proxy_for as proxy_for
 from triage_cli.runtime.network import trust as trust
+from triage_cli.runtime.notices import notices as notices
+from triage_cli.runtime.notices import show_what_is_said as show_what_is_said
+from triage_cli.runtime.notices import tell_what_was_said as tell_what_was_said
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter as OccurrenceCounter
 from triage_cli.runtime.process import abandon as abandon
 from triage_cli.runtime.process import alive as alive
@@ -85,13 +88,10 @@ from triage_cli.runtime.retry import persist as persist
 from triage_cli.runtime.retry import retry_after as retry_after
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
-from triage_cli.runtime.what_was_said import show_what_is_said as show_what_is_said
-from triage_cli.runtime.what_was_said import tell_what_was_said as tell_what_was_said
 
 from . import access_tokens as access_tokens
 from . import async_bridge as async_bridge
 from . import build as build
 from . import mail_connections as mail_connections
-from . import notices as notices
 from . import occurrence_counter as occurrence_counter
 from . import resource_exhaustion as resource_exhaustion
