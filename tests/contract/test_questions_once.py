@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from tests.support.records import replace
 from tests.support.use_cases import a_draft, create
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli import domain as dm
@@ -16,7 +17,7 @@ def a_run(world: World) -> dm.Run:
 
 
 def end(world: World, run: dm.Run) -> None:
-    world.store.runs.end(run._replace(ended_at=dm.times.now(), exit_code=0))
+    world.store.runs.end(replace(run, ended_at=dm.times.now(), exit_code=0))
 
 
 def key_of(world: World, ticket: dm.Ticket) -> str:
@@ -34,7 +35,7 @@ class Asking:
             partial(world.store.answers.give_up, run.run_id),
         )
         memory = Memory(self._recall, begin, give_up, patience)
-        asking = tuple(ticket._replace(asked=("category",)) for ticket in tickets)
+        asking = tuple(replace(ticket, asked=("category",)) for ticket in tickets)
         cached = CachedClassifier(self.asked, memory, "tester", run.run_id)
         self._outcomes = cached.classify([asking], a_budget())
 

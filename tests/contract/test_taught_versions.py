@@ -135,7 +135,7 @@ def test_models_of_before_lose_their_words_and_get_to_know_their_tickets(world: 
     model = replace(fit(DEFAULT_CATEGORIES, [(text, "Billing") for text in texts[:3]]), multilingual=None)
     version = dm.ModelVersion(0, "[]", with_readable_words(model.to_bytes()), "{}", 1, "ann", EVENT.at, 0)
     assert registry.add_version(version, EVENT) is not None
-    assert registry.add_version(version._replace(weights=b"no model", based_on=1), EVENT) is not None
+    assert registry.add_version(replace(version, weights=b"no model", based_on=1), EVENT) is not None
     world.store.database.write(lambda db: FILLED["twenty-sixth"](db.execute))
     hashed, unreadable = (
         bytes(row[0]) for row in world.store.database.read("select weights from versions order by version")

@@ -77,8 +77,8 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     app.state.server_state = server_state
     problems.install_error_handlers(app)
     modules = (monitoring, bulk, tickets, queries, consultation, analysis, webhooks, operations)
-    routers = [pages.docs_router, *(module.router for module in modules), admin.imports_router, admin.router]
-    routers.append(operations.left_router)
+    routers = [pages.docs_router, *(module.router for module in modules), operations.left_router]
+    routers += [admin.imports_router, admin.router]
     if server_state.browsers.app:
         routers.append(pages.app_router)
     for router in routers:
