@@ -106,13 +106,17 @@ def test_a_file_that_is_no_test_is_exit_2(fitted: Cli, text: str, message: str) 
 
 
 def test_a_table_shows_thresholds_and_the_matrix(fitted: Cli) -> None:
-    (fitted.folder / "l.csv").write_text(labelled.csv(labelled.rows(10)))
+    (fitted.folder / "l.csv").write_text(OBVIOUS)
     seen = on_terminal(fitted.folder, fitted.env, "eval", "l.csv", columns=140)
     assert seen.code == 0
     plain = re.sub(r"\x1b\[[0-9;]*m", "", seen.text)
     assert "a threshold to choose" in plain
     assert "labelled ↓ answered →" in plain
     assert "0.95" in plain
+    assert "0 wrong of 5 does not prove 0.00: up to 43.4% may be wrong; label at least 30 more." in plain
+    (fitted.folder / "l.csv").write_text("description,label\n" + "".join(OBVIOUS.partition("\n")[2] for _ in range(7)))
+    fitted("eval", "l.csv", "--report", "r.html")
+    assert "<p>Proven: from 0.00 on at most 9.9% is wrong.</p>" in (fitted.folder / "r.html").read_text()
 
 
 def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> None:

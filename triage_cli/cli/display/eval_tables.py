@@ -1,6 +1,7 @@
 """Tables of `eval`, `learn` and `suspects`: accuracy, thresholds, categories, the confusion matrix as a picture."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +15,7 @@ from triage_cli.cli.terminal import AMBER
 MOST_MATRIX_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
 MOST_PAIRS = 12
 COUNT_WIDTH = 7  # of a count in the confusion matrix
+TOLERATED = 0.1  # a share of wrong answers: what tables and `max_error` of the docs compare with
 CATEGORY_WIDTH = 10  # that a category's name needs beside the confusion matrix
 # Dark text on light cells, and no background for a count of 0: legible on a dark and on a light terminal.
 RIGHT_SHADES = ("dim", "grey0 on color(194)", "grey0 on color(157)", "grey0 on color(120)", "grey0 on color(77)")
@@ -95,8 +97,43 @@ def _error_reduction(reduction: float | None) -> str:
     return "" if reduction is None else f"{abs(reduction):.0%} {'more' if reduction < 0 else 'fewer'} errors"
 
 
-def _error_colour(error: float | None) -> str:
-    return "" if error is None else "green" if error <= 0.02 else AMBER if error <= 0.1 else "red"
+def _error_colour(threshold: Record) -> str:
+    """Return the colour of the errors at a threshold: green where they are proven to be few."""
+    if not threshold["answered"] or threshold["error"] > TOLERATED:
+        return "red" if threshold["answered"] else ""
+    return "green" if _is_proven(threshold) else AMBER
+
+
+def _is_proven(threshold: Record) -> bool:
+    return bool(threshold["error_interval"][1] <= TOLERATED)
+
+
+def proof_line(thresholds: Iterable[Record]) -> str:
+    """Return which threshold the labelled tickets prove, and which one only looks good, in a sentence or two."""
+    promising = [each for each in thresholds if each["answered"] and each["error"] <= TOLERATED]
+    if not promising:
+        return f"No threshold has {TOLERATED:.0%} wrong or less."
+    lowest = promising[0]
+    proven = next(filter(_is_proven, promising), None)
+    sentences = []
+    if lowest is not proven:
+        few = f"{lowest['wrong']:,} wrong of {lowest['answered']:,} does not prove {lowest['threshold']:.2f}"
+        at_worst = f"up to {percent(lowest['error_interval'][1])} may be wrong"
+        sentences.append(f"{few}: {at_worst}; label at least {_to_label(lowest):,} more.")
+    if proven:
+        at_most = f"at most {percent(proven['error_interval'][1])} is wrong"
+        sentences.append(f"Proven: from {proven['threshold']:.2f} on {at_most}.")
+    return " ".join(sentences)
+
+
+def _to_label(threshold: Record) -> int:
+    """Return how many more labelled tickets prove a threshold, if none that it answers is wrong."""
+    answered, wrong = threshold["answered"], threshold["wrong"]
+    right_more = 1
+    while dm.wilson(wrong, answered + right_more)[1] > TOLERATED:
+        right_more += 1
+    coverage: float = threshold["coverage"]
+    return math.ceil(right_more / coverage)
 
 
 def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
@@ -108,7 +145,7 @@ def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
     )
     for t in evaluation["thresholds"]:
         answered = text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan")
-        error = text(percent(t["error"]), _error_colour(t["error"])), text(span(t["error_interval"]))
+        error = text(percent(t["error"]), _error_colour(t)), text(span(t["error_interval"]))
         threshold_table.add_row(*answered, text(f"{t['wrong']:,}"), *error, text(f"{t['abstained']:,}"))
     category_table = AutoWidthTable(
         ("category", "n", "recall", "95 % interval", "precision", "F1"),
@@ -120,7 +157,7 @@ def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
             recall = bar(c["recall"]), text(span(c["recall_interval"]))
             precision = text(percent(c["precision"])), text(f"{c['f1']:.3f}")
             category_table.add_row(text(category), text(f"{c['n']:,}"), *recall, *precision)
-    return [threshold_table, category_table, _confusion_matrix(evaluation)]
+    return [threshold_table, Text(proof_line(evaluation["thresholds"])), category_table, _confusion_matrix(evaluation)]
 
 
 def _confusion_matrix(evaluation: Record) -> RenderableType:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from triage_cli import domain as dm
-from triage_cli.cli.display.eval_tables import percent, span
+from triage_cli.cli.display.eval_tables import percent, proof_line, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
 
@@ -100,6 +100,7 @@ def html_page(template: str, **values: Any) -> str:
         "safe_text": lambda text: safe(str(text)),  # invisible characters become visible
         "shortened": lambda name: safe(name if len(name) <= 24 else name[:23] + "…"),
         "percent": percent,
+        "proof": proof_line,
         "words": dm.status_words,
         "span": span,
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
