@@ -60,8 +60,8 @@ def test_a_word_pages_once_while_the_model_is_down_and_the_ticket_goes_its_own_w
 
 
 def test_what_others_stored_or_changed_is_paged_by_route_and_older_tickets_are_not(cli: Cli) -> None:
-    (cli.folder / "config.yaml").write_text(CONFIG)
     cli("create", "-q", stdin=TICKETS)
+    (cli.folder / "config.yaml").write_text(CONFIG)
     first = cli("route")
     assert "note: routes.words is new, and passes over 2 tickets that are older" in first.stderr
     assert "note: escalations.late is new, and passes over 2 tickets that are older" in first.stderr
@@ -73,6 +73,13 @@ def test_what_others_stored_or_changed_is_paged_by_route_and_older_tickets_are_n
     assert "note: routes.words added 2 deliveries beside the routing map" in cli("route").stderr
     assert sorted(page["ticket"]["external_id"] for page in taken(cli.folder, "pager")) == ["2", "3"]
     assert {page["ticket"]["category"] for page in taken(cli.folder, "pager")} == {None}
+
+
+def test_a_rule_holds_from_the_first_ticket_that_is_stored_with_it(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(CONFIG)
+    for command in (("create", "-q"), ("classify", "-q", "--classifier", "local"), ("route", "-q")):
+        assert cli(*command, stdin=TICKETS if command[0] == "create" else None).returncode == 0
+    assert [page["ticket"]["external_id"] for page in taken(cli.folder, "pager")] == ["1"]
 
 
 def test_what_waits_for_too_long_is_escalated_once(cli: Cli) -> None:

@@ -14,6 +14,7 @@ from triage_cli.service.customer_erasure import forget
 from triage_cli.service.decisions.precedents import end_followers
 from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder, to_ask
 from triage_cli.service.decisions.verdicts import VerdictRecorder, Verdicts
+from triage_cli.service.delivery.additions import seen_rules
 from triage_cli.service.delivery.run import DeliveryRun, deliver_due, last_outcome_per_ticket, routed
 from triage_cli.service.intake.drafts import Intake, Posted, check_against_others
 from triage_cli.service.intake.pull import SourcePull
@@ -229,13 +230,14 @@ class LocalTriage:
 
     @contextmanager
     def _recorded_run(self, kind: str, part: dm.InputPart = dm.WHOLE) -> Iterator[RunRecorder]:
-        """Begin a run; category renames are carried out first."""
+        """Begin a run; before it stores anything, rules are seen and category renames carried out."""
         self._input_part = part = part._replace(import_id=part.import_id or self._import_id)
         self._other_tickets_guard = dm.OtherTicketsGuard(part.met, part.others, part.rows)
         stop, served = self._stop_control, self._services.served
         with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
             self._import_id = recorder.context.run.import_id or self._import_id
+            seen_rules(self._store, self._services.routing_map)
             self._apply_renames(recorder.context.run.run_id)
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
             yield recorder

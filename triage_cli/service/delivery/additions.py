@@ -39,6 +39,31 @@ def pending_additions(
                 yield added, ticket
 
 
+def seen_rules(store: Store, routing_map: RoutingMap) -> Mapping[str, dm.FirstSeen]:
+    """Return when each rule was first seen, which is now if no program has, and note what a new one passes over.
+
+    Whatever begins to store tickets asks this before, so that a rule looks at all that is stored with it.
+    """
+    rules = routing_map.additions
+    seen = store.additions.first_seen({added.key: added.rule.name for added in rules}) if rules else {}
+    for added in rules:
+        if seen[added.key].is_new:
+            _tell_of_older(store, routing_map, added)
+    return seen
+
+
+def _tell_of_older(store: Store, routing_map: RoutingMap, added: dm.AdditionRule) -> None:
+    """Note how many tickets a new rule passes over because they are older."""
+    by_status = store.stats().by_status
+    if added.kind == dm.AdditionKind.ESCALATION:
+        older = sum(by_status.get(status, 0) for status in added.statuses)
+    else:
+        older = sum(number for status, number in by_status.items() if status not in dm.ERASED)
+    if older:
+        tickets = "1 ticket that is older" if older == 1 else f"{older:,} tickets that are older"
+        routing_map.tell(f"note: {added.rule.name} is new, and passes over {tickets}")
+
+
 class Additions:
     """Adds deliveries for one run; a ticket gets those of a rule once, whichever program adds them."""
 
@@ -51,24 +76,7 @@ class Additions:
 
     @cached_property
     def _seen(self) -> Mapping[str, dm.FirstSeen]:
-        """When each rule was first seen: now, if no other program has."""
-        names = {added.key: added.rule.name for added in self._routing_map.additions}
-        seen = self._store.additions.first_seen(names)
-        for added in self._routing_map.additions:
-            if seen[added.key].is_new:
-                self._tell_of_older(added)
-        return seen
-
-    def _tell_of_older(self, added: dm.AdditionRule) -> None:
-        """Note how many tickets a new rule passes over because they are older."""
-        by_status = self._store.stats().by_status
-        if added.kind == dm.AdditionKind.ESCALATION:
-            older = sum(by_status.get(status, 0) for status in added.statuses)
-        else:
-            older = sum(number for status, number in by_status.items() if status not in dm.ERASED)
-        if older:
-            tickets = "1 ticket that is older" if older == 1 else f"{older:,} tickets that are older"
-            self._routing_map.tell(f"note: {added.rule.name} is new, and passes over {tickets}")
+        return seen_rules(self._store, self._routing_map)
 
     def pending(self) -> Iterator[list[dm.OutgoingDelivery]]:
         """Add what the rules of the routing map add now, and yield the deliveries, which this run holds."""
@@ -174,7 +182,7 @@ class AdditionWatch:
         looked_at, is_time = dm.times.ago(OVERLAP), time.monotonic() >= self._escalate_at
         self._escalate_at = time.monotonic() + ESCALATION_SECONDS if is_time else self._escalate_at
         watched = [a for a in self._routing_map.additions if is_time or a.kind == dm.AdditionKind.BEFORE]
-        seen = self._store.additions.first_seen({added.key: added.rule.name for added in self._routing_map.additions})
+        seen = seen_rules(self._store, self._routing_map)
         since = {a.key: max(seen[a.key].at, self._looked_at) for a in watched if a.kind == dm.AdditionKind.BEFORE}
         found = next(pending_additions(self._store, watched, seen, since), None) is not None
         if not found:
