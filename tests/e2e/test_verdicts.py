@@ -63,7 +63,8 @@ def test_a_verdict_that_agrees_with_the_machine_sends_nothing_again(three: Cli) 
         (["A-1", "Billing", "--clear"], 2, "--clear takes no category"),
         (["A-1", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
         (["-", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
-        (["-", "Billing"], 2, "stdin"),
+        (["Biling", "A-1", "A-2"], 2, "of several tickets the category comes first: triage verdict CATEGORY ID ID"),
+        (["Billing", "A-9"], 5, 'no ticket "A-9"'),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(three: Cli, args: list[str], code: int, message: str) -> None:
@@ -222,6 +223,22 @@ def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None
     assert done.stderr.splitlines()[-1] == "3 taken back, 0 unchanged, 0 rejected"
     assert three("route", "-q").returncode == 0
     assert tickets(three) == before, "what the machine had said, and where each ticket had gone"
+
+
+def test_one_category_is_given_to_all_tickets_of_a_list(three: Cli) -> None:
+    listed = three("list", "-o", "id").stdout
+    done = three("verdict", "-", "Biling", stdin=listed)
+    assert (done.returncode, done.stderr.count("Biling"), done.stderr.count('did you mean "Billing"?')) == (2, 1, 1)
+    done = three("verdict", "-", "general", "--note", "one fair", stdin=f"{listed}A-9\n")
+    assert done.returncode == 3
+    assert "rejected: record 4 (A-9): no ticket" in done.stderr
+    assert [(t["category"], t["reason"]) for t in tickets(three).values()] == [("General", "one fair")] * 3
+    done = three("verdict", "billing", *listed.split())  # as xargs types it
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 verdicts given, 0 unchanged, 0 rejected")
+    assert three("verdict", "Technical", "A-1", "-q").returncode == 0
+    assert {name: t["category"] for name, t in tickets(three).items()} == {
+        "A-1": "Technical", "A-2": "Billing", "A-3": "Billing"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """`triage verdict`: a person's category, for one ticket or many.
 
-Many come from stdin: a CSV or JSON with a ticket and its category in each row, or names of tickets to clear.
+Many come from stdin: a CSV or JSON with a ticket and its category in each row, or names of tickets, to clear or to
+give one category to.
 """
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
@@ -24,13 +25,14 @@ TRANSLATED_COLUMNS = frozenset({"kategorie", "categorie", "categoria"})  # compa
 OBJECT_HINT = 'write {"ticket_id": …, "category": …}'
 NAME_HINT = 'write {"ticket_id": …}'
 VerdictRecord = Mapping[str, Any]
+Answers = Mapping[str, str | None]  # by the question; None takes an answer back
 ReadRow = tuple[str, VerdictRecord, dm.RowError | None]  # the place of a row, the row, and why it is none
 
 
 class VerdictRow(NamedTuple):
     """A verdict of a row of an input, or why it is none; a row with an empty category has neither.
 
-    `is_last` of those of the row.
+    `is_last` of those of the row; `is_typed`: the answer was typed, and is that of all rows.
     """
 
     place: str  # in the input, for messages
@@ -39,6 +41,7 @@ class VerdictRow(NamedTuple):
     error: dm.RowError | None = None
     is_json: bool = False
     is_last: bool = True
+    is_typed: bool = False
 
     @property
     def ticket_name(self) -> str:
@@ -95,25 +98,40 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
             yield VerdictRow(place, verdict_record, error=dm.RowError(problem, hint=hint))
 
 
-def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
-    """Read the names of tickets whose verdicts are to be cleared.
+def read_names(stream: BinaryIO, given: Answers, note: str | None) -> Iterator[VerdictRow]:
+    """Read the names of tickets that all get the same answers.
 
     Raises `InputError` if the first line of JSON is malformed; a later one is rejected.
     """
     first_line, lines = ticket_id_input.opened_ids(stream)
     if not ticket_id_input.is_json(first_line):
-        for row, name in enumerate(ticket_id_input.plain_names(first_line, lines)):
-            yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, dm.VerdictDraft(row, name, None))
+        yield from _named_rows(ticket_id_input.plain_names(first_line, lines), given, note)
         return
-    is_verdict_array = first_line.lstrip().startswith("[")
-    for row, (line, text, name, problem) in enumerate(ticket_id_input.json_names(first_line, lines)):
-        place = dm.place_of(line, row + 1 if is_verdict_array else 0)
+    is_verdict_array, row_numbers = first_line.lstrip().startswith("["), count()
+    for number, (line, text, name, problem) in enumerate(ticket_id_input.json_names(first_line, lines)):
+        place = dm.place_of(line, number + 1 if is_verdict_array else 0)
         if not problem:
-            yield VerdictRow(place, {"ticket_id": name}, dm.VerdictDraft(row, name, None), is_json=True)
-        elif row:
+            yield from _rows_of_ticket(VerdictRow(place, {"ticket_id": name}, is_json=True), given, note, row_numbers)
+        elif number:
             yield VerdictRow(place, {"text": text.strip()}, error=dm.RowError(problem, hint=NAME_HINT), is_json=True)
         else:
             raise ticket_id_input.malformed(line, problem)
+
+
+def _named_rows(names: Iterable[str], given: Answers, note: str | None) -> Iterator[VerdictRow]:
+    row_numbers = count()
+    for number, name in enumerate(names, 1):
+        yield from _rows_of_ticket(VerdictRow(f"record {number}", {"ticket_id": name}), given, note, row_numbers)
+
+
+def _rows_of_ticket(
+    row: VerdictRow, given: Answers, note: str | None, row_numbers: Iterator[int]
+) -> Iterator[VerdictRow]:
+    """Yield a row for each answer about the ticket of a row."""
+    for left, (question, value) in zip(range(len(given) - 1, -1, -1), given.items(), strict=True):
+        own_note = None if value is None else note
+        draft = dm.VerdictDraft(next(row_numbers), row.record["ticket_id"], value, own_note, question=question)
+        yield row._replace(draft=draft, is_last=not left, is_typed=True)
 
 
 def _text_of(verdict_record: VerdictRecord, keys: Sequence[str]) -> str:
@@ -172,7 +190,9 @@ REASON_COLUMN = "triage_error"  # the column with the reason of a rejected row, 
 @remote_command
 def verdict(
     context: CommandContext,
-    name: Annotated[str | None, argument("ID|-", "A ticket, or - for CSV or JSON Lines on stdin.")] = None,
+    name: Annotated[
+        str | None, argument("ID|-", "A ticket, or - for CSV, JSON Lines, or ids of one category, on stdin.")
+    ] = None,
     answers: Annotated[
         list[str] | None,
         argument("[CATEGORY]", "The category it belongs to, or QUESTION=VALUE (QUESTION= takes it back)."),
@@ -191,15 +211,24 @@ def verdict(
     triage verdict T-004 Technical --note "a login problem"
     triage verdict T-004 urgency=now    a further question of the configuration
     triage verdict - < decided.csv    columns: external_id, category, note
+    triage list --search invoice -o id | triage verdict - Billing
+    triage verdict Billing T-004 T-007    several tickets, as xargs types them
     """
     if clear and note is not None:
         raise dm.UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
     _check_verdict_options(name, answers or (), rejects, clear=clear)
     printer = printing.printer(context.ticket_columns(), quiet=context.quiet, stop=context.stopper.stop)
-    if name == "-":
-        return _give_many(context, printer, note, rejects, clear=clear)
-    typed = _typed_answers(answers or [], context.question_names)
-    ticket_id = context.triage.resolve(name or "")
+    if name == "-" and not (clear or answers):
+        given_rows = read_verdicts(ticket_id_input.stdin(), note, context.question_names)
+        return _give_many(context, printer, given_rows, rejects)
+    names, words = _tickets_and_words(context, name or "", answers or [])
+    typed = _typed_answers(words, context.question_names)
+    if names == ["-"]:
+        return _give_many(context, printer, read_names(ticket_id_input.stdin(), typed, note), rejects, clear=clear)
+    if len(names) > 1:
+        return _give_many(context, printer, _named_rows(names, typed, note), rejects)
+    (name,) = names
+    ticket_id = context.triage.resolve(name)
     drafts = [
         dm.VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
         for row, (subject, given) in enumerate(typed.items())
@@ -207,9 +236,7 @@ def verdict(
     outcomes = list(context.triage.give_verdicts(drafts))
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
-            message = outcome.error.message.removeprefix(f"{draft.name}: ")
-            is_unknown = isinstance(outcome.error, dm.UnknownValueError)
-            raise dm.UsageError(message, hint=outcome.error.hint + (_how_to_add(draft.question) if is_unknown else ""))
+            raise _as_typed(draft, outcome.error)
     ticket = outcomes[-1].value
     if ticket is not None:
         printer.one(dm.ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
@@ -220,6 +247,18 @@ def verdict(
     return dm.ExitCode.OK
 
 
+def _tickets_and_words(context: CommandContext, name: str, words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the named tickets, and the words that answer about them.
+
+    A ticket comes first, unless that is a category and no other word is an answer: then all others are tickets.
+    """
+    if not words or name == "-":
+        return [name], words
+    categories = {category.name.casefold() for category in context.triage.categories()}
+    is_answered = any("=" in word or word.casefold() in categories for word in words)
+    return ([name], words) if is_answered or name.casefold() not in categories else (words, [name])
+
+
 def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str, str | None]:
     """Return what is typed, by the question: None takes it back, as the category without any. Raises `UsageError`."""
     said: dict[str, str | None] = {}
@@ -228,9 +267,18 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
         is_question = bool(equals) and question in (*questions, *dm.whole_names(questions))
         given = dm.spread(question, value.strip() or None, questions) if is_question else {dm.CATEGORY: word}
         if said.keys() & given.keys():
-            raise dm.UsageError(f"two answers are given to {question if is_question else dm.CATEGORY}", hint="give one")
+            subject = question if is_question else dm.CATEGORY
+            hint = "give one; of several tickets the category comes first: triage verdict CATEGORY ID ID"
+            raise dm.UsageError(f"two answers are given to {subject}", hint=hint)
         said |= given
     return said or {dm.CATEGORY: None}
+
+
+def _as_typed(draft: dm.VerdictDraft, error: dm.TriageError) -> dm.UsageError:
+    """Return the error about a typed answer that was rejected."""
+    is_unknown = isinstance(error, dm.UnknownValueError)
+    hint = error.hint + (_how_to_add(draft.question) if is_unknown else "")
+    return dm.UsageError(error.message.removeprefix(f"{draft.name}: "), hint=hint)
 
 
 def _how_to_add(question: str) -> str:
@@ -248,8 +296,6 @@ def _check_verdict_options(name: str | None, category: Sequence[str], rejects: P
         )
     if clear and category:
         raise dm.UsageError("--clear takes no category", hint="give one or the other")
-    if name == "-" and category:
-        raise dm.UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")
     if name != "-" and rejects is not None:
         raise dm.UsageError("--rejects is for rows on stdin, and a ticket is named", hint="triage verdict - < FILE")
     if name != "-" and not category and not clear:
@@ -259,12 +305,17 @@ def _check_verdict_options(name: str | None, category: Sequence[str], rejects: P
 
 
 def _give_many(
-    context: CommandContext, printer: Printer, note: str | None, rejects: Path | None, *, clear: bool
+    context: CommandContext,
+    printer: Printer,
+    verdict_rows: Iterator[VerdictRow],
+    rejects: Path | None,
+    *,
+    clear: bool = False,
 ) -> int:
+    """Give the verdicts of rows, or with `clear` take them back; return the exit code."""
     verdict_counts: Counter[str] = Counter()
-    stdin = ticket_id_input.stdin()
-    input_tables.check_written(context, rejects, "--rejects", (stdin.fileno(),))
-    verdict_rows = read_cleared_names(stdin) if clear else read_verdicts(stdin, note, context.question_names)
+    if rejects is not None:
+        input_tables.check_written(context, rejects, "--rejects", (ticket_id_input.stdin().fileno(),))
     rejected_verdicts = RejectedVerdicts(rejects)
     try:
         verdict_outcomes = _verdict_outcomes(context, verdict_rows, rejected_verdicts, verdict_counts)
@@ -287,8 +338,10 @@ def _verdict_outcomes(
     interruptible_rows = context.stopper.interruptible(rows)
     verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, counts)
     for outcome in context.triage.give_verdicts(verdict_drafts):
-        counts[outcome.action] += 1
         verdict_row = unfinished_rows.pop(outcome.row or 0)
+        if verdict_row.is_typed and verdict_row.draft and isinstance(outcome.error, dm.UnknownValueError):
+            raise _as_typed(verdict_row.draft, outcome.error)
+        counts[outcome.action] += 1
         if outcome.error is not None:
             rejected_verdicts.add(verdict_row, outcome.error)
             yield outcome
