@@ -195,6 +195,24 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
 
 
+def test_how_the_last_attempts_at_each_destination_went(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    assert store.deliveries.lately() == {}
+    deliveries = {
+        "down": a_delivery(ticket, "down", attempts=2, last_error="it answered 503"),
+        "refused": a_delivery(ticket, "refused", last_error="a new token is refused"),  # which is no attempt
+        "well": a_delivery(ticket, "well", state="accepted", attempts=2),
+    }
+    tries = [("down", 1, "no"), ("down", 2, "no"), ("well", 1, "no"), ("well", 2, None)]
+    attempts = [dm.Attempt(deliveries[name].delivery_id, n, f"at {n}", 0, error, 0.1) for name, n, error in tries]
+    store.save([owing(ticket, *deliveries.values()), dm.Change(an_event(ticket, "x"), adds=tuple(attempts))])
+    assert store.deliveries.lately() == {
+        "down": dm.Lately(failed=2, held_up=1, error="it answered 503"),
+        "refused": dm.Lately(held_up=1, error="a new token is refused"),
+        "well": dm.Lately(accepted_at="at 2"),
+    }
+
+
 @pytest.mark.parametrize("status", ["forgotten", "withdrawn"])
 def test_no_word_about_an_erased_ticket_is_stored_whoever_writes_and_however_late(
     store: SqliteStore, status: str

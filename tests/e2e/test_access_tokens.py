@@ -185,6 +185,13 @@ def test_the_doctor_gets_a_token_and_sends_nothing(fitted: Cli, stub: HttpStub, 
     assert f"with a token of the token server {tokens.url.split('/')[2]}" in said["destination graph"]
     assert "answers with a list of 0 items" in said["source desk"]
     assert [got.method for got in stub.got] == ["GET"]
+    stub.answer = lambda got: Reply(401 if got.path == "/mail" else 200, '{"data": []}')
+    classified(fitted, 1)
+    assert fitted("route").returncode == 4
+    done = fitted("doctor")
+    graph = next(check for check in map(json.loads, done.stdout.splitlines()) if check["what"] == "destination graph")
+    assert (done.returncode, graph["works"], graph["next"]) == (0, None, "triage doctor --send graph")
+    assert "; not asked; 1 pending delivery: graph refuses a new token" in graph["said"]
     tokens.replies = [Reply(401, '{"error": "invalid_client"}')] * 2
     done = fitted("doctor")
     assert done.returncode == 8

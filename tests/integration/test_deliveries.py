@@ -447,9 +447,41 @@ def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> Non
     assert "destination pager,false," in done.stdout
     secret = "whsec_" + "A" * 32
     assert (
-        'destination hook,true,"posts to x.example, signed by HOOK_SECRET (not asked: triage doctor --send hook)"'
+        'destination hook,,"posts to x.example, signed by HOOK_SECRET; not asked",triage doctor --send hook'
         in cli("doctor", "-o", "csv", HOOK_SECRET=secret).stdout
     )
+
+
+def test_doctor_says_of_no_receiver_that_it_works_but_how_the_last_attempts_went(cli: Cli, receiver: Receiver) -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: '{receiver.url}'}}\n"
+        "  pager: {type: command, run: ['true']}\n  box: {type: file, path: box.jsonl}\n"
+        "routes: [{to: [hook, pager, box]}]\n"
+    )
+
+    def checks() -> dict[str, tuple[bool | None, str, str]]:
+        found = map(json.loads, cli("doctor").stdout.splitlines())
+        return {r["what"]: (r["works"], r["said"].partition("; not ")[2], r["next"]) for r in found}
+
+    send = "triage doctor --send hook"
+    assert checks()["destination hook"] == (None, "asked", send)
+    cli("run", "-q", stdin=many(1))
+    on = dm.now()[:10]
+    assert checks()["destination hook"] == (None, f"asked; last attempt accepted on {on}", send)
+    receiver.answer = lambda _: (400, {})
+    cli("run", "-q", stdin="id,subject\nX-8,I was charged twice\n")
+    assert checks()["destination hook"] == (None, "asked; last attempt failed", send)
+    receiver.answer = lambda _: (503, {})
+    cli("run", "-q", stdin="id,subject\nX-9,I was charged twice and want a refund\n")
+    works, told, _ = checks()["destination hook"]
+    assert (works, told.partition(": ")[0]) == (None, "asked; last 2 attempts failed; 1 pending delivery")
+    assert "503" in told
+    assert checks()["destination pager"] == (
+        None,
+        f"asked; last attempt accepted on {on}",
+        "triage doctor --send pager",
+    )
+    assert checks()["destination box"] == (True, "", "")
 
 
 @pytest.mark.parametrize(
@@ -599,7 +631,7 @@ def test_doctor_names_what_is_owed_to_destinations_that_left_the_configuration(c
         "destination old": "not in the config, but has 1 pending delivery, 1 dead letter",
         "destination refuses": "not in the config, but has 1 dead letter",
     }
-    assert {what: record["said"] for what, record in owed.items() if not record["works"]} == findings
+    assert {what: record["said"] for what, record in owed.items() if record["works"] is False} == findings
     assert done.returncode == 8
     hint = owed["destination refuses"]["next"]
     typed = hint.partition(": ")[2].replace("triage", f"{sys.executable} -m triage_cli")

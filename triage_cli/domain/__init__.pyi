@@ -74,6 +74,7 @@ from triage_cli.domain.dedup import reset as reset
 from triage_cli.domain.deliveries import Attempt as Attempt
 from triage_cli.domain.deliveries import Delivery as Delivery
 from triage_cli.domain.deliveries import Failure as Failure
+from triage_cli.domain.deliveries import Lately as Lately
 from triage_cli.domain.deliveries import OutgoingDelivery as OutgoingDelivery
 from triage_cli.domain.deliveries import Receipt as Receipt
 from triage_cli.domain.deliveries import Routed as Routed

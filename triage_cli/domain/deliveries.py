@@ -96,6 +96,15 @@ class Attempt(NamedTuple):
     answer: Annotated[str | None, "the beginning of a refusal"] = None
 
 
+class Lately(NamedTuple):
+    """What is stored about the last attempts at a destination's deliveries."""
+
+    failed: int = 0  # how many failed since one was accepted
+    accepted_at: str = ""  # when one was accepted last; empty if none was
+    held_up: int = 0  # pending deliveries that an error holds up, also one that is no attempt, such as a refused token
+    error: str = ""  # of one of these
+
+
 class OutgoingDelivery(NamedTuple):
     """A delivery with its ticket, as handed to a destination.
 

@@ -91,6 +91,9 @@ class Deliveries(Protocol):
     def attempts(self, ticket_id: str) -> tuple[dm.Attempt, ...]:
         """A store returns the attempts at a ticket's deliveries, oldest first."""
 
+    def lately(self) -> Mapping[str, dm.Lately]:
+        """A store tells how the last attempts went, by destination. It reads all attempts."""
+
     def switched_off(self) -> frozenset[str]:
         """A store keeps the names of destinations that are switched off: they answered that they are gone for good."""
 

@@ -40,6 +40,13 @@ DELIVERIES_OF = """select * from deliveries where ticket_id in (select value fro
 DELIVERIES_WITH_IDS = "select * from deliveries where delivery_id in (select value from json_each(?))"
 ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
     order by a.at, a.number"""
+LAST_ATTEMPTS = """with
+    tries as (select d.destination, a.at, a.error from attempts a join deliveries d using (delivery_id)),
+    ends as (select destination, max(case when error is null then at else '' end) accepted_at from tries group by 1)
+    select destination, sum(case when error is not null and at > accepted_at then 1 else 0 end), accepted_at
+    from tries join ends using (destination) group by destination, accepted_at"""
+HELD_UP = """select destination, count(*), max(last_error) from deliveries
+    where state = 'pending' and last_error is not null group by destination"""
 LET_DELIVERIES_GO = """update deliveries set run_id = null, begun_by = null,
     last_error = case when state = 'pending' then coalesce(:why, last_error) else last_error end
     where (run_id = :run or begun_by = :run) and delivery_id in (select value from json_each(:ids))"""
@@ -135,6 +142,12 @@ class SqlDeliveries:
 
     def attempts(self, ticket_id: str) -> tuple[dm.Attempt, ...]:
         return tuple(dm.Attempt(*row) for row in self._database.read(ATTEMPTS_OF, (ticket_id,)))
+
+    def lately(self) -> Mapping[str, dm.Lately]:
+        lately = {row[0]: dm.Lately(int(row[1]), row[2]) for row in self._database.read(LAST_ATTEMPTS)}
+        for destination, held_up, error in self._database.read(HELD_UP):
+            lately[destination] = lately.get(destination, dm.Lately())._replace(held_up=held_up, error=error)
+        return lately
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         if ids is None:

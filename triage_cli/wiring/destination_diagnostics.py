@@ -167,6 +167,11 @@ def send_test(config: Config, receiver: str) -> str:
     raise dm.DeliveryError(f"{receiver} gave no answer", hint="try again later")
 
 
+def is_asked(spec: DestinationSpec) -> bool:
+    """Return whether `try_destination` tries what a destination depends on. A receiver or a program gets nothing."""
+    return spec.type == "file"
+
+
 def try_destination(config: Config, receiver: str) -> str:
     """Check a destination without sending to it, and return its description. Raises what a run would raise."""
     open_destination(config, receiver)
@@ -177,10 +182,9 @@ def try_destination(config: Config, receiver: str) -> str:
         if problem := unwritable(spec.path):
             raise problem
         return f"appends to {spec.path}"
-    limits = ", but waits offline" if config.offline else f" (not asked: triage doctor --send {receiver})"
+    limits = f"{_token_note(config, spec)}{', but waits offline' if config.offline else ''}"
     if _is_private(spec):
         limits += "; triage serve sends nothing to a private address without allow_private"
-    limits = f"{_token_note(config, spec)}{limits}"
     if spec.mail is not None:
         encryption = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
         login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""

@@ -12,7 +12,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.config import Config, without_password
+from triage_cli.config import Config, DestinationSpec, without_password
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -43,12 +43,14 @@ def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
     config = context.config
     yield _doctor_record("configuration", str(config.path or "the built-in defaults"))
     stats, switched_off_names, database_failed = None, frozenset[str](), False
+    lately: Mapping[str, dm.Lately] = {}
     not_asked_because = ("", "")  # why no provider is asked, and what to do
     try:
         if context.has_database:
             stats = context.triage.stats()
             context.store.runs.renew(dm.Lease(""))  # changes nothing, but fails without the right to write
             switched_off_names = context.store.deliveries.switched_off()
+            lately = context.store.deliveries.lately()
             tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
             database_contents = f"{tickets}, {events}"
         else:
@@ -63,7 +65,7 @@ def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
         stats, database_failed = None, True
         context.lend_database(instead=True)
     yield from _doctor_classifiers(context, *not_asked_because)
-    yield from _doctor_destinations(config, switched_off_names)
+    yield from _doctor_destinations(config, switched_off_names, lately)
     if stats is not None:
         yield from _doctor_missing_destinations(config, stats)
     yield from _doctor_sources(context)
@@ -81,15 +83,32 @@ def _doctor_classifiers(context: CommandContext, not_asked_because: str, first_s
         yield _doctor_test_record(f"classifier {name}", doctor_test)
 
 
-def _doctor_destinations(config: Config, switched_off_names: AbstractSet[str]) -> Iterator[dict[str, Any]]:
-    for name in config.destinations:
+def _doctor_destinations(
+    config: Config, switched_off_names: AbstractSet[str], lately: Mapping[str, dm.Lately]
+) -> Iterator[dict[str, Any]]:
+    for name, spec in config.destinations.items():
         if name in switched_off_names:
             finding = "it answered that it is gone (410) and is switched off"
             hint = "triage route --retry-dead switches it on again"
             yield _doctor_record(f"destination {name}", finding, hint, works=False)
             continue
         doctor_test = partial(wiring.destination_diagnostics.try_destination, config, name)
-        yield _doctor_test_record(f"destination {name}", doctor_test)
+        yield _doctor_test_record(f"destination {name}", doctor_test, *_destination_doubts(config, spec, lately))
+
+
+def _destination_doubts(config: Config, spec: DestinationSpec, lately: Mapping[str, dm.Lately]) -> tuple[str, str]:
+    """Return why it is not known whether a destination works, which the check does not show, and what shows it."""
+    last, is_asked = lately.get(spec.name, dm.Lately()), wiring.destination_diagnostics.is_asked(spec)
+    doubts = [] if is_asked else ["not asked"]
+    if last.failed:
+        doubts.append("last attempt failed" if last.failed == 1 else f"last {last.failed:,} attempts failed")
+    elif last.accepted_at and not is_asked:
+        doubts.append(f"last attempt accepted on {last.accepted_at[:10]}")
+    if last.held_up:
+        held_up = messages.plural(last.held_up, "pending deliveries", "pending delivery")
+        doubts.append(f"{held_up}: {last.error}")
+    is_off = spec.name in wiring.destinations.offline_destinations(config)
+    return "; ".join(doubts), "" if is_off or not doubts else f"triage doctor --send {spec.name}"
 
 
 def _doctor_missing_destinations(config: Config, stats: dm.Stats) -> Iterator[dict[str, Any]]:
@@ -117,9 +136,9 @@ def _doctor_sources(context: CommandContext) -> Iterator[dict[str, Any]]:
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
             yield _doctor_record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
-        yield _doctor_test_record(
-            f"source {name}", partial(wiring.sources.try_source, context.config, name, messages.say)
-        )
+        doctor_test = partial(wiring.sources.try_source, context.config, name, messages.say)
+        doubts = ("not run", f"triage pull {name} --dry-run") if spec.type == "command" else ("", "")
+        yield _doctor_test_record(f"source {name}", doctor_test, *doubts)
 
 
 def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
@@ -150,7 +169,7 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
                 finding = f"{fitted_to}; model, prompt or categories changed since, so it is retired"
                 yield _doctor_record(f"calibration {name}", finding, hint, works=False)
         for what, meaning in wiring.classifier_diagnostics.meanings(context.config, has_database=context.has_database):
-            yield _doctor_record(what, meaning)
+            yield _doctor_record(what, meaning, works=None)
         for name, question, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
             what = f"promise {name}" if question == dm.CATEGORY else f"promise {name}, {question}"
             about = name if question == dm.CATEGORY else f"{name} --question {question}"
@@ -173,10 +192,20 @@ def _doctor_promise(
     return _doctor_record(what, dm.bounds_summary(max_error, bounds), hint, works=is_kept or None)
 
 
-def _doctor_test_record(what: str, doctor_test: Callable[[], str]) -> dict[str, Any]:
-    """Return the doctor's record of a test, which returns what it found, or raises why something does not work."""
+def _doctor_test_record(
+    what: str, doctor_test: Callable[[], str], doubts: str = "", next_step: str = ""
+) -> dict[str, Any]:
+    """Return the doctor's record of a test, which returns what it found, or raises why something does not work.
+
+    `doubts` are what it leaves open; then nobody knows yet whether that works, and `next_step` shows it.
+    """
     try:
-        return _doctor_record(what, doctor_test())
+        finding = doctor_test()
+        return (
+            _doctor_record(what, f"{finding}; {doubts}", next_step, works=None)
+            if doubts
+            else _doctor_record(what, finding)
+        )
     except dm.TriageError as test_error:
         return _doctor_record(what, test_error.message, test_error.hint, works=False)
 
