@@ -278,6 +278,7 @@ def test_map_names_what_is_there(cli: Cli) -> None:
         ("subject=Betreff", "its columns are Id, Subject, Body"),
         ("title=Subject", "the fields are subject"),
         ("subject", 'has no "="'),
+        ("category=My team", "--map verdict='My team' takes it as people's decisions, which are sent; triage learn"),
     ):
         done = cli("create", "--map", mapped, stdin=TICKETS)
         assert (done.returncode, done.stdout) == (2, "")

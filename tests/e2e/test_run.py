@@ -37,6 +37,16 @@ def test_rows_in_are_rows_out_in_order_with_seven_columns(fitted: Cli) -> None:
     assert "\r" not in done.stdout
 
 
+def test_columns_have_the_names_that_other_commands_give_them(fitted: Cli) -> None:
+    chosen = ("--columns", "external_id,category,extra.plan,triage_status,routed_to", "-o", "csv")
+    given = "id,description,plan,category\n1,I was charged twice this month please refund it,gold,mine\n2,,,\n"
+    ran = fitted("run", *chosen, stdin=given)
+    assert ran.stdout.splitlines()[1:] == ["1,mine,gold,routed,Billing", ",,,rejected,"]  # the input's come first
+    listed = fitted("list", *chosen[:1], chosen[1].replace("triage_", ""), *chosen[2:])
+    assert listed.stdout.splitlines()[1:] == ["1,Billing,gold,routed,Billing"]
+    assert 'no column "id"; did you mean "ticket_id"?' in fitted("list", "--columns", "id").stderr
+
+
 def test_plain_cells_are_the_same_bytes(fitted: Cli) -> None:
     """What needs no quotes comes out as it went in, blanks and numbers and all."""
     text = "id,subject,n,when\n1,  spaced out  ,007,2026-1-2\n2,Größe → 漢字 🎫,1e5,\n3,x,-0,N/A\n"

@@ -58,6 +58,7 @@ def check_chosen(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
         if column_name not in printed_columns and not (part and whole_column in printed_columns):
             folded_columns = {name.casefold(): name for name in printed_columns}
             near = difflib.get_close_matches(column_name.casefold(), folded_columns, 1)
+            near = near or [name for name in folded_columns if name.endswith(f"_{column_name.casefold()}")]  # id, to
             near_columns = [name for name in printed_columns if near and name.casefold() == near[0]]
             all_columns = f"the columns are {', '.join(printed_columns)}"
             hint = f'did you mean "{near_columns[0]}"?' if near_columns else all_columns

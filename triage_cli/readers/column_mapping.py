@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from triage_cli import domain as dm
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.dates import moment
-from triage_cli.readers.table import triage_columns
+from triage_cli.readers.table import LABEL_HEADERS, triage_columns
 
 
 class Helpdesk(NamedTuple):
@@ -157,13 +158,7 @@ def _helpdesk_columns(
 
 def _mapped_column(field: str, mapped_header: str, headers: Sequence[str]) -> int | None:
     if field not in dm.IMPORT_FIELDS:
-        similar_names = difflib.get_close_matches(field, dm.IMPORT_FIELDS, 1, 0.5)
-        raise dm.UsageError(
-            f'--map: there is no field "{field}"',
-            hint=f"did you mean {similar_names[0]}?"
-            if similar_names
-            else f"the fields are {', '.join(dm.IMPORT_FIELDS)}",
-        )
+        raise dm.UsageError(f'--map: there is no field "{field}"', hint=_field_hint(field, mapped_header))
     if not mapped_header.strip():
         return None
     for header_form in (str, str.strip, compact):
@@ -177,6 +172,16 @@ def _mapped_column(field: str, mapped_header: str, headers: Sequence[str]) -> in
         f'--map {field}: the input has no column "{mapped_header}"',
         hint=f'did you mean "{similar_headers[0].strip()}"?' if similar_headers else columns_hint,
     )
+
+
+def _field_hint(field: str, mapped_header: str) -> str:
+    """Return what to type in place of a name that is no field."""
+    if field.casefold() in LABEL_HEADERS:
+        column = shlex.quote(mapped_header or "COLUMN")
+        decided = f"--map verdict={column} takes it as people's decisions, which are sent"
+        return f"{decided}; triage learn FILE --label {column} as labels to learn from"
+    similar_names = difflib.get_close_matches(field, dm.IMPORT_FIELDS, 1, 0.5)
+    return f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(dm.IMPORT_FIELDS)}"
 
 
 def _common_columns(

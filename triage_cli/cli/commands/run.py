@@ -15,7 +15,7 @@ from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.import_preview import look_of, preview_tables
-from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketColumns, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.saved_imports import ReadingMemory
@@ -26,11 +26,17 @@ RunRow = tuple[Sequence[Any], list[Any]]  # the cells of an input's row, and the
 COLUMN_PREFIX = re.compile(r"[\w.-]{1,40}")
 
 
-def check_columns(printer: Printer, tables: Sequence[Table]) -> None:
-    """Raise `UsageError` if the columns of the inputs do not fit the output of `run`, or a chosen one is not in it."""
+def checked_columns(context: CommandContext, printer: Printer, tables: Sequence[Table]) -> TicketColumns:
+    """Return what `--columns` may choose: columns of the inputs, added ones, and those that other commands print.
+
+    Raises `UsageError` if the columns of the inputs do not fit the output of `run`, or a chosen one is unknown.
+    """
     if printer.format in ("json", "jsonl") and not printer.silent:
         _refuse_added_names(tables)
-    printer.check_columns([*_input_columns(tables), *tables[0].added])
+    own = dict.fromkeys((*_input_columns(tables), *tables[0].added))
+    known_columns = context.ticket_columns(*(name for name in own if name not in dm.TICKET_KEYS))
+    printer.check_columns(known_columns)
+    return known_columns
 
 
 def _refuse_added_names(tables: Sequence[Table]) -> None:
@@ -88,8 +94,13 @@ class EarlierAnswers:
         )
 
 
-def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table], Iterator[RunOutcome]]) -> None:
-    """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
+def print_rows(
+    printer: Printer, tables: Sequence[Table], known: TicketColumns, outcomes: Callable[[Table], Iterator[RunOutcome]]
+) -> None:
+    """Print a run's records: as tickets in a table, else each row of the input with its added cells.
+
+    Of the `known` columns those are printed that were chosen.
+    """
 
     def run_rows(table: Table) -> Iterator[RunRow]:
         questions = table.read_as.questions
@@ -112,9 +123,21 @@ def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Ta
         printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in placed_rows))
         printer.flush()
         return
+    if printer.chosen:
+        records = (record for table in tables for record in _chosen_from(table, outcomes(table)))
+        printer.many(records, dict, known, TICKETS_TABLE, tables[0].added[0])
+        return
     named_rows = (named_row for table in tables for named_row in _named_rows(table, run_rows(table)))
     run_columns = list(dict.fromkeys([*_input_columns(tables), *tables[0].added]))
     printer.many(named_rows, dict, run_columns, TICKETS_TABLE, tables[0].added[0])
+
+
+def _chosen_from(table: Table, outcomes: Iterable[RunOutcome]) -> Iterator[Mapping[str, Any]]:
+    """Yield each row with the columns of its ticket, unless a column of the input has that name."""
+    for outcome in outcomes:
+        row = _input_cells(outcome.item), _added_cells(outcome, table.read_as.questions)
+        (named_row,) = _named_rows(table, iter([row]))
+        yield {**_ticket_record(outcome), **dict(named_row)}
 
 
 def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
@@ -223,7 +246,7 @@ def run(
         if not input_options.same_tickets:
             input_streams = input_tables.looked_through(context, opened_inputs, read_options)
         tables = input_tables.opened_tables(context, input_streams, read_options)
-        check_columns(printer, tables)
+        known_columns = checked_columns(context, printer, tables)
         tables = [earlier_answers.checked(table) for table in tables]
         input_tables.check_written(
             context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
@@ -235,7 +258,7 @@ def run(
             shows_progress, rows_to_run = context.shows_progress(printer.format), partial(total_of, input_streams)
             run_bar = ProgressBar(context, "running", shows_progress, rows_to_run)
             run_outcomes = partial(_run_outcomes, run_bar, classify_plan, summary, earlier_answers, input_options)
-            print_rows(printer, tables, run_outcomes)
+            print_rows(printer, tables, known_columns, run_outcomes)
         finally:
             summary.close()
             for remark in messages.remarks(tables):
