@@ -68,6 +68,9 @@ def test_topics_of_several_languages_are_subjects_and_not_languages(
         for key in (1, 2)
     )
     assert own > 0.8 * len(labelled) > 0.6 * len(labelled) > languages
+    shown = {word for topic in found.topics for word in topic.words}
+    assert shown & {"paket", "passwort", "rechnung", "contraseña", "factura"}
+    assert not shown & {"habe", "ist", "mein", "die", "bitte", "heute", "mi", "es", "hoy", "otra"}
 
 
 def test_what_says_too_little_or_is_near_no_topic_is_counted_apart() -> None:

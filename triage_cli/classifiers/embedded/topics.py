@@ -26,7 +26,7 @@ from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.encoder import MAX_CHARACTERS, encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, leaning_of
-from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, words_of
+from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, word_lists, words_of
 from triage_cli.classifiers.embedded.training_set import is_personal
 from triage_cli.classifiers.embedded.word_table import SILENT, is_content, showable_word
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
@@ -44,7 +44,10 @@ TINY = np.float32(1e-12)  # in place of zero below a fraction
 
 
 class TextSpace:
-    """A space that is fitted to texts; `words` are those that occur in several of them."""
+    """A space that is fitted to texts; `words` are those that occur in several of them.
+
+    It is multilingual where many of them are not in English.
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
         bags = [_bag(text) for text in texts]
@@ -56,10 +59,10 @@ class TextSpace:
         is_silent = np.fromiter((word in SILENT for word in self.words), np.bool_, len(self.words))
         self.bags = self._matrix(bags)
         del bags, text_counts  # some 70 MB, which the encoder may need
-        self._is_multilingual = self._foreign_share() > FOREIGN_SHARE
+        self.is_multilingual = self._foreign_share() > FOREIGN_SHARE
         rarities = np.log((len(texts) + 1) / (self.counts + 1)).astype(np.float32)
         self._rarities = np.where(is_silent | (self.counts > COMMON_SHARE * len(texts)), np.float32(0), rarities)
-        if self._is_multilingual:  # terms would part the languages, and sentences have no axis in common
+        if self.is_multilingual:  # terms would part the languages, and sentences have no axis in common
             self.vectors = self._fit_encoded(texts)  # of the texts that the space is fitted to
         else:
             self._fit_words(is_silent)
@@ -116,7 +119,7 @@ class TextSpace:
 
     def vectors_of(self, texts: Sequence[str]) -> Floats:
         """Return the vectors of a few other texts."""
-        if self._is_multilingual:
+        if self.is_multilingual:
             return unit((encoded(texts) - self._mean) @ self._axes)
         return self._vectors(self._matrix([_bag(text) for text in texts]))
 
@@ -131,7 +134,7 @@ class TextSpace:
         return has_content
 
     def _vectors(self, bags: csr_matrix) -> Floats:
-        if self._is_multilingual:
+        if self.is_multilingual:
             return unit(self._terms(bags) @ self._by_terms)
         sums = unit(bags @ self._word_vectors) - self._mean
         sums -= (sums @ self._first_axis) @ self._first_axis.T
@@ -371,7 +374,10 @@ class _TypicalWords:
         self._writers = np.unique(np.array(writers), return_inverse=True)[1]
         self._places = places
         self._shares = space.counts / len(places)
-        self._may_show = np.fromiter(map(_may_show, space.words), np.bool_, len(space.words)) & space.is_content
+        lists = word_lists("function_words.txt")
+        left_out = frozenset(chain.from_iterable(lists.values()) if space.is_multilingual else lists["English"])
+        may_show = (word not in left_out and _may_show(word) for word in space.words)
+        self._may_show = np.fromiter(may_show, np.bool_, len(space.words)) & space.is_content
 
     def of(self, topics: Sequence[int]) -> tuple[str, ...]:
         """Return the typical words of these topics, the most typical first."""
