@@ -15,8 +15,8 @@ from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.use_cases import classify, made
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteTriage, remote_triage
-from triage_cli.ports import Triage
+from triage_cli.client import Address, RemoteTriage
+from triage_cli.ports import Triage, operations
 from triage_cli.service import ticket_lookup
 from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
 
@@ -160,7 +160,7 @@ def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
     make: Make, four: list[dm.Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 2)
-    monkeypatch.setattr(remote_triage, "PAGE", 3)
+    monkeypatch.setattr(operations, "PAGE", 3)
     for field in dm.SORTS:
         up = [ticket.ticket_id for ticket in make().find(dm.Selection(sort=field))]
         down = [ticket.ticket_id for ticket in make().find(dm.Selection(sort=f"{field}:desc"))]
@@ -173,7 +173,7 @@ def test_the_order_of_review_goes_on_after_the_least_sure(
 ) -> None:
     monkeypatch.setattr(ticket_lookup, "WINDOW", 2)
     monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 3)
-    monkeypatch.setattr(remote_triage, "REVIEW_PAGE", 3)  # a window and a half
+    monkeypatch.setattr(operations, "PAGE", 3)  # a window and a half
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5
         ticket = a_ticket(f"T-{n}", subject=text, description=text, status="needs_review", confidence=confidence)

@@ -24,11 +24,10 @@ from triage_cli.client import (
     RemoteTriage,
     checked_address,
     http_connection,
-    remote_triage,
     upload,
 )
 from triage_cli.destinations import FileDestination
-from triage_cli.ports import Triage
+from triage_cli.ports import Triage, operations
 
 ROWS = 50  # of one chunk, and of one page
 NUMBER = 2 * ROWS + 30
@@ -38,7 +37,7 @@ NUMBER = 2 * ROWS + 30
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "ROWS", ROWS)
     monkeypatch.setattr(upload, "MOST_ROWS", ROWS)
-    monkeypatch.setattr(remote_triage, "PAGE", ROWS)
+    monkeypatch.setattr(operations, "PAGE", ROWS)
 
 
 class Side:
@@ -444,6 +443,20 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
     assert set(dids(outcomes)) <= {"created", "unchanged"}
     assert len({o.value.ticket_id for o in outcomes if o.value}) == NUMBER
     assert world.store.stats().tickets == NUMBER
+
+
+def test_a_typed_ticket_whose_answer_is_lost_is_stored_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "RETRY_DELAYS", (0.01, 0.01))
+    typed = dm.TicketDraft(subject="the same", origin="typed")
+    with served(world, tmp_path) as running:
+        for cuts in ([], [1, 1]):
+            with flaky(running.port, cuts) as url:
+                triage = RemoteTriage(checked_address(url, running.keys["agent"], insecure=False), ONLINE)
+                assert [o.value.subject for o in triage.create([typed]) if o.value] == ["the same"]
+                triage.close()
+    assert world.store.stats().tickets == 2, "each call makes one, however often it is sent"
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_what_may_have_been_spent_counts_and_nothing_is_asked_twice(
     consult = RemoteConsultation(remote)
     with pytest.raises(kind):
         consult.classify_text(QUESTION, PLAN)
-    assert (stub.calls, consult.spent) == (["POST /classify/text"], spent)
+    assert (stub.calls, consult.spent) == (["POST /operations/classify_text"], spent)
 
 
 def test_a_server_that_is_not_reached_has_spent_nothing() -> None:

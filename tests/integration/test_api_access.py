@@ -106,7 +106,7 @@ def test_a_reader_may_read_and_nothing_else(server: ApiServer) -> None:
             if method == "GET" and path not in ("/keys", "/runs"):
                 assert answer.status_code in (200, 204, 404), (path, answer.text)
             elif operations.ROLES.get(path.removeprefix(operations.PATH)) == "reader":
-                assert answer.status_code == 422, path  # what it takes is not there
+                assert answer.status_code in (200, 422), path  # 422: what it takes is not there
             elif not path.startswith("/webhooks/"):
                 assert (answer.status_code, answer.json()["code"]) == (403, "refused"), path
     assert stored(server) == before

@@ -19,7 +19,7 @@ from triage_cli.api import RequestLimits, factory, ndjson
 from triage_cli.client import DRAFTS_MEDIA_TYPE
 from triage_cli.service import LocalTriage
 
-EARLIER_DRAFTS = DRAFTS_MEDIA_TYPE.partition(";")[0]  # what a client sent that did not know the lines of today
+EARLIER_DRAFTS = "application/vnd.triage.drafts+jsonl"
 CSV = {"content-type": "text/csv"}
 
 

@@ -117,13 +117,13 @@ def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis, Re
         stub.close()
 
 
-def test_an_older_remote_that_does_not_know_a_dry_run_is_told_in_a_sentence() -> None:
-    refused = "query.do: Input should be ''; query.dry_run: Extra inputs are not permitted"
-    problem = {"status": 422, "title": "", "detail": refused, "code": "usage", "hint": ""}
-    stub = HttpStub(lambda _: Reply(422, json.dumps(problem), {"content-type": "application/problem+json"}))
+def test_an_older_remote_that_does_not_take_an_upload_is_told_in_a_sentence() -> None:
+    refused = "a body of this type is not read here"
+    problem = {"status": 415, "title": "", "detail": refused, "code": "media_type", "hint": "send text/csv"}
+    stub = HttpStub(lambda _: Reply(415, json.dumps(problem), {"content-type": "application/problem+json"}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
-        with pytest.raises(dm.UsageError, match=r"does not know dry runs of an upload$"):
+        with pytest.raises(dm.UsageError, match=r"does not know what this one uploads$"):
             list(RemoteAnalysis(remote).foresee([a_draft(0)], dm.ClassifyPlan(), routes=True, ask=False))
     finally:
         remote.close()

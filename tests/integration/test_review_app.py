@@ -13,7 +13,6 @@ from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.api import queries
 from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.service import LocalConsultation
@@ -676,15 +675,3 @@ def test_without_questions_the_key_of_the_next_one_is_none(unsure: World) -> Non
 
     reviewing(unsure.triage(), script)
     assert "that is no key and no category" in plainly(unsure, iter([".", "q"]))
-
-
-def test_at_an_older_instance_tickets_are_asked_their_category_alone(
-    asked: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    older = [route for route in queries.router.routes if getattr(route, "path", "") != "/questions"]
-    monkeypatch.setattr(queries.router, "routes", older)
-    with running_server(tmp_path, services=asked.triage()._services) as running:
-        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
-        (category,) = triage.questions()
-        triage.close()
-    assert (category.name, category.values) == ("category", asked.categories)

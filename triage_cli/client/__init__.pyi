@@ -9,8 +9,6 @@ from triage_cli.client.remote_triage import RemoteKeyRing as RemoteKeyRing
 from triage_cli.client.remote_triage import RemoteTriage as RemoteTriage
 from triage_cli.client.wire_format import DRAFTS_MEDIA_TYPE as DRAFTS_MEDIA_TYPE
 from triage_cli.client.wire_format import LINES_MEDIA_TYPE as LINES_MEDIA_TYPE
-from triage_cli.client.wire_format import REPEATED as REPEATED
-from triage_cli.client.wire_format import ticket_of as ticket_of
 
 from . import http_connection as http_connection
 from . import remote_triage as remote_triage

@@ -29,6 +29,7 @@ LARGEST_RESPONSE = 256 << 20
 KEY_HEADER = "x-api-key"
 PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
+PROTOCOL = {operations.PROTOCOL_HEADER: operations.PROTOCOL}
 READ_AGAIN = "nothing was changed; try again in a moment"
 LONGEST_LOCATION = 200  # characters of an address that a message shows
 COMMAND_VARIABLE = "TRIAGE_TOKEN_COMMAND"
@@ -162,8 +163,8 @@ class Connection:
 
     def call(self, operation: Operation, arguments: Mapping[str, Any], *, timeout: httpx.Timeout = TIMEOUT) -> Any:
         """Have the server carry out an operation, and return the JSON of its result; pass on what it warns of."""
-        path, headers = operations.PATH + operation.name, {operations.PROTOCOL_HEADER: operations.PROTOCOL}
-        options = {"json": arguments, "headers": headers, "timeout": timeout}
+        path = operations.PATH + operation.name
+        options = {"json": arguments, "headers": PROTOCOL, "timeout": timeout}
         tries = RETRY_DELAYS if operation.name in operations.REPEATABLE else ()
         with known_to_remote(path):
             answer = self._send_repeatable_request("POST", path, options, tries)[0]
@@ -173,6 +174,12 @@ class Connection:
         except dm.ProtocolError as error:
             raise self.strange_response(error) from error
         return answer.get("result")
+
+    def call_for_lines(self, operation: Operation, arguments: Mapping[str, Any]) -> "ResponseStream":
+        """Have the server carry out an operation that answers by lines. The request is never repeated."""
+        path = operations.PATH + operation.name
+        with known_to_remote(path):
+            return ResponseStream(self, self.send("POST", path, {"json": arguments, "headers": PROTOCOL}))
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: httpx.Timeout = TIMEOUT
@@ -380,7 +387,8 @@ def known_to_remote(path: str) -> Iterator[None]:
 
 def _again(request: httpx.Request) -> str:
     """Return what to do after a request without an answer: a read has changed nothing."""
-    return READ_AGAIN if request.method == "GET" else AGAIN
+    is_read = request.method == "GET" or request.url.path.rpartition("/")[2] in operations.REPEATABLE
+    return READ_AGAIN if is_read else AGAIN
 
 
 def _location_of(response: httpx.Response) -> str:

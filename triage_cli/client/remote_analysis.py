@@ -7,8 +7,6 @@ from typing import Any, cast
 import httpx
 
 from triage_cli import domain as dm
-from triage_cli.client import wire_format
-from triage_cli.client.http_connection import UNKNOWN_TO_REMOTE, UPGRADE
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.ports import Analysis, TellProgress, operations
@@ -33,16 +31,11 @@ class RemoteAnalysis:
     def foresee(
         self, drafts: Iterable[dm.TicketDraft], plan: dm.ClassifyPlan, *, routes: bool, ask: bool
     ) -> Iterator[dm.Outcome[dm.Foreseen]]:
-        plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
+        plan_params = dm.to_wire(plan._replace(max_cost=None, deadline=None))
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
-        upload_plan = UploadPlan(params, _foreseen_in, dm.ids.new_id(), plan.max_cost, plan.deadline)
-        try:
-            yield from Upload(self._remote.connection, upload_plan).send(drafts)
-        except dm.UsageError as error:
-            if "query.dry_run:" not in error.message:
-                raise
-            raise dm.UsageError(f"{UNKNOWN_TO_REMOTE} dry runs of an upload", hint=UPGRADE) from error
+        upload_plan = UploadPlan(params, dm.Outcome[dm.Foreseen], dm.ids.new_id(), plan.max_cost, plan.deadline)
+        return Upload(self._remote.connection, upload_plan).send(drafts)
 
     def __getattr__(self, name: str) -> Any:
         """Return the operation of this name, as a method."""
@@ -98,11 +91,3 @@ def _text_of(path: Path) -> str:
         raise dm.UsageError(f"cannot read {path}: {error.strerror}", hint="name a configuration") from error
     except UnicodeDecodeError as error:
         raise dm.UsageError(f"{path} is no configuration: it is not UTF-8", hint="name another file") from error
-
-
-def _foreseen_in(wire_outcome: wire_format.Record) -> dm.Foreseen:
-    """Return what is foreseen, from the wire record of an outcome. Raises `UsageError` if an older server is none."""
-    preview = wire_outcome.get("preview")
-    if isinstance(preview, dict) and "status" not in preview:
-        raise dm.UsageError("the remote is of an earlier version, which asks no classifier in a dry run", hint=UPGRADE)
-    return wire_format.named(dm.Foreseen, preview)

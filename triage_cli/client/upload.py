@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -11,6 +11,8 @@ from triage_cli import domain as dm
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import (
     RETRY_DELAYS,
+    UNKNOWN_TO_REMOTE,
+    UPGRADE,
     Connection,
     ConnectionLostError,
     ResponseStream,
@@ -32,13 +34,13 @@ PATH = "/tickets/batch"
 
 
 class UploadPlan(NamedTuple, Generic[T]):
-    """The options of an upload: query parameters, the conversion of outcomes, and its limits in USD and seconds.
+    """The options of an upload: query parameters, the type of its outcomes, and its limits in USD and seconds.
 
     `import_id` is what all its requests belong to.
     """
 
     params: Mapping[str, Any]
-    value: Callable[[wire_format.Record], T]
+    kind: Hashable
     import_id: str
     max_cost: float | None = None
     deadline: float | None = None
@@ -130,14 +132,13 @@ class Upload(Generic[T]):
 
     def _outcomes_of(self, upload_chunk: "_UploadChunk") -> Iterator[dm.Outcome[T]]:
         if upload_chunk.number:
-            response_stream = upload_chunk.response_stream()
+            response_stream, read = upload_chunk.response_stream(), dm.reader(self._plan.kind)
             for wire_record in response_stream.records(GRACE):
                 try:
                     if (judged_counts := wire_format.judged_counts(wire_record)) is not None:
                         self._go_on_behind(upload_chunk, judged_counts)
                         continue
-                    rowless = "do" in self._plan.params
-                    outcome = wire_format.outcome_of(wire_record, self._plan.value, rowless=rowless)
+                    outcome = read(wire_record.get("value"))
                 except dm.ProtocolError as error:
                     raise self._connection.strange_response(error) from error
                 if outcome.row is None:  # of an earlier run's delivery
@@ -193,12 +194,18 @@ class _UploadChunk:
         self._request_options = {"content": body, "params": params, "headers": upload_headers}
         if self.number:
             with suppress(ConnectionLostError):
-                self._response_stream = self._connection.stream(PATH, self._request_options)
+                self._response_stream = self._stream()
 
     def response_stream(self) -> ResponseStream:
         """Return the response to the chunk, which is uploaded if it is not in flight."""
         response_stream, self._response_stream = self._response_stream, None
-        return response_stream or self._connection.stream(PATH, self._request_options)
+        return response_stream or self._stream()
+
+    def _stream(self) -> ResponseStream:
+        try:
+            return self._connection.stream(PATH, self._request_options)
+        except dm.MediaTypeError as error:
+            raise dm.UsageError(f"{UNKNOWN_TO_REMOTE} what this one uploads", hint=UPGRADE) from error
 
     def rejected(self, before: int | None) -> Iterator[dm.Outcome[Any]]:
         """Yield the outcomes of rejected rows, which are not uploaded: those before a row, or all that are left."""

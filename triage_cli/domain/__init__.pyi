@@ -468,6 +468,7 @@ from triage_cli.domain.tickets import Category as Category
 from triage_cli.domain.tickets import Priority as Priority
 from triage_cli.domain.tickets import Rejected as Rejected
 from triage_cli.domain.tickets import Renamed as Renamed
+from triage_cli.domain.tickets import ReviewPage as ReviewPage
 from triage_cli.domain.tickets import Selection as Selection
 from triage_cli.domain.tickets import SourceOfConfidence as SourceOfConfidence
 from triage_cli.domain.tickets import Status as Status
@@ -493,11 +494,13 @@ from triage_cli.domain.wire_values import LISTS as LISTS
 from triage_cli.domain.wire_values import MAPPINGS as MAPPINGS
 from triage_cli.domain.wire_values import UNIONS as UNIONS
 from triage_cli.domain.wire_values import Limits as Limits
+from triage_cli.domain.wire_values import Pattern as Pattern
 from triage_cli.domain.wire_values import ProtocolError as ProtocolError
 from triage_cli.domain.wire_values import UtcTime as UtcTime
 from triage_cli.domain.wire_values import error_fields as error_fields
 from triage_cli.domain.wire_values import named_values as named_values
 from triage_cli.domain.wire_values import reader as reader
+from triage_cli.domain.wire_values import record_hints as record_hints
 from triage_cli.domain.wire_values import to_wire as to_wire
 
 from . import api_keys as api_keys

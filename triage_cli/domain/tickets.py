@@ -329,6 +329,13 @@ class Selection(NamedTuple):
     answers: tuple[str, ...] = ()
 
 
+class ReviewPage(NamedTuple):
+    """Tickets in the order of review, and the place at which the next page begins; empty after the last one."""
+
+    tickets: list[Ticket]
+    next: str
+
+
 # What a ticket has without a decision on its category.
 UNDECIDED: Mapping[str, Any] = {
     **dict.fromkeys(("category", "suggestion", "confidence", "confidence_source", "reason")),

@@ -4,9 +4,11 @@ A record is an object with its fields by name. Names that a reader does not know
 missing has its default, so that instances of neighbouring versions understand each other.
 """
 
+import re
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -55,7 +57,17 @@ class UtcTime(NamedTuple):
             return False
 
 
-CHECKS = (Limits, UtcTime)
+class Pattern(NamedTuple):
+    """Beside a text: it matches a regular expression as a whole."""
+
+    expression: str
+
+    def takes(self, value: Any) -> bool:
+        """Return whether a value of JSON matches; what is of another type is refused elsewhere."""
+        return not isinstance(value, str) or re.fullmatch(self.expression, value) is not None
+
+
+CHECKS = (Limits, UtcTime, Pattern)
 Usd = Annotated[float, Limits(0, 1_000_000)]
 
 
@@ -65,9 +77,11 @@ Usd = Annotated[float, Limits(0, 1_000_000)]
 def to_wire(value: Any) -> Any:
     """Return a value as JSON has it; a record leaves out the fields that have their default."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        defaults = value._field_defaults  # type: ignore[attr-defined]
-        fields = zip(value._fields, value, strict=True)
-        return {name: to_wire(each) for name, each in fields if name not in defaults or each != defaults[name]}
+        return {
+            name: each if type(each) in SENT_AS_IT_IS else to_wire(each)
+            for name, each, default in zip(value._fields, value, _defaults_of(type(value)), strict=True)
+            if each is not default and each != default
+        }
     if isinstance(value, Mapping):
         return {name: to_wire(each) for name, each in value.items()}
     if isinstance(value, str):
@@ -78,11 +92,18 @@ def to_wire(value: Any) -> Any:
     return value if as_json is None else as_json(value)
 
 
+@cache
+def _defaults_of(record: Any) -> tuple[object, ...]:
+    return tuple(record._field_defaults.get(name, _REQUIRED) for name in record._fields)
+
+
 def error_fields(error: TriageError) -> dict[str, str]:
     """Return an error as JSON has it."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
+SENT_AS_IT_IS = frozenset({str, int, float, bool, NoneType})
+_REQUIRED = object()
 _TO_JSON: Mapping[type, Callable[[Any], Any]] = {
     timedelta: timedelta.total_seconds,
     datetime: datetime.isoformat,
@@ -109,14 +130,28 @@ def reader(hint: Hashable) -> Reader:
 
 @cache
 def _reader(hint: Any) -> Reader:
-    if is_record(hint):
-        return partial(_record, hint.__name__, hint, _fields_of(hint))
+    record = get_origin(hint) or hint
+    if is_record(record):
+        return partial(_record, record.__name__, record, _fields_of(hint))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return partial(_member, {each.value: each for each in hint})
     make = _GENERIC.get(get_origin(hint))
     return _PLAIN[hint] if make is None else make(get_args(hint))
 
 
-def _fields_of(record: type) -> Mapping[str, Reader]:
-    return {name: _reader(hint) for name, hint in get_type_hints(record, include_extras=True).items()}
+def record_hints(record: Any) -> dict[str, Any]:
+    """Return the types of a record's fields; `Outcome[Ticket]` has a ticket where `Outcome` has any value."""
+    kind = get_origin(record) or record
+    values = dict(zip(getattr(kind, "__parameters__", ()), get_args(record), strict=True))
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: hint[tuple(values[each] for each in hint.__parameters__)] if getattr(hint, "__parameters__", ()) else hint
+        for name, hint in hints.items()
+    }
+
+
+def _fields_of(record: Any) -> Mapping[str, Reader]:
+    return {name: _reader(hint) for name, hint in record_hints(record).items()}
 
 
 def _record(name: str, make: Callable[..., Any], fields: Mapping[str, Reader], value: Any) -> Any:
@@ -146,7 +181,7 @@ def _named(name: str, fields: Mapping[str, Reader], values: Mapping[str, Any]) -
     return read
 
 
-def _checked(read: Reader, check: Limits | UtcTime, value: Any) -> Any:
+def _checked(read: Reader, check: Limits | UtcTime | Pattern, value: Any) -> Any:
     if not check.takes(value):
         raise _MisfitError
     return read(value)
@@ -160,6 +195,12 @@ def _one_of(values: frozenset[Any], value: Any) -> Any:
     if not isinstance(value, str | int) or value not in values:
         raise _MisfitError
     return value
+
+
+def _member(members: Mapping[str, Enum], value: Any) -> Enum:
+    if not isinstance(value, str) or value not in members:
+        raise _MisfitError
+    return members[value]
 
 
 def _several(reads: Sequence[Reader], value: Any) -> Any:
@@ -236,6 +277,8 @@ def _nothing(value: Any) -> None:
 
 _PLAIN: Mapping[Any, Reader] = {
     Any: lambda value: value,
+    object: lambda _: None,  # what only one of the two has
+    bytes: lambda _: b"",
     str: _text,
     int: _whole_number,
     float: _number,

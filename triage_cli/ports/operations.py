@@ -1,22 +1,24 @@
 """Operations: the methods of ports that another instance carries out, as their signatures say.
 
-A method's name is that of its operation, its arguments are an object of JSON, and so is what it returns. So a new
-method of a port needs a row in the tables here, and nothing else, to be served and called.
+A method's name is that of its operation, its arguments are an object of JSON, and so is what it returns; outcomes come
+as lines. So a new method of a port needs a row in the tables here, and nothing else, to be served and called.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from triage_cli import domain as dm
 from triage_cli.ports.analysis import Analysis
-from triage_cli.ports.triage import Triage
+from triage_cli.ports.triage import Consultation, Triage
 
 # What both sides must agree on beyond names and types. Another number is refused.
 PROTOCOL = "1"
 PROTOCOL_HEADER = "triage-protocol"
 PATH = "/operations/"
+# So many values of an iterator are answered; the next ones are asked for behind the last of them.
+PAGE = 1000
 # The least role that may ask for an operation, by port. A method without a row is not served.
 SERVED: Mapping[type, Mapping[str, dm.Role]] = {
     Analysis: {
@@ -31,11 +33,46 @@ SERVED: Mapping[type, Mapping[str, dm.Role]] = {
         "evaluate": "admin",
         "plan_texts": "admin",
     },
-    Triage: {"last_reading": "reader", "keep_reading": "agent"},
+    Triage: {
+        "classify": "agent",
+        "route": "agent",
+        "reclassify": "agent",
+        "give_verdicts": "agent",
+        "forget": "admin",
+        "imported": "reader",
+        "undo": "agent",
+        "categories": "reader",
+        "questions": "reader",
+        "last_reading": "reader",
+        "keep_reading": "agent",
+        "runs": "admin",
+        "find": "reader",
+        "review_page": "reader",
+        "resolve": "reader",
+        "history": "reader",
+        "why": "reader",
+        "similar": "reader",
+        "events": "reader",
+        "stats": "reader",
+        "stats_by": "reader",
+        "overruled": "reader",
+        "audit_head": "reader",
+    },
+    Consultation: {
+        "classify_text": "agent",
+        "preview_route": "reader",
+        "category_profiles": "reader",
+        "suggest": "agent",
+    },
 }
 ROLES: Mapping[str, dm.Role] = {name: role for roles in SERVED.values() for name, role in roles.items()}
 # Operations that only read and take little, or may be done twice: if an answer is lost, they are asked for again.
-REPEATABLE = frozenset({"find_spikes", "drift", "report", "last_reading", "keep_reading"})
+REPEATABLE = frozenset(
+    {
+        *(name for port in (Triage, Consultation) for name, role in SERVED[port].items() if role == "reader"),
+        *("find_spikes", "drift", "report", "keep_reading", "runs", "suggest"),
+    }
+)
 
 
 class Operation(NamedTuple):
@@ -52,6 +89,16 @@ class Operation(NamedTuple):
     hints: Mapping[str, Any]
     result: Any
     silent: frozenset[str]
+
+    @property
+    def answers_lines(self) -> bool:
+        """Return whether it yields outcomes, which come as they arise."""
+        return get_origin(self.result) is Iterator and get_origin(get_args(self.result)[0]) is dm.Outcome
+
+    @property
+    def value(self) -> Any:
+        """Return the type of an outcome of its lines."""
+        return get_args(self.result)[0]
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the method from JSON. Raises `ProtocolError`."""

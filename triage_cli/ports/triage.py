@@ -83,6 +83,9 @@ class Triage(Protocol):
     def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         """A `Triage` yields tickets, newest first, or in the order of review."""
 
+    def review_page(self, selection: dm.Selection) -> dm.ReviewPage:
+        """A `Triage` returns a page of the tickets that a selection has in the order of review, at most `limit`."""
+
     def resolve(self, name: str) -> str:
         """A `Triage` returns the id of the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
 

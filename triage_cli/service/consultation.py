@@ -25,6 +25,11 @@ class LocalConsultation:
         self._stop = StopControl()
         self.spent = 0.0
 
+    @property
+    def paid(self) -> float:
+        """Return what this request has cost, in USD."""
+        return self.spent
+
     def stop(self) -> None:
         """Take no new work for this consultation."""
         self._stop.stop()

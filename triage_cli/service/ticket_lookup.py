@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import dropwhile, islice
-from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.ports import Ranking, Store
@@ -55,17 +54,10 @@ def review_margin(chances: Mapping[str, float], confidence: float | None) -> flo
     return max(0.0, 2 * (confidence or 0.0) - 1)
 
 
-class ReviewPage(NamedTuple):
-    """Tickets in the order of review, and the place at which the next page begins; empty after the last one."""
-
-    tickets: list[dm.Ticket]
-    next: str
-
-
-def review_page(queue: Iterator[tuple[dm.Ticket, str]], limit: int) -> ReviewPage:
+def review_page(queue: Iterator[tuple[dm.Ticket, str]], limit: int) -> dm.ReviewPage:
     """Return the first page of a review queue."""
     found = list(islice(queue, limit + 1))
-    return ReviewPage([ticket for ticket, _ in found[:limit]], found[limit - 1][1] if len(found) > limit else "")
+    return dm.ReviewPage([ticket for ticket, _ in found[:limit]], found[limit - 1][1] if len(found) > limit else "")
 
 
 # In a place of the review queue: behind all windows.

@@ -266,7 +266,8 @@ class LocalTriage:
             if isinstance(draft, dm.Rejected) or draft.origin in ("row", "mail"):
                 yield from intake.chunks(chain([draft], drafts), judged)
             else:
-                yield intake.posted([Posted(draft, None, Signature(self._actor, request_id.get()))])
+                name = f"{self._input_part.parcel}:{draft.row}" if self._input_part.parcel else None
+                yield intake.posted([Posted(draft, name, Signature(self._actor, request_id.get()))])
 
     def check(self, drafts: Iterable[dm.TicketDraft | dm.Rejected]) -> None:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
@@ -338,7 +339,7 @@ class LocalTriage:
             selection = selection._replace(statuses=selection.statuses or statuses, order="urgent")
         categories, routing_map = self._services.categories, self._services.routing_map
         previews = (
-            explanation.route_preview(self.history(ticket.ticket_id), categories, routing_map, plan)
+            explanation.route_preview(self._whole_history(ticket.ticket_id), categories, routing_map, plan)
             for ticket in self.find(selection._replace(limit=None))
         )
         # Tickets that wait for a later attempt are none of `route`, unless they are named.
@@ -468,8 +469,7 @@ class LocalTriage:
             return map(self._shown, category_renames.find(self._store, selection, self._current_names))
         return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
 
-    def review_page(self, selection: dm.Selection) -> ticket_lookup.ReviewPage:
-        """Return a page of the tickets that a selection has in the order of review, with `limit` tickets."""
+    def review_page(self, selection: dm.Selection) -> dm.ReviewPage:
         selection = self._in_known_names(selection)
         return ticket_lookup.review_page(self._review_queue(selection), selection.limit or 0)
 
@@ -503,13 +503,17 @@ class LocalTriage:
         return ticket_lookup.ticket_named(self._store, name).ticket_id
 
     def history(self, name: str) -> dm.History:
+        return self._whole_history(name)._replace(ended_early=None, holder=None)
+
+    def _whole_history(self, name: str) -> dm.History:
+        """Return a ticket's history with the runs that its explanation names; runs are not for every reader."""
         history = self._store.history(self.resolve(name))
         return history._replace(
             ticket=self._shown(category_renames.with_current_names(history.ticket, self._current_names))
         )
 
     def why(self, name: str) -> dm.Why:
-        history = self.history(name)
+        history = self._whole_history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
         services, required = self._services, self._verdicts.required
         return explanation.why(history, services.categories, required, services.routing_map, self._store)

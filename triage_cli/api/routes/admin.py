@@ -90,7 +90,7 @@ def verify_audit_log(server_state: CurrentServer, body: administration.VerifyIn 
     return reply(server_state.verify_audit_log(kept_heads)._asdict())
 
 
-def _own_import(triage: LocalTriage, caller: Caller, run: str) -> tuple[dm.Run, ...]:
+def own_import(triage: LocalTriage, caller: Caller, run: str) -> tuple[dm.Run, ...]:
     """Return the runs of an import that a caller may take back. Raises `RefusedError` if it is somebody else's."""
     runs = triage.imported(run)
     if caller.role != "admin" and runs[0].actor != caller.name:
@@ -106,7 +106,7 @@ def get_import(run: RunName, triage: CurrentTriage, caller: CurrentCaller) -> Re
 
     Callers see their own imports, administrators all.
     """
-    return reply([dm.run_record(one) for one in _own_import(triage, caller, run)])
+    return reply([dm.run_record(one) for one in own_import(triage, caller, run)])
 
 
 @imports_router.post("/imports/{run}/undo", **ANSWERED_BY_LINES)
@@ -123,5 +123,5 @@ def undo_import(
     ticket stays: `decided` by a person, `rewritten` by a later import, `asked` about in a batch, or `changed` by this
     import, which had not made it. Callers take back their own imports, administrators all.
     """
-    runs, dry_run = _own_import(triage, caller, run), (body or administration.UndoIn()).dry_run
+    runs, dry_run = own_import(triage, caller, run), (body or administration.UndoIn()).dry_run
     return outcome_stream(server_state, triage, triage.undo(runs[0].run_id, dry_run=dry_run))

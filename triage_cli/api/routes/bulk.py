@@ -41,7 +41,6 @@ from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
 from triage_cli.wiring import LocalAnalysis
 
-DRAFTS_TYPE = wire_format.DRAFTS_MEDIA_TYPE.partition(";")[0]
 OTHER_VERSION = "the server is of another version, whose answer this program would not understand; nothing was stored"
 BODY_IN_MEMORY = 1 << 20  # bytes of a body that are kept in memory; a larger one is kept on disk
 
@@ -57,13 +56,14 @@ class UploadedBody(NamedTuple):
     @property
     def is_of_client(self) -> bool:
         """Return whether our own client has read and uploaded the drafts."""
-        return self.body_type == DRAFTS_TYPE
+        return self.body_type == wire_format.DRAFTS_MEDIA_TYPE
 
 
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*bulk.TABLE_TYPES, DRAFTS_TYPE):
+    is_drafts = body_type.startswith(wire_format.ANY_DRAFTS)
+    if body_type not in bulk.TABLE_TYPES and not is_drafts:
         raise other_type_error(body_type, bulk.TABLE_TYPES)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -76,7 +76,7 @@ async def receive_body(request: Request) -> UploadedBody:
         if isinstance(error, ClientDisconnect):  # only the log and the metrics see this
             raise dm.UsageError("the body broke off", hint="send it again") from error
         raise
-    if body_type == DRAFTS_TYPE and request.headers["content-type"] != wire_format.DRAFTS_MEDIA_TYPE:
+    if is_drafts and body_type != wire_format.DRAFTS_MEDIA_TYPE:
         body_file.close()
         raise dm.MediaTypeError(OTHER_VERSION, hint="upgrade triage where this was typed")
     body_size = body_file.tell()
@@ -158,25 +158,53 @@ ANSWERED_BY_LINES: dict[str, Any] = {
 }
 
 
+def outcome_line(outcome: dm.Outcome[Any]) -> str:
+    """Return an outcome as a line of a stream."""
+    record: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
+    if isinstance(outcome.value, dm.Flip):
+        record["flip"] = outcome.value._asdict()
+    elif outcome.action == dm.Action.PREVIEWED:
+        record["preview"] = outcome.value
+    elif (ticket_record := dm.outcome_record(outcome)) is not None:
+        record["ticket"] = ticket_record
+    if outcome.outdated is not None:
+        record["outdated"] = outcome.outdated
+    if outcome.as_before:
+        record["as_before"] = True
+    if outcome.error is not None:
+        error_texts = {key: spoken(getattr(outcome.error, key)) for key in ("message", "hint")}
+        record["error"] = dm.error_fields(outcome.error) | error_texts
+    return dm.compact(record)
+
+
+def value_line(outcome: dm.Outcome[Any]) -> str:
+    """Return an outcome as a line for our own client, which reads it by its type."""
+    return dm.compact({"value": dm.to_wire(outcome._replace(item=None))})
+
+
+Line = Callable[[dm.Outcome[Any]], str]
+
+
 def outcome_stream(
-    server_state: ServerState, triage: LocalTriage, outcomes: Iterable[dm.Outcome[Any]]
+    server_state: ServerState, triage: LocalTriage, outcomes: Iterable[dm.Outcome[Any]], line: Line = outcome_line
 ) -> NdjsonResponse:
     """Return the response that streams a line for each outcome. Raises `OverloadedError`."""
     server_state.stream_slots.take()
-    lines = partial(outcome_lines, server_state, triage, outcomes)
+    lines = partial(outcome_lines, server_state, triage, outcomes, line=line)
     return NdjsonResponse(server_state.stream_slots, lines, triage.stop, lambda: None)
 
 
 def outcome_lines(
     server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[dm.Outcome[Any]],
     results: Callable[[dm.Outcome[Any]], Iterable[str]] = lambda outcome: (outcome.action,),
+    line: Line = outcome_line,
 ) -> Iterator[str]:  # fmt: skip
     """Yield a line for each outcome, then exactly one `end` or `problem`; `results` is what an outcome counts as."""
     counts: Counter[str] = Counter()
     try:
         for outcome in outcomes:
             counts.update(results(outcome))
-            yield wire_format.outcome_line(outcome, spoken) + "\n"
+            yield line(outcome) + "\n"
         _raise_if_stopping(server_state)
     except dm.TriageError as error:
         end: dict[str, object] = {"problem": problems.problem_details(error)}
@@ -254,7 +282,8 @@ async def batch(
             outcomes = triage.create(drafts, input_part, same_tickets=query.same_tickets, judged=judged)
         with uploaded_body.file, request_lock:
             asked = analysis if query.dry_run else triage
-            yield from outcome_lines(server_state, asked, outcomes, dm.routing.results)
+            line = value_line if uploaded_body.is_of_client else outcome_line
+            yield from outcome_lines(server_state, asked, outcomes, dm.routing.results, line)
 
     def stop() -> None:
         triage.stop()

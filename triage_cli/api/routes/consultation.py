@@ -2,27 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Query
 from starlette.responses import Response
 
 from triage_cli import domain as dm
-from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, json_only, new_router
+from triage_cli.api.dependencies import CurrentConsultation, json_only, new_router
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import classification
 from triage_cli.api.schemas.records import described
-from triage_cli.ports import Consultation
-from triage_cli.service import LocalConsultation
 
 router = new_router("consultation", json_only)
-
-
-async def _current_consultation(request: Request, server_state: CurrentServer, caller: CurrentCaller) -> Consultation:
-    local_consultation = LocalConsultation(server_state.services, caller.name, command_line(request))
-    return server_state.stopped_with_server(local_consultation)
-
-
-CurrentConsultation = Annotated[Consultation, Depends(_current_consultation)]
 
 
 @router.post("/classify/text", response_model=described(dm.TextAnswer))

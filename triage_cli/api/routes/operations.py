@@ -1,6 +1,7 @@
 """Operations of the ports, which the command line asks of another instance; and the paths that were such before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from types import NoneType
 from typing import Annotated, Any
 
@@ -9,17 +10,34 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from triage_cli import domain as dm
-from triage_cli.api.dependencies import current_analysis, current_triage, json_only, new_router
+from triage_cli.api.auth import Caller
+from triage_cli.api.dependencies import (
+    CurrentCaller,
+    CurrentServer,
+    current_analysis,
+    current_consultation,
+    current_triage,
+    json_only,
+    new_router,
+)
 from triage_cli.api.idempotency import reply
 from triage_cli.api.problems import spoken
+from triage_cli.api.routes.admin import own_import
+from triage_cli.api.routes.bulk import outcome_stream, value_line
 from triage_cli.api.schemas.operations import described_operation
 from triage_cli.api.server_log import request_warnings
-from triage_cli.ports import Analysis, Operation, Triage, operations
+from triage_cli.ports import Analysis, Consultation, Operation, Triage, operations
 
 router = new_router("client", json_only)
 UPGRADE = "upgrade the older one of the two"
 # What carries out the methods of each port for a request.
-CURRENT: Mapping[type, Callable[[Request], Any]] = {Analysis: current_analysis, Triage: current_triage}
+CURRENT: Mapping[type, Callable[[Request], Any]] = {
+    Analysis: current_analysis,
+    Triage: current_triage,
+    Consultation: current_consultation,
+}
+# What some operations ask about the caller first, beside the role.
+ALLOWED: Mapping[str, Callable[[Any, Caller, str], object]] = {"imported": own_import, "undo": own_import}
 
 
 async def received_arguments(request: Request) -> Mapping[str, Any]:
@@ -39,10 +57,13 @@ async def received_arguments(request: Request) -> Mapping[str, Any]:
 
 def endpoint_of(operation: Operation) -> Callable[..., Response]:
     """Return what answers a request for an operation."""
+    allowed = ALLOWED.get(operation.name)
 
     def carry_out(
         arguments: Annotated[Mapping[str, Any], Depends(received_arguments)],
         current: Annotated[Any, Depends(CURRENT[operation.port])],
+        server_state: CurrentServer,
+        caller: CurrentCaller,
     ) -> Response:
         try:
             call = operation.arguments_from(arguments)
@@ -51,8 +72,14 @@ def endpoint_of(operation: Operation) -> Callable[..., Response]:
         missing = ", ".join(sorted(operation.required - call.keys()))
         if missing:
             raise dm.UsageError(f"{operation.name} takes {missing}, too", hint="/docs describes what it takes")
-        result = dm.to_wire(getattr(current, operation.name)(**call))
-        returned = {} if operation.result is NoneType else {"result": result}
+        if allowed:
+            allowed(current, caller, call["name"])
+        value = getattr(current, operation.name)(**call)
+        if operation.answers_lines:
+            return outcome_stream(server_state, current, value, value_line)
+        if isinstance(value, Iterator):
+            value = islice(value, operations.PAGE)
+        returned = {} if operation.result is NoneType else {"result": dm.to_wire(value)}
         warnings = [*map(spoken, request_warnings.get() or ())]
         return reply(returned | {"warnings": warnings, "cost_usd": current.paid})
 

@@ -16,7 +16,6 @@ from triage_cli.api.problems import is_for_command_line
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
 from triage_cli.api.schemas.records import described
-from triage_cli.client import REPEATED
 from triage_cli.ports import Triage
 from triage_cli.service import CategoryNames
 
@@ -70,7 +69,9 @@ def _query_selection(query: ticket_selection.TicketConditions) -> dm.Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     conditions = {name: getattr(query, name) for name in ticket_selection.TicketConditions.model_fields}
     conditions |= {"since": query_time(query.since), "until": query_time(query.until)}
-    repeated = {field: tuple(conditions.pop(name)) for field, name in REPEATED.items() if name in conditions}
+    repeated = {
+        field: tuple(conditions.pop(name)) for field, name in ticket_selection.REPEATED.items() if name in conditions
+    }
     return dm.Selection(**conditions | repeated | {"statuses": frozenset(query.status)})
 
 

@@ -1,5 +1,6 @@
 """The schemas of bulk requests: an uploaded table, and a line for each outcome."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -23,21 +24,23 @@ from triage_cli.client import wire_format
 
 # A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
 BINARY_STRING = {"type": "string", "format": "binary"}
-_LINE_STREAM = {
-    "schema": BINARY_STRING
-    | {
-        "description": "JSON objects, one a line",
-        "contentMediaType": wire_format.LINES_MEDIA_TYPE,
-        "contentSchema": {"$ref": "#/components/schemas/Line"},
-    },
-    "example": '{"row": 0, "did": "rejected", "error": {"code": "not_found", '
-    '"message": "no ticket T-7", "hint": ""}}\n'
-    '{"end": {"rejected": 1}, "cost_usd": 0.0}\n',
-}
+
+
+def lines_of(schema: Mapping[str, Any], example: str) -> dict[str, Any]:
+    """Return the content of an answer whose lines have this schema."""
+    media_type = wire_format.LINES_MEDIA_TYPE
+    described = {"description": "JSON objects, one a line", "contentMediaType": media_type, "contentSchema": schema}
+    content = {"schema": BINARY_STRING | described, "example": example}
+    return {media_type: content, OCTETS: content}
+
+
+_EXAMPLE = '{"row": 0, "did": "rejected", "error": {"code": "not_found", "message": "no ticket T-7", "hint": ""}}\n'
 OUTCOME_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
-        "content": {wire_format.LINES_MEDIA_TYPE: _LINE_STREAM, OCTETS: _LINE_STREAM},
+        "content": lines_of(
+            {"$ref": "#/components/schemas/Line"}, _EXAMPLE + '{"end": {"rejected": 1}, "cost_usd": 0.0}\n'
+        ),
     }
 }
 

@@ -36,6 +36,19 @@ MOST_TICKET_NAMES = 100_000
 SORT_PATTERN = f"^(?:(?:{'|'.join(dm.SORTS)})(?::(?:asc|desc))?)?$"
 
 
+# The query parameters that may be repeated, by their fields of a selection.
+REPEATED = {
+    "statuses": "status",
+    "categories": "category",
+    "suggestions": "suggestion",
+    "sources": "source",
+    "languages": "language",
+    "destinations": "destination",
+    "extras": "extra",
+    "answers": "answer",
+}
+
+
 def _known_language(code: str) -> str:
     if code not in dm.LANGUAGES:
         raise ValueError(f"is none of {', '.join(dm.LANGUAGES)}")
