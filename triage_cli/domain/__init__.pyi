@@ -456,7 +456,9 @@ from triage_cli.domain.tickets import DECIDED as DECIDED
 from triage_cli.domain.tickets import ERASED as ERASED
 from triage_cli.domain.tickets import MAX_SOURCE as MAX_SOURCE
 from triage_cli.domain.tickets import MOST_EXTRAS as MOST_EXTRAS
+from triage_cli.domain.tickets import PLACE as PLACE
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
+from triage_cli.domain.tickets import SORT as SORT
 from triage_cli.domain.tickets import SORTS as SORTS
 from triage_cli.domain.tickets import SOURCE_NAME as SOURCE_NAME
 from triage_cli.domain.tickets import SOURCE_RULE as SOURCE_RULE
@@ -489,6 +491,7 @@ from triage_cli.domain.times import to_seconds as to_seconds
 from triage_cli.domain.times import whole_second as whole_second
 from triage_cli.domain.webhook_signing import secret_of as secret_of
 from triage_cli.domain.webhook_signing import signature as signature
+from triage_cli.domain.wire_values import CHECKS as CHECKS
 from triage_cli.domain.wire_values import KNOWN_CODES as KNOWN_CODES
 from triage_cli.domain.wire_values import LISTS as LISTS
 from triage_cli.domain.wire_values import MAPPINGS as MAPPINGS

@@ -15,6 +15,8 @@ IMPORTED = "import"
 PRECEDENT = "precedent"
 # The most calls in flight, and the longest wait in seconds, that another instance may ask for.
 MOST_WORKERS, LONGEST_WAIT = 1000, 366 * 86_400
+Wait = Annotated[float, Limits(0, LONGEST_WAIT)]
+Name = Annotated[str, Limits(1, 80)]  # of a classifier or a question
 
 
 class Classification(NamedTuple):
@@ -185,10 +187,10 @@ class ClassifyPlan(NamedTuple):
     `deadline` after how many seconds nothing new is begun; with `batch`, paid steps go to the provider's batches.
     """
 
-    classifier: str | None = None
-    force: bool = False
-    workers: Annotated[int, Limits(1, MOST_WORKERS)] | None = None
-    max_cost: Usd | None = None
-    max_wait: Annotated[float, Limits(0, LONGEST_WAIT)] = 120.0
-    deadline: Annotated[float, Limits(0, LONGEST_WAIT)] | None = None
-    batch: bool = False
+    classifier: Annotated[Name | None, "one of the configuration; else its default"] = None
+    force: Annotated[bool, "ask anew, and overrule verdicts"] = False
+    workers: Annotated[Annotated[int, Limits(1, MOST_WORKERS)] | None, "calls in flight"] = None
+    max_cost: Annotated[Usd | None, "USD that this request may spend"] = None
+    max_wait: Annotated[Wait, "seconds to wait for a provider's outage"] = 120.0
+    deadline: Annotated[Wait | None, "seconds after which nothing new is begun"] = None
+    batch: Annotated[bool, "leave paid steps to the provider's batches: answers within a day"] = False

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.tickets import Renamed, Ticket
+from triage_cli.domain.wire_values import Limits
 
 # How often a ticket may have returned to a category for its deliveries' ids to be recognised.
 MOST_RETURNS = 100
@@ -159,9 +160,9 @@ class Routed(NamedTuple):
 class RoutePlan(NamedTuple):
     """The options of `route`: retry dead letters, send all deliveries `again`, wait for `stay` seconds."""
 
-    retry_dead: bool = False
-    again: bool = False
-    stay: float = 0.0
+    retry_dead: Annotated[bool, "try dead letters again"] = False
+    again: Annotated[bool, "send again what was accepted already"] = False
+    stay: Annotated[float, Limits(0, 60), "seconds to wait for attempts that fall due"] = 0.0
 
 
 def earlier_deliveries(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Self, get_a
 
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.mail import parts
+from triage_cli.domain.wire_values import Limits, Pattern, UtcTime
 
 Status = Literal[
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
@@ -184,12 +185,20 @@ class VerdictDraft(NamedTuple):
     """
 
     row: int
-    name: str
-    category: str | None
-    note: str | None = None
-    shown: str | None = None
-    source: str | None = None
-    question: str = CATEGORY
+    name: Annotated[str, "its id, an ending of it, or its external id"]
+    category: Annotated[str | None, "one of the configuration, in any case; null takes the verdict back, without note"]
+    note: Annotated[str | None, "why; kept with the verdict, and erased by `forget`"] = None
+    shown: Annotated[
+        str | None,
+        "what the person saw: SHA-256 (hex) of the compact JSON array of subject, description, and the"
+        " category (or value of `question`) and reason of the verdict that held (null without one); if"
+        " that has changed, the verdict is rejected",
+    ] = None
+    source: Annotated[str | None, "if several tickets have this external id: the source of the one meant"] = None
+    question: Annotated[
+        Annotated[str, Limits(1, 80)],
+        "what the verdict is on: the category, or a further question, whose value `category` is then",
+    ] = CATEGORY
 
 
 class Ticket(NamedTuple):
@@ -288,6 +297,15 @@ SORTS = (
 
 # The most columns of the input that a selection may ask for, so that no query grows beyond what a database takes.
 MOST_EXTRAS = 20
+MOST_NAMED = 100_000  # tickets that one selection names
+SORT = f"(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?"
+_ID = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"  # of a ticket, as the store makes it
+_CONFIDENCE = r"-?[0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?"
+# Behind which ticket a page begins: an id; in the order of review a place of its queue.
+PLACE = f"({_ID}|(({_CONFIDENCE}:{_ID})?|gone):({_ID})?)?"
+Short = Annotated[str, Limits(0, 1000)]
+NamedValue = Annotated[Short, Pattern("[^=]+=(?s:.*)")]
+Time = Annotated[str, UtcTime()]
 
 
 class Selection(NamedTuple):
@@ -303,30 +321,42 @@ class Selection(NamedTuple):
     written (`created_at`, or when it was stored if that is unknown).
     """
 
-    ids: tuple[str, ...] | None = None
-    statuses: frozenset[str] = frozenset()
-    categories: tuple[str, ...] = ()
-    customer_id: str | None = None
-    priority: str | None = None
-    classifier: str | None = None
-    since: str | None = None
-    search: str | None = None
-    limit: int | None = None
-    after: str = ""
-    order: str = "newest"
-    until: str | None = None
-    sources: tuple[str, ...] = ()
-    destinations: tuple[str, ...] = ()
-    verdict: bool | None = None
-    min_confidence: float | None = None
-    max_confidence: float | None = None
-    sort: str = ""
-    suggestions: tuple[str, ...] = ()
-    written_since: str | None = None
-    extras: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    unanswered: bool = False
-    answers: tuple[str, ...] = ()
+    ids: Annotated[
+        Annotated[tuple[str, ...], Limits(0, MOST_NAMED)] | None,
+        "ids, unambiguous endings of 6 or more characters, or external ids",
+    ] = None
+    statuses: Annotated[frozenset[str], "any of these", frozenset[Status]] = frozenset()
+    categories: Annotated[tuple[Short, ...], "any of these categories"] = ()
+    customer_id: Annotated[Short | None, "tickets of this customer"] = None
+    priority: Annotated[str | None, "tickets of this priority", Priority | None] = None
+    classifier: Annotated[Short | None, "tickets that this classifier answered"] = None
+    since: Annotated[Time | None, "stored at this time or later; a day means its beginning in UTC", datetime | None] = (
+        None
+    )
+    search: Annotated[Short | None, "a text in subject or description"] = None
+    limit: Annotated[Annotated[int, Limits(0, (1 << 53) - 1)] | None, "the most tickets"] = None
+    after: Annotated[str, Pattern(PLACE)] = ""
+    order: Annotated[str, Pattern("newest|urgent|review")] = "newest"
+    until: Annotated[
+        Time | None, "stored at this time or earlier; a day means its beginning in UTC", datetime | None
+    ] = None
+    sources: Annotated[tuple[Short, ...], "where their ids come from"] = ()
+    destinations: Annotated[tuple[Short, ...], "a destination that the ticket has a delivery to"] = ()
+    verdict: Annotated[bool | None, "whether a person's category holds"] = None
+    min_confidence: Annotated[Annotated[float, Limits(0, 1)] | None, "at least so sure"] = None
+    max_confidence: Annotated[Annotated[float, Limits(0, 1)] | None, "at most so sure"] = None
+    sort: Annotated[str, Pattern(SORT)] = ""
+    suggestions: Annotated[tuple[Short, ...], "the guess of a classifier that was not sure"] = ()
+    written_since: Annotated[Time | None, "written at this time or later", datetime | None] = None
+    extras: Annotated[
+        Annotated[tuple[NamedValue, ...], Limits(0, MOST_EXTRAS)], "a column of the input, or a field, with this value"
+    ] = ()
+    languages: Annotated[tuple[Short, ...], "the language of the text, by its code"] = ()
+    unanswered: Annotated[bool, "whether a further question is to be asked about them"] = False
+    answers: Annotated[
+        Annotated[tuple[NamedValue, ...], Limits(0, MOST_EXTRAS)],
+        "a further question with this answer, or with none (`urgency=`)",
+    ] = ()
 
 
 class ReviewPage(NamedTuple):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import cache, partial
+from functools import cache, partial, reduce
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -291,8 +291,8 @@ _PLAIN: Mapping[Any, Reader] = {
 
 
 def _annotated(arguments: Sequence[Any]) -> Reader:
-    check = next((each for each in arguments[1:] if isinstance(each, CHECKS)), None)
-    return _reader(arguments[0]) if check is None else partial(_checked, _reader(arguments[0]), check)
+    checks = (each for each in arguments[1:] if isinstance(each, CHECKS))
+    return reduce(lambda read, check: partial(_checked, read, check), checks, _reader(arguments[0]))
 
 
 def _union(arguments: Sequence[Any]) -> Reader:

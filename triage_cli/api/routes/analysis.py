@@ -9,8 +9,8 @@ from starlette.responses import Response
 from triage_cli import domain as dm
 from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
 from triage_cli.api.idempotency import reply
-from triage_cli.api.schemas.records import described
-from triage_cli.api.schemas.shared_fields import EXAMPLE_SINCE, Moment, QueryParameters, param
+from triage_cli.api.schemas.records import Moment, described
+from triage_cli.api.schemas.shared_fields import EXAMPLE_SINCE, QueryParameters, param
 
 router = new_router("analysis", json_only)
 

@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -361,17 +362,14 @@ def judge_many(body: classification.VerdictsIn, server_state: CurrentServer, tri
 
 def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) -> dm.Selection:
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
-    names = selection_in.ids
-    ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))
-    since = None if selection_in.since is None else query_time(selection_in.since)
-    plain_conditions = selection_in.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
-    return dm.Selection(
-        ids=ticket_ids,
-        statuses=frozenset(selection_in.statuses),
-        categories=() if selection_in.category is None else (selection_in.category,),
-        since=since,
-        **plain_conditions,
-    )
+    given = selection_in.model_dump(exclude_unset=True, exclude_none=True)
+    if "ids" in given:
+        given["ids"] = [*dict.fromkeys(triage.resolve(name) for name in given["ids"])]
+    if (category := given.pop("category", None)) is not None:
+        given["categories"] = [*given.get("categories", ()), category]
+    conditions = {name: query_time(value) if isinstance(value, datetime) else value for name, value in given.items()}
+    selection: dm.Selection = dm.reader(dm.Selection)(conditions)
+    return selection
 
 
 Previewed = Iterator[dm.Outcome[Mapping[str, Any]]]

@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from triage_cli import domain as dm
-from triage_cli.api.schemas.records import Response
+from triage_cli.api.schemas.records import Moment, Response
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
-    Moment,
     QueryParameters,
     RequestBody,
     ShortText,

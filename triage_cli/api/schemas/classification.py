@@ -14,10 +14,8 @@ from triage_cli.api.schemas.shared_fields import (
     Problem,
     QueryParameters,
     RequestBody,
-    Seconds,
     ShortName,
     Usd,
-    WorkerCount,
     param,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
@@ -48,12 +46,8 @@ class RouteManyQuery(RouteQuery):
     limit: Count | None = LIMIT_FIELD
 
 
-class RoutePlanIn(RequestBody):
+class RoutePlanIn(RequestBody, of=dm.RoutePlan):
     """How to route."""
-
-    retry_dead: bool = Field(False, description="try dead letters again")
-    again: bool = Field(False, description="send again what was accepted already")
-    stay: Annotated[float, Field(ge=0, le=60)] = Field(0.0, description="seconds to wait for attempts that fall due")
 
 
 class RouteManyIn(RequestBody):
@@ -115,16 +109,8 @@ class ClassifyManyQuery(ReclassifyManyQuery):
     dry_run: bool = DRY_RUN_FIELD
 
 
-class ClassifyPlanIn(RequestBody):
+class ClassifyPlanIn(RequestBody, of=dm.ClassifyPlan):
     """How to classify."""
-
-    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT)
-    force: bool = Field(False, description="ask anew, and overrule verdicts")
-    workers: WorkerCount | None = Field(None, description="calls in flight")
-    max_cost: Usd | None = Field(None, description="USD that this request may spend")
-    max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage")
-    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
-    batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
 
 class ClassifyManyIn(RequestBody):
@@ -134,21 +120,10 @@ class ClassifyManyIn(RequestBody):
     plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how")
 
 
-class ReclassifyPlanIn(RequestBody):
+class ReclassifyPlanIn(RequestBody, of=dm.ReclassifyPlan):
     """How to ask again: the answers are proposals, or are applied."""
 
     classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
-    apply: bool = Field(False, description="apply the answers, all or none")
-    max_flips: Annotated[str, StringConstraints(max_length=20)] | None = Field(
-        None, description="with more, nothing changes: a number, or a share such as 2%"
-    )
-    reroute: bool = Field(False, description="also route tickets again that were routed")
-    doubted: bool = Field(
-        False,
-        description="tickets without a sure answer now wait for a person, also routed ones; those that are sure of an "
-        "upper level only get that one",
-    )
-    question: ShortName = Field(dm.CATEGORY, description="the name of the question; category without it")
 
 
 class ReclassifyManyIn(RequestBody):
@@ -227,24 +202,8 @@ class VerdictIn(RequestBody):
     question: ShortName = QUESTION_OF_VERDICT
 
 
-class NamedVerdict(RequestBody):
+class NamedVerdict(RequestBody, of=dm.VerdictDraft):
     """A person's category for the ticket of this name; an impossible one is rejected, the others are stored."""
-
-    name: str = Field(description="its id, an ending of it, or its external id")
-    category: str | None = Field(
-        description="one of the configuration, in any case; null takes the verdict back, without note"
-    )
-    note: str | None = Field(None, description="why; kept with the verdict, and erased by `forget`")
-    shown: str | None = Field(
-        None,
-        description="what the person saw: SHA-256 (hex) of the compact JSON array of subject, description, and the"
-        " category (or value of `question`) and reason of the verdict that held (null without one); if"
-        " that has changed, the verdict is rejected",
-    )
-    source: str | None = Field(
-        None, description="if several tickets have this external id: the source of the one meant"
-    )
-    question: ShortName = QUESTION_OF_VERDICT
 
 
 class VerdictsIn(RequestBody):

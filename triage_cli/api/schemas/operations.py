@@ -108,11 +108,13 @@ def _optional_schema(arguments: Sequence[Any]) -> dict[str, Any]:
 
 def _limited_schema(arguments: Sequence[Any]) -> dict[str, Any]:
     schema = schema_of(arguments[0])
-    limits = next((each for each in arguments[1:] if isinstance(each, dm.Limits)), None)
-    if limits is None:
-        return schema
-    least, most = LIMIT_KEYS.get(schema.get("type", ""), ("minimum", "maximum"))
-    return schema | {least: limits.least, most: limits.most}
+    for check in arguments[1:]:
+        if isinstance(check, dm.Limits):
+            least, most = LIMIT_KEYS.get(schema["type"], ("minimum", "maximum"))
+            schema |= {least: check.least, most: check.most}
+        if isinstance(check, dm.Pattern):
+            schema |= {"pattern": f"^{check.expression}$"}
+    return schema
 
 
 GENERIC: Mapping[Any, Callable[[Sequence[Any]], dict[str, Any]]] = {

@@ -1,27 +1,17 @@
 """Fields, texts and problem documents that several schemas of requests and responses share."""
 
-from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from triage_cli import domain as dm
+from triage_cli.api.schemas.records import request_fields, whole_number
 
 NamedValue = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 SourceName = Annotated[str, StringConstraints(pattern=f"^{dm.SOURCE_NAME}$")]
-
-Moment = Annotated[
-    datetime, BeforeValidator(lambda value: dm.times.rfc3339(value) if isinstance(value, str) else value)
-]
-
-
-def whole_number(value: object) -> object:
-    """Accept 1.0 in a request as 1, as JSON Schema does."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
 
 WorkerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -59,9 +49,17 @@ class QueryParameters(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """The body of a request: an unknown field is an error and not ignored, and 0 is not false."""
+    """The body of a request: an unknown field is an error and not ignored, and 0 is not false.
+
+    It has the fields of the record that it is `of`, and its own.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __init_subclass__(cls, of: type | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if of:
+            cls.__annotations__ = request_fields(of, cls) | cls.__annotations__
 
     def joined(self, query: QueryParameters, *names: str) -> Self:
         """Return this part of a body with these parameters of the query. Raises `UsageError` if they contradict."""

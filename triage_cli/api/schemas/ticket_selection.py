@@ -5,35 +5,26 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from triage_cli import domain as dm
+from triage_cli.api.schemas.records import Moment, whole_number
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
-    Moment,
     NamedValue,
     QueryParameters,
     RequestBody,
     ShortText,
     param,
     repeatable,
-    whole_number,
 )
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
-_ID = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"  # of a ticket, as the store makes it
-_CONFIDENCE = r"-?[0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?"
-# An id, or nothing; in the order of review a place of its queue.
-PagePosition = Annotated[
-    str, StringConstraints(pattern=f"^({_ID}|(({_CONFIDENCE}:{_ID})?|gone):({_ID})?)?$", max_length=120)
-]
+PagePosition = Annotated[str, StringConstraints(pattern=f"^{dm.PLACE}$", max_length=120)]
 # The name and the id of a ticket in the examples, which an imported collection sends.
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
 LIMIT_FIELD = param(None, "the most tickets; as in the body", 100)
 MOST_LISTED_IDS = 100  # the most ids that a query may have: its address stays below 8 KB, as gateways want it
-# The most tickets that one bulk request may name.
-MOST_TICKET_NAMES = 100_000
-SORT_PATTERN = f"^(?:(?:{'|'.join(dm.SORTS)})(?::(?:asc|desc))?)?$"
 
 
 # The query parameters that may be repeated, by their fields of a selection.
@@ -97,7 +88,7 @@ class TicketQuery(TicketConditions):
         description="only those of these ids, in their order and on one page; may be repeated",
         examples=[[EXAMPLE_TICKET_ID]],
     )
-    sort: Annotated[str, StringConstraints(pattern=SORT_PATTERN)] = param(
+    sort: Annotated[str, StringConstraints(pattern=f"^{dm.SORT}$")] = param(
         "", "a key of the record, descending with `:desc`; ties by ticket_id. Default: `order`", "created_at:desc"
     )
     order: Literal["newest", "review"] = param(
@@ -122,17 +113,7 @@ class SimilarQueryIn(QueryParameters):
     limit: int = param(5, "the most tickets", 5, ge=1, le=dm.MOST_SIMILAR)
 
 
-class SelectionIn(RequestBody):
+class SelectionIn(RequestBody, of=dm.Selection):
     """A selection of tickets: those that meet all conditions, of the named ones or of all."""
 
-    ids: Annotated[list[str], Field(max_length=MOST_TICKET_NAMES)] | None = Field(
-        None, description="ids, unambiguous endings of 6 or more characters, or external ids"
-    )
-    statuses: list[dm.Status] = Field(default_factory=list, description="any of these")
     category: ShortText | None = Field(None, description="tickets of this category")
-    customer_id: ShortText | None = Field(None, description="tickets of this customer")
-    priority: dm.Priority | None = Field(None, description="tickets of this priority")
-    classifier: ShortText | None = Field(None, description="tickets that this classifier answered")
-    since: Moment | None = Field(None, description="stored at this time or later; a day means its beginning in UTC")
-    search: ShortText | None = Field(None, description="a text in subject or description")
-    limit: Count | None = Field(None, description="the most tickets")

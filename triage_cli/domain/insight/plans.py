@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
-from triage_cli.domain.classifications import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan, Name
 from triage_cli.domain.json_values import as_record
 from triage_cli.domain.tickets import CATEGORY
+from triage_cli.domain.wire_values import Limits
 
 # What stands in a plan for the destinations of a ticket that no rule matches, or that a person decides.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
@@ -102,12 +103,18 @@ class ReclassifyPlan(NamedTuple):
     are reused all the same. `question` is the one that is asked again, by the classifier of `classify`.
     """
 
-    classify: ClassifyPlan = ClassifyPlan()
-    apply: bool = False
-    max_flips: str | None = None
-    reroute: bool = False
-    doubted: bool = False
-    question: str = CATEGORY
+    classify: Annotated[ClassifyPlan, "how to ask"] = ClassifyPlan()
+    apply: Annotated[bool, "apply the answers, all or none"] = False
+    max_flips: Annotated[
+        Annotated[str, Limits(0, 20)] | None, "with more, nothing changes: a number, or a share such as 2%"
+    ] = None
+    reroute: Annotated[bool, "also route tickets again that were routed"] = False
+    doubted: Annotated[
+        bool,
+        "tickets without a sure answer now wait for a person, also routed ones; those that are sure of an "
+        "upper level only get that one",
+    ] = False
+    question: Annotated[Name, "the name of the question; category without it"] = CATEGORY
 
 
 class Flip(NamedTuple):
