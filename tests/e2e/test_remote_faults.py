@@ -21,10 +21,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n\r\n"
 LINES = HEAD % b"application/x-ndjson"
 PROBLEM = b"HTTP/1.1 %d No\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\r\n"
 CREATED = (
-    b'{"row":0,"did":"created","ticket":{"ticket_id":"x","external_id":null,"source":"s","subject":"a",'
-    b'"description":null,"customer_id":null,"priority":null,"created_at":null,"status":"new","category":null,'
-    b'"suggestion":null,"confidence":null,"confidence_source":null,"classifier":null,"reason":null,"verdict":false,'
-    b'"routed_to":null,"cost_usd":0.0,"error":null,"extra":{}}}\n'
+    b'{"value":{"row":0,"action":"created","value":{"ticket_id":"x","identity":"i","external_id":null,"source":"s",'
+    b'"content_hash":"h","subject":"a","description":null,"customer_id":null,"priority":null,"urgency":1,'
+    b'"created_at":null,"stored_at":"2026-12-03T08:00:00.000Z","cost_usd":0.5,"verdict":0}}}\n'
 )
 END = b'{"end":{"created":1},"cost_usd":0,"met":[0,0]}\n'
 
@@ -93,14 +92,14 @@ def _take(connection: socket.socket) -> None:
         (LINES + b"[1, 2]\n", 6, "a line that is no object"),
         (LINES + b'{"row":NaN}\n', 6, "the number NaN"),
         (LINES + b"[" * 100_000 + b"\n", 6, "no JSON"),
-        (LINES + b'{"row":0,"did":"created","ticket":{"ticket_id":5}}\n', 6, "ticket without a proper ticket_id"),
-        (LINES + b'{"row":"0","did":"created"}\n', 6, "a line that is no outcome"),
-        (LINES + CREATED.replace(b'"a"', b"7"), 6, "ticket without a proper subject"),
-        (LINES + CREATED.replace(b"false", b'"yes"'), 6, "ticket without a proper verdict"),
+        (LINES + CREATED.replace(b'"x"', b"5"), 6, "Ticket without a proper ticket_id"),
+        (LINES + b'{"value":{"row":"0","action":"created"}}\n', 6, "Outcome without a proper row"),
+        (LINES + CREATED.replace(b'"a"', b"7"), 6, "Ticket without a proper subject"),
+        (LINES + CREATED.replace(b'"verdict":0', b'"verdict":"yes"'), 6, "Ticket without a proper verdict"),
         (
-            LINES + CREATED.replace(b'"cost_usd":0.0', b'"cost_usd":1' + b"0" * 400),
+            LINES + CREATED.replace(b'"cost_usd":0.5', b'"cost_usd":1' + b"0" * 400),
             6,
-            "ticket without a proper cost_usd",
+            "Ticket without a proper cost_usd",
         ),
         (LINES + b"x" * (17 << 20), 6, "a line without an end"),
         (LINES + b'{"problem":{"detail":"the money is gone","code":"budget","status":402}}\n', 7, "the money is gone"),
@@ -129,14 +128,18 @@ def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, me
     ("answer", "code", "message"),
     [
         (HEAD % b"text/html" + b"<html>log in</html>", 6, "no JSON"),
-        (HEAD % b"application/json" + b'{"tickets": 1}', 6, "Stats without all its fields"),
-        (HEAD % b"application/json" + b'{"tickets": "many"}', 6, "Stats without a proper tickets"),
-        (HEAD % b"application/json" + b"[]", 6, "no Stats"),
+        (HEAD % b"application/json" + b'{"result": {"tickets": 1}}', 6, "Stats without all its fields"),
+        (HEAD % b"application/json" + b'{"result": {"tickets": "many"}}', 6, "Stats without a proper tickets"),
+        (HEAD % b"application/json" + b"[]", 6, "no object"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", 6, "broke off"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde", 6, "no JSON"),
         (b"HTTP/1.1 429 Slow\r\nRetry-After: 99999\r\nContent-Type: text/plain\r\n\r\n", 6, "answered 429"),
         (PROBLEM % 404 + b'{"detail":"no ticket \\"x\\"","code":"not_found"}', 5, 'no ticket "x"'),
-        (PROBLEM % 404 + b'{"detail":"this server has no such path","code":"no_endpoint"}', 2, "no such path"),
+        (
+            PROBLEM % 404 + b'{"detail":"this server has no such path","code":"no_endpoint"}',
+            2,
+            "does not know /operations/stats",
+        ),
         (
             PROBLEM % 401 + b'{"status":401,"detail":"no key %b","hint":"check %b"}' % (KEY.encode(), KEY.encode()),
             4,

@@ -15,7 +15,9 @@ from fastapi.openapi.utils import get_openapi
 from triage_cli import domain as dm
 from triage_cli.api.auth import OPEN_PATHS, WEBHOOK_PATHS, is_open, required_role
 from triage_cli.api.problems import MEDIA_TYPE, problem_details, status_title
-from triage_cli.api.schemas import bulk, operations, shared_fields, tickets
+from triage_cli.api.schemas import bulk, shared_fields, tickets
+from triage_cli.api.schemas.operations import RECORDS
+from triage_cli.ports import operations
 
 OpenApi = dict[str, Any]  # a part of the description
 
@@ -102,6 +104,7 @@ OPERATION_STATUSES = {
     "/route": (404,),
     "/reclassify": (404,),
     "/ready": (500, 503),
+    f"{operations.PATH}classify_text": (402, 502),
 }
 
 
@@ -136,7 +139,8 @@ def error_statuses(path: str, method: str) -> Iterator[int]:
     yield from (401, 422, 503)
     if not path.startswith(WEBHOOK_PATHS):
         yield from (403, 429)
-    if "{" in path or (path, method) == ("/tickets", "get"):  # a ticket is named
+    is_operation = path.startswith(operations.PATH)
+    if "{" in path or (path, method) == ("/tickets", "get") or is_operation:  # a ticket may be named
         yield from (404, 409)
     if method == "post":
         yield from (408, 409, 413, 415)
@@ -210,7 +214,7 @@ def _schemas(schemas: OpenApi) -> OpenApi:
     for model in (shared_fields.Problem, bulk.Line, tickets.ChangedProblem):
         schema = model.model_json_schema(ref_template=SCHEMA_REF + "{model}")
         schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
-    schemas |= operations.RECORDS
+    schemas |= RECORDS
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's schemas of a 422, which is never sent
         schemas.pop(name, None)
     for name, example in json.loads(EXAMPLES_FILE.read_text(encoding="utf-8")).items():
@@ -261,7 +265,7 @@ def _describe_body(body: OpenApi, schemas: Mapping[str, OpenApi]) -> None:
         if not body.get("required"):  # null is taken too, but generated clients trip over a body that may be null
             body["description"] = "may be left out, or null: all as usual"
             _drop_null(content["schema"])
-            schemas[content["schema"]["$ref"].removeprefix(SCHEMA_REF)]["default"] = {}
+            schemas.get(content["schema"].get("$ref", "").removeprefix(SCHEMA_REF), {})["default"] = {}
         _add_example(content, schemas)
 
 

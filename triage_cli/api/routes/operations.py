@@ -50,6 +50,7 @@ async def received_arguments(request: Request) -> Mapping[str, Any]:
         arguments = dm.all_encodable(dm.from_json(body.decode() or "{}"))
     except (ValueError, RecursionError) as error:
         raise dm.UsageError("the body is no JSON", hint="send JSON in UTF-8") from error
+    arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict) or dm.is_too_deep(arguments):
         raise dm.UsageError("the body is no object of JSON, or one that is nested too deeply", hint="send an object")
     return arguments

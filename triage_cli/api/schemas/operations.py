@@ -39,9 +39,10 @@ def described_operation(operation: Operation) -> dict[str, Any]:
     defaults = {name: None for name in operation.hints if name not in operation.required}
     arguments = _object_schema(operation.hints, defaults)
     sent = {name: sample_of(hint) for name, hint in operation.hints.items() if name in operation.required}
+    body = {"schema": arguments, "example": sent}
     return {
         "description": operation.description,
-        "openapi_extra": {"requestBody": {"required": True, "content": {JSON: {"schema": arguments, "example": sent}}}},
+        "openapi_extra": {"requestBody": {"required": bool(operation.required), "content": {JSON: body}}},
         "responses": {200: _described_lines(operation) if operation.answers_lines else _described_answer(operation)},
         "status_code": 200,
         "response_class": NdjsonResponse if operation.answers_lines else JSONResponse,
