@@ -32,11 +32,13 @@ def test_whoever_obeys_each_next_line_measures_before_anything_is_sent(fitted: C
     (fitted.folder / "others.csv").write_text(a_csv(labelled(20, seed=1)))
     shown = seen(fitted, "create", "export.csv", "--map", "subject=description")
     done: list[str] = []
+    whys: list[str] = []  # what `why` says next, before each step, of a ticket that is sure and then gets a verdict
     for _ in range(MOST_STEPS):
         step = NEXT.findall(" ".join(shown.split()))[-1]
         measured = rows(fitted.db, "select 1 from evaluations union all select 1 from versions")
         assert "triage route" not in shown or measured, shown
         done.append(step)
+        whys.append(fitted("why", "L-1").stdout.splitlines()[-1])
         if step == "classify":
             shown = seen(fitted, "classify")
         elif step == "review":
@@ -49,5 +51,7 @@ def test_whoever_obeys_each_next_line_measures_before_anything_is_sent(fitted: C
         else:
             break
     assert done == ["classify", "review", "review", "learn", "eval", "route"], done
+    unmeasured = "Next: measure how right such answers are, with triage eval FILE; then it can be sent."
+    assert whys == ["Next: triage classify asks about it.", unmeasured] + ["Next: triage route sends it on."] * 4
     assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
     assert rows(fitted.db, "select n >= 10 from evaluations") == [(1,)]

@@ -200,6 +200,7 @@ from triage_cli.domain.events import decision_data as decision_data
 from triage_cli.domain.events import last_decision as last_decision
 from triage_cli.domain.explanation import BELOW_THRESHOLD as BELOW_THRESHOLD
 from triage_cli.domain.explanation import EARLY_END_REASONS as EARLY_END_REASONS
+from triage_cli.domain.explanation import UNMEASURED as UNMEASURED
 from triage_cli.domain.explanation import explain as explain
 from triage_cli.domain.explanation import route_sentences as route_sentences
 from triage_cli.domain.explanation import shell_name as shell_name

@@ -1,7 +1,7 @@
 """The explanation of a ticket: how it was decided, and where the present routing map would send it."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from triage_cli import domain as dm
 from triage_cli.ports import Store
@@ -15,8 +15,12 @@ def why(
     required: Sequence[str],
     routing_map: RoutingMap,
     store: Store,
+    is_measured: Callable[[], bool],
 ) -> dm.Why:
-    """Return the explanation of how a ticket was decided; `store` knows what people decided about its text."""
+    """Return the explanation of how a ticket was decided; `store` knows what people decided about its text.
+
+    `is_measured` tells whether anybody knows how right the answers of machines are.
+    """
     category_names = [category.name for category in categories]
     history = history._replace(followed=_followed(history, store))
     due = _due_destinations(history, categories, routing_map)
@@ -24,12 +28,19 @@ def why(
     *why_lines, next_line = dm.explain(history, category_names, due, routing_map.offline, near, required)
     if history.holder is None and _is_doubted(history, routing_map):
         next_line = f"Next: {dm.BELOW_THRESHOLD}."
+    elif due and history.holder is None and _waits_for_route(history.ticket) and not is_measured():
+        next_line = f"Next: {dm.UNMEASURED}."
     digest = "" if history.ticket.is_erased else dm.folded_digest(history.ticket.text)
     for question in (dm.CATEGORY, *dm.given_answers(history.ticket)) if digest else ():
         why_lines += _precedent_sentence(store, history.ticket, digest, question)
     why_lines += [*_similar_sentence(store, history.ticket), next_line]
     suggestions = dm.suggestions_in_force(history.ticket, history.classifications)
     return dm.Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
+
+
+def _waits_for_route(ticket: dm.Ticket) -> bool:
+    """Return whether a ticket waits to be sent for the first time by what a machine said."""
+    return ticket.status == "classified" and not ticket.verdict and ticket.confidence_source != dm.PRECEDENT
 
 
 def _followed(history: dm.History, store: Store) -> dict[str, tuple[dm.Classification, str | None]]:
