@@ -18,9 +18,11 @@ from tests.support.counted_anew import kept_and_anew
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.stored_tickets import (
+    a_delivery,
     a_run,
     a_ticket,
     actions,
+    an_answer,
     an_event,
     changed,
     created,
@@ -46,21 +48,6 @@ from triage_cli.stores import (
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
-
-
-def an_answer(ticket: dm.Ticket, category: str = "Billing") -> dm.Classification:
-    return dm.Classification(
-        dm.ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
-        0.6, None, "key", dm.times.now(),
-    )  # fmt: skip
-
-
-def a_delivery(ticket: dm.Ticket, destination: str = "box", **fields: Any) -> dm.Delivery:
-    delivery = dm.Delivery(
-        dm.ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
-        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, dm.times.now(),
-    )  # fmt: skip
-    return replace(delivery, **fields)
 
 
 def owing(ticket: dm.Ticket, *deliveries: dm.Delivery) -> dm.Change:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from triage_cli.api import RequestLimits
 from triage_cli.stores import STEPS, VERSION, PostgresStore, SqliteStore
 from triage_cli.stores import postgres_migrations as migrations
 
+SOON = 12.0  # seconds; on a machine that does nothing else it is three to six
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 
 
@@ -223,6 +225,36 @@ def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> Non
     (spent,) = sql(pg_url, "select sum(spent + reserved) from runs")[0]
     one = 0.11  # USD a call: 110 tokens
     assert 8 < spent < 20 + 2 * 8 * one  # others count what is set aside, six times what a call costs in the end
+
+
+# -- the API while the database is away
+
+
+@pytest.mark.parametrize("fate", ["ended", "suspended"])
+def test_each_request_is_answered_within_seconds_while_the_database_is_away(
+    tmp_path: Path, pg_url: str, pg_server: PgServer, fate: str
+) -> None:
+    """The first one, and many at once; all is as before when it is back."""
+    requests = [("POST", "/tickets"), ("GET", "/tickets"), ("GET", "/stats"), ("POST", "/tickets?do=classify")]
+    with running_server(tmp_path, db=pg_url) as server, server.client() as client:
+
+        def status(method: str, path: str) -> int:
+            body = {"subject": dm.ids.new_id()} if method == "POST" else None
+            return client.request(method, path, json=body).status_code
+
+        for method, path in requests:
+            assert status(method, path) in (200, 201)
+            with getattr(pg_server, fate)():
+                began = time.monotonic()
+                answer = status(method, path)
+                assert (answer, time.monotonic() - began < SOON) == (503, True), (method, path)
+            assert status(method, path) in (200, 201)
+        with getattr(pg_server, fate)(), ThreadPoolExecutor(24) as pool:
+            began = time.monotonic()
+            answers = list(pool.map(lambda request: status(*request), requests * 6))
+            assert (set(answers), time.monotonic() - began < SOON) == ({503}, True)
+            assert client.get("/ready").status_code == 503
+        assert {status(*request) for request in requests} == {200, 201}
 
 
 # -- two replicas of the API

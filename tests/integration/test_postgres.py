@@ -28,9 +28,12 @@ from tests.support.records import replace
 from tests.support.stored_tickets import (
     OLD_RUN,
     OLD_WORDING,
+    a_delivery,
     a_run,
     a_ticket,
     actions,
+    an_answer,
+    an_event,
     as_of_version_1,
     changed,
     created,
@@ -691,6 +694,28 @@ def test_a_server_that_stays_away_is_waited_for_once(pg_url: str, pg_server: PgS
     pg_server.start()
     store.close()
     assert waits[1] < 1.0 < min(waits[0], waits[2]), "a server that has come back is waited for again"
+
+
+def test_a_server_s_requests_wait_for_seconds_and_what_was_paid_or_sent_as_long_as_a_command(
+    pg_url: str, pg_server: PgServer
+) -> None:
+    store = PostgresStore(pg_url, network=ONLINE, for_requests=True)
+    (ticket,) = filled(store, a_ticket("1"))  # type: ignore[arg-type]
+    paid = dm.Change(an_event(ticket, "classified"), adds=(replace(an_answer(ticket), cost=0.01),))
+    delivery = a_delivery(ticket, attempts=1)
+    sent = dm.Change(
+        an_event(ticket, "delivered"), adds=(delivery, dm.Attempt(delivery.delivery_id, 1, "a", 500, "no", 1.0))
+    )
+    with closing(store), ThreadPoolExecutor(2) as pool:
+        with pg_server.ended():
+            saves = [pool.submit(store.save, [change]) for change in (paid, sent)]
+            for write in (store.stats, lambda: store.save([created(a_ticket("2"))])):
+                with pytest.raises(dm.UnavailableError, match="cannot be reached"):
+                    write()
+            assert not any(save.done() for save in saves)
+        assert [save.result(PATIENCE) for save in saves] == [[None], [None]]
+        history = store.history(ticket.ticket_id)
+    assert (len(history.classifications), len(history.attempts)) == (1, 1)
 
 
 def test_paid_answers_that_a_crashed_server_cannot_store_are_counted_in_the_error(

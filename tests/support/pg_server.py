@@ -1,6 +1,9 @@
 """A real PostgreSQL server from a wheel, once a session, and a database of it that is emptied before each test."""
 
 import fcntl
+import os
+import signal
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -208,6 +211,29 @@ class PgServer:
 
         words = ("-w", "-D", str(self.folder), "-m", "immediate", "stop")
         pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let all of the server's processes hang for a while, as on a machine that stands still."""
+        first = (self.folder / "postmaster.pid").read_text().split()[0]
+        children = subprocess.run(["pgrep", "-P", first], capture_output=True, text=True, check=True).stdout.split()
+        pids = [int(pid) for pid in (first, *children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """Let the server be down for a while."""
+        self.crash()
+        try:
+            yield
+        finally:
+            self.start()
 
     def start(self) -> None:
         """Start again after a crash."""

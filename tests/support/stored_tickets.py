@@ -35,6 +35,23 @@ def created(ticket: dm.Ticket) -> dm.Change:
     return dm.Change(an_event(ticket), ticket)
 
 
+def an_answer(ticket: dm.Ticket, category: str = "Billing") -> dm.Classification:
+    """Return a model's answer."""
+    return dm.Classification(
+        dm.ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
+        0.6, None, "key", dm.times.now(),
+    )  # fmt: skip
+
+
+def a_delivery(ticket: dm.Ticket, destination: str = "box", **fields: Any) -> dm.Delivery:
+    """Return a delivery of a ticket that is to be made."""
+    delivery = dm.Delivery(
+        dm.ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
+        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, dm.times.now(),
+    )  # fmt: skip
+    return replace(delivery, **fields)
+
+
 def changed(before: dm.Ticket, **fields: Any) -> dm.Change:
     return dm.Change(
         an_event(before, "updated"), replace(before, revision=before.revision + 1, **fields), before.revision

@@ -68,8 +68,11 @@ class Database(Protocol):
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[dm.Ticket], bool]:
         """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
 
-    def write(self, work: Callable[[Db], T]) -> T:
-        """Run a function in one transaction, and again if that was lost with its connection; return its result."""
+    def write(self, work: Callable[[Db], T], *, repeatable: bool = True) -> T:
+        """Run a function in one transaction, and again if that was lost with its connection; return its result.
+
+        For what is not `repeatable`, such as a paid answer, a server that is down is waited for longer.
+        """
 
     def clock(self) -> float:
         """Return the time of the clock that leases are measured by, in seconds since 1970."""

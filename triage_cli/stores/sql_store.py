@@ -85,9 +85,16 @@ class SqlStore:
         if not changes and cursor is None:
             return []
 
+        # Attempts were made, and answers paid.
+        repeatable = not any(
+            type(a) is dm.Attempt or (type(a) is dm.Classification and a.cost)
+            for change in changes
+            for a in change.adds
+        )
+
         def save(storable: Sequence[dm.Change]) -> Mapping[str, dm.Conflict]:
             try:
-                return self.database.write(lambda db: self._write(db, storable, lease, cursor))
+                return self.database.write(lambda db: self._write(db, storable, lease, cursor), repeatable=repeatable)
             except _StillSentError as still_sent:
                 left = [c for c in storable if c.event.ticket_id not in still_sent.conflicts]
                 return {**still_sent.conflicts, **save(left)}

@@ -28,10 +28,10 @@ def services(
 ) -> Services:
     """Return what the use cases need. `tell` gets notes about slow steps, `warn` gets warnings.
 
-    With `guarded`, webhooks reach no private address unless their destination allows it. With `make`, a missing
-    database is created.
+    With `guarded`, as a server has it, webhooks reach no private address unless their destination allows it, and a
+    database that is down is waited for a few seconds alone. With `make`, a missing database is created.
     """
-    store = stores.open_store(config, make=make)
+    store = stores.open_store(config, make=make, for_requests=guarded)
     rate_limiters: dict[str, RateLimiter] = {}
 
     def classifier(plan: dm.ClassifyPlan, actor: str, run_id: str, question: str) -> Classifier:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 SHORTEST_AUDIT_KEY = 16
 
 
-def open_store(config: Config, *, make: bool = False, read_only: bool = False) -> "SqliteStore | PostgresStore":
+def open_store(
+    config: Config, *, make: bool = False, read_only: bool = False, for_requests: bool = False
+) -> "SqliteStore | PostgresStore":
     """Open the configured database: a file, or a PostgreSQL server's.
 
     A missing one is created only with `make`; else it reads as empty, and writing raises `NoDatabaseError`. With
-    `read_only`, no byte of a file is written, and nothing is stored on a server.
+    `read_only`, no byte of a file is written, and nothing is stored on a server. With `for_requests`, a server that is
+    down is waited for a few seconds alone, but to store what cannot be repeated.
     """
     if not config.database:  # e.g. a remote is configured
         raise no_home()
@@ -32,7 +35,7 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
         if make and "database" in config.origins:
             _check_database_folder(config.database)
         return SqliteStore(config.database, log_key, make=make, read_only=read_only)
-    store = open_postgres(config.database, log_key, Network(config.offline), make=make)
+    store = open_postgres(config.database, log_key, Network(config.offline), make=make, for_requests=for_requests)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
@@ -76,7 +79,9 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     return log_key or None
 
 
-def open_postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
+def open_postgres(
+    url: str, log_key: bytes | None, network: Network, *, make: bool, for_requests: bool = False
+) -> "PostgresStore":
     """Open the store on a PostgreSQL server. Raises `ConfigError` if the driver is not installed."""
     try:
         from triage_cli.stores import PostgresStore
@@ -84,7 +89,7 @@ def open_postgres(url: str, log_key: bytes | None, network: Network, *, make: bo
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
         raise dm.ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
-    return PostgresStore(url, log_key, network=network, make=make)
+    return PostgresStore(url, log_key, network=network, make=make, for_requests=for_requests)
 
 
 def is_empty(config: Config) -> bool:

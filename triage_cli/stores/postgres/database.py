@@ -23,6 +23,7 @@ from triage_cli.runtime import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt
+from triage_cli.stores.postgres.silence import SharedAttempt, SignOfLife, WatchedConnection
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
@@ -143,7 +144,8 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 10
 # For how many seconds a server that was reached before is retried: a restart, a failover.
 PATIENCE = 30.0
-PROBE_PATIENCE = 1.0  # for a ping: who asks gives up after a few seconds
+REQUEST_PATIENCE = 2.5  # who waits for the answer to a request tries again by itself
+PROBE_PATIENCE = 0.3  # for a ping: who asks gives up after a second
 # A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
 # Set after connecting, because pgbouncer refuses such options of a connection, and again in each transaction, which
 # pgbouncer may send to another one; the address has precedence.
@@ -156,6 +158,7 @@ CONNECTION_DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 30_000,
     "application_name": "triage",
 }
+REQUEST_CONNECT_SECONDS = 3
 CLIENT_ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
@@ -170,19 +173,23 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class PostgresDatabase:
     """Implements `stores.database.Database`; `query` and `write` are retried when a connection is lost.
 
-    A read inside a transaction uses the connection of that transaction.
+    A read inside a transaction uses the connection of that transaction. `patience` is for how many seconds a server
+    that was reached before is retried; with `for_requests`, so long for what cannot be repeated alone.
     """
 
-    def __init__(self, url: str, network: Network, *, patience: float, make: bool) -> None:
+    def __init__(self, url: str, network: Network, *, patience: float, make: bool, for_requests: bool = False) -> None:
         check_address(url)
         self.shown = without_password(url)
         network.check_postgres(url, self.shown)
         self._network = network
-        self._patience = patience
+        self._longest_patience = patience
+        self._patience = min(patience, REQUEST_PATIENCE) if for_requests else patience
         self._make = make  # build the schema if there is none
-        self._was_reached = False
+        # By patience, whether the server was reached since that was at an end.
+        self._was_reached = {self._patience: False, self._longest_patience: False}
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._opening = SharedAttempt()
         self._pool: ConnectionPool[Any] | None = None
         url_parameters = psycopg.conninfo.conninfo_to_dict(url)
         url_options = str(url_parameters.get("options") or "")
@@ -190,11 +197,13 @@ class PostgresDatabase:
         set_locally = "".join(f", set_config('{name}', '{value}', true)" for name, value in settings.items())
         self._begin_transaction = f"{BEGIN_TRANSACTION}{set_locally}".encode()
         set_settings = (f"set {name} = '{value}'" for name, value in settings.items())
-        # A method would keep this object alive.
-        self._configure = partial(_configure, "; ".join((*set_settings, SERVING_PROCESS)).encode())
+        hurry = {"connect_timeout": REQUEST_CONNECT_SECONDS} if for_requests else {}
         self._conninfo = psycopg.conninfo.make_conninfo(
-            "", **{**CONNECTION_DEFAULTS, **url_parameters, **CLIENT_ENCODING, "options": url_options}
+            "", **{**CONNECTION_DEFAULTS, **hurry, **url_parameters, **CLIENT_ENCODING, "options": url_options}
         )
+        # A method would keep this object alive.
+        set_up = "; ".join((*set_settings, SERVING_PROCESS)).encode()
+        self._configure = partial(_configure, set_up, SignOfLife(network, self._conninfo, self.shown))
 
     def close(self) -> None:
         self._drop_pool(self._pool)
@@ -247,15 +256,16 @@ class PostgresDatabase:
 
         return self._retry(attempt)
 
-    def write(self, work: Callable[[DialectConnection], T]) -> T:
+    def write(self, work: Callable[[DialectConnection], T], *, repeatable: bool = True) -> T:
         """Run a function in one transaction that takes effect exactly once; retried if surely rolled back."""
+        patience = self._patience if repeatable else self._longest_patience
 
         def attempt() -> T:
-            with self._transaction() as db:
+            with self._transaction(patience) as db:
                 result = work(db)
             return result  # noqa: RET504 - after the commit
 
-        return self._retry(attempt)
+        return self._retry(attempt, patience)
 
     def migrate(self) -> int:
         """Bring older tables forward, and return the version that they had."""
@@ -270,7 +280,7 @@ class PostgresDatabase:
     # -- below: transactions
 
     @contextmanager
-    def _transaction(self) -> Iterator[DialectConnection]:
+    def _transaction(self, patience: float) -> Iterator[DialectConnection]:
         lost_commit = None
         with self._connection() as db:
             self._local.db = db
@@ -290,7 +300,7 @@ class PostgresDatabase:
                     raise
                 lost_commit = error
         # After the block, so that the lost connection has gone back to the pool.
-        if lost_commit is not None and not self._retry(lambda: self._was_committed(transaction_id, db)):
+        if lost_commit is not None and not self._retry(lambda: self._was_committed(transaction_id, db), patience):
             raise lost_commit
 
     def _begin(self, db: DialectConnection) -> str:
@@ -327,16 +337,17 @@ class PostgresDatabase:
             time.sleep(0.1)
 
     def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
-        retry_until = time.monotonic() + (self._patience if patience is None else patience)
+        patience = self._patience if patience is None else patience
+        retry_until = time.monotonic() + patience
         retry_pause = 0.02
         while True:
             try:
                 return attempt()
             except psycopg.Error as error:
-                may_retry = self._was_reached or is_starting(error)
+                may_retry = self._was_reached.get(patience, True) or is_starting(error)
                 is_out_of_time = time.monotonic() > retry_until
-                if is_out_of_time and is_lost(error) and patience is None:
-                    self._was_reached = False  # the next use need not wait as long again
+                if is_out_of_time and is_lost(error) and patience in self._was_reached:
+                    self._was_reached[patience] = False  # the next use need not wait as long again
                 if is_out_of_time or not may_retry or not is_retryable(error):
                     raise translate(error, self.shown) from error
             time.sleep(retry_pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
@@ -346,7 +357,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _connection(self) -> Iterator[DialectConnection]:
-        pool = self._pool or self._open_pool()
+        pool = self._pool or self._opening.make(self._open_pool)
         try:
             connection = pool.getconn(BUSY_SECONDS)
         except PoolClosed as error:
@@ -357,51 +368,56 @@ class PostgresDatabase:
                 f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
                 hint="try later",
             ) from error
-        self._was_reached = True
+        self._was_reached = dict.fromkeys(self._was_reached, True)
         try:
             yield DialectConnection(connection)
         except psycopg.Error as error:
             if is_lost(error):
-                self._drop_pool(pool)  # its other connections are lost too, and its own reconnects back off too long
+                self._drop_pool(
+                    pool, 0.0
+                )  # its other connections are lost too, and its own reconnects back off too long
             raise
         finally:
             pool.putconn(connection)
 
     def _open_pool(self) -> "ConnectionPool[Any]":
         """Open the pool after a first plain connection, which shows the server's own error and checks the schema."""
-        with self._lock:
-            if self._pool is None:
-                with self._network.postgres(self._conninfo, self.shown) as connection:
-                    self._configure(connection)
-                    migrations.check_schema(connection, self.shown, make=self._make)
-                self._pool = self._network.postgres_pool(
-                    self._conninfo,
-                    self.shown,
-                    configure=self._configure,
-                    min_size=1,
-                    max_size=MOST_CONNECTIONS,
-                    open=True,
-                    name="triage",
-                    num_workers=1,
-                )
-                weakref.finalize(self, self._pool.close, CLOSING_SECONDS)
-            return self._pool
+        if self._pool is None:
+            with self._network.postgres(self._conninfo, self.shown) as connection:
+                self._configure(connection)
+                migrations.check_schema(connection, self.shown, make=self._make)
+            pool = self._network.postgres_pool(
+                self._conninfo,
+                self.shown,
+                connection_class=WatchedConnection,
+                configure=self._configure,
+                min_size=1,
+                max_size=MOST_CONNECTIONS,
+                open=True,
+                name="triage",
+                num_workers=1,
+            )
+            weakref.finalize(self, pool.close, CLOSING_SECONDS)
+            self._pool = pool
+        return self._pool
 
-    def _drop_pool(self, pool: "ConnectionPool[Any] | None") -> None:
+    def _drop_pool(self, pool: "ConnectionPool[Any] | None", seconds: float = CLOSING_SECONDS) -> None:
         with self._lock:
             if self._pool is pool:
                 self._pool = None
         if pool is not None:
-            pool.close(CLOSING_SECONDS)
+            pool.close(seconds)
 
 
-def _configure(settings: bytes, connection: "psycopg.Connection[Any]") -> None:
+def _configure(settings: bytes, sign_of_life: SignOfLife, connection: "psycopg.Connection[Any]") -> None:
     """Set the timeouts of a connection, and prepare no statements on one of a pooler.
 
     A pooler as pgbouncer says a process's number of its own making when one connects, and another one than serves. Its
     next statement may go over a connection on which statements were prepared by others, under the same names.
     """
     adapt(connection)
+    if isinstance(connection, WatchedConnection):
+        connection.sign_of_life = sign_of_life
     cursor = connection.execute(settings)
     while cursor.nextset():
         pass

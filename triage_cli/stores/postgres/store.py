@@ -171,10 +171,10 @@ class PostgresStore(SqlStore):
         network: Network,
         patience: float = PATIENCE,
         make: bool = True,
+        for_requests: bool = False,
     ) -> None:
-        super().__init__(
-            url, PostgresDatabase(url, network, patience=patience, make=make), PostgresDialect(), audit_key
-        )
+        database = PostgresDatabase(url, network, patience=patience, make=make, for_requests=for_requests)
+        super().__init__(url, database, PostgresDialect(), audit_key)
 
     @property
     def shown(self) -> str:

@@ -114,8 +114,9 @@ class SqliteDatabase:
         except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
             return db.execute(sql, changed_values(_encodable, bound_values))
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[sqlite3.Connection], T], *, repeatable: bool = True) -> T:
         """Run a function in one transaction under the write lock, and return its result."""
+        del repeatable  # a file is waited for as long whatever is written
         with self.transaction() as db:
             return work(db)
 
