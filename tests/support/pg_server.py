@@ -98,6 +98,9 @@ class LentPool:
         self._out.discard(connection)
         self._pool.putconn(connection)
 
+    def get_stats(self) -> dict[str, int]:
+        return self._pool.get_stats()
+
     def close(self, timeout: float) -> None:
         if self._is_closed:
             return

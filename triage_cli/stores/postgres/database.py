@@ -23,7 +23,7 @@ from triage_cli.runtime import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt
-from triage_cli.stores.postgres.silence import SharedAttempt, SignOfLife, WatchedConnection
+from triage_cli.stores.postgres.silence import QUIET_SECONDS, SharedAttempt, SignOfLife, WatchedConnection
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
@@ -202,8 +202,8 @@ class PostgresDatabase:
             "", **{**CONNECTION_DEFAULTS, **hurry, **url_parameters, **CLIENT_ENCODING, "options": url_options}
         )
         # A method would keep this object alive.
-        set_up = "; ".join((*set_settings, SERVING_PROCESS)).encode()
-        self._configure = partial(_configure, set_up, SignOfLife(network, self._conninfo, self.shown))
+        self._sign_of_life = SignOfLife(network, self._conninfo, self.shown)
+        self._configure = partial(_configure, "; ".join((*set_settings, SERVING_PROCESS)).encode(), self._sign_of_life)
 
     def close(self) -> None:
         self._drop_pool(self._pool)
@@ -358,16 +358,7 @@ class PostgresDatabase:
     @contextmanager
     def _connection(self) -> Iterator[DialectConnection]:
         pool = self._pool or self._opening.make(self._open_pool)
-        try:
-            connection = pool.getconn(BUSY_SECONDS)
-        except PoolClosed as error:
-            raise psycopg.OperationalError("the connections were closed meanwhile") from error
-        except PoolTimeout as error:
-            self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
-            raise dm.StoreUnavailableError(
-                f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
-                hint="try later",
-            ) from error
+        connection = self._lent_by(pool)
         self._was_reached = dict.fromkeys(self._was_reached, True)
         try:
             yield DialectConnection(connection)
@@ -379,6 +370,29 @@ class PostgresDatabase:
             raise
         finally:
             pool.putconn(connection)
+
+    def _lent_by(self, pool: "ConnectionPool[Any]") -> "psycopg.Connection[Any]":
+        """Wait for a connection of the pool, and drop a pool that gets none: it tries again ever more seldom."""
+        wait_until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection: psycopg.Connection[Any] = pool.getconn(QUIET_SECONDS)
+            except PoolClosed as error:
+                raise psycopg.OperationalError("the connections were closed meanwhile") from error
+            except PoolTimeout as error:
+                try:
+                    self._sign_of_life.check()
+                    _check_growth(pool)
+                except psycopg.OperationalError:
+                    self._drop_pool(pool, 0.0)
+                    raise
+                if time.monotonic() > wait_until:
+                    raise dm.StoreUnavailableError(
+                        f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
+                        hint="try later",
+                    ) from error
+            else:
+                return connection
 
     def _open_pool(self) -> "ConnectionPool[Any]":
         """Open the pool after a first plain connection, which shows the server's own error and checks the schema."""
@@ -407,6 +421,13 @@ class PostgresDatabase:
                 self._pool = None
         if pool is not None:
             pool.close(seconds)
+
+
+def _check_growth(pool: "ConnectionPool[Any]") -> None:
+    """Raise `psycopg.OperationalError` if a pool that could have more connections has failed to open one."""
+    stats = pool.get_stats()
+    if stats["pool_size"] < MOST_CONNECTIONS and stats.get("connections_errors"):
+        raise psycopg.OperationalError("no connection could be opened")
 
 
 def _configure(settings: bytes, sign_of_life: SignOfLife, connection: "psycopg.Connection[Any]") -> None:
