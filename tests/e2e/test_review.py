@@ -132,6 +132,22 @@ def test_a_terminal_that_cannot_draw_is_asked_line_by_line(unsure: Cli) -> None:
     assert standing(unsure)["2"] == ("classified", "Technical", True)
 
 
+def test_of_many_categories_the_first_keys_are_the_best_guesses(fitted: Cli) -> None:
+    subjects = ("printers", "keyboards", "laptops", "passwords", "networks", "phones", "desks", "doors", "travel",
+                "holidays", "parking", "refunds of money")  # fmt: skip
+    config = "".join(f"  - {{name: {each.split()[0].capitalize()}, description: {each}}}\n" for each in subjects)
+    (fitted.folder / "config.yaml").write_text(
+        f"categories:\n{config}classifiers: {{local: {{type: local, min_confidence: 0.99}}}}\n"
+    )
+    fitted("create", "-q", "--subject", "Refund", "--description", "I want a refund of my money", "--external-id", "R")
+    assert fitted("classify", "-q").returncode == 0
+    typist = Typist(fitted, "review", term="dumb")
+    typist.sees("1/R Refunds")
+    typist.types("1\r", see="R: Refunds")
+    typist.sees("1 verdict given")
+    assert typist.ends() == 0
+
+
 @pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
 def test_where_nothing_waits_it_says_so(unsure: Cli, term: str) -> None:
     typist = Typist(unsure, "review", "--search", "nowhere", term=term)

@@ -63,7 +63,7 @@ class TicketBrowser(TerminalApp):
     @property
     def by_key(self) -> dict[str, str]:
         """Return the values to choose from by their keys."""
-        return key_bindings.keys_of(self.session.choices)
+        return self.session.by_key
 
     # -- what is shown
 

@@ -11,7 +11,7 @@ NEXT_QUESTION = "."  # only where tickets are asked more than their category
 WHY = "w"  # only where one line is read at a time; the full screen always shows why
 COMMANDS = {  # what each key does, for the help
     "enter": "take the guess",
-    "1-9, a letter": "that category",
+    "1-9, a letter": "that category; of many, 1-3 fit best",
     NAME: "a category by the beginning of its name",
     NEXT_QUESTION: "the next question about the ticket, with keys for its values",
     NOTE: "a note for the next verdict",
@@ -36,6 +36,7 @@ SHORT_COMMANDS = {
 }  # fmt: skip
 PROMPTS = {NAME: "{}: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
 CATEGORY_DIGITS = "123456789"
+BEST_GUESSES = 3  # that have the first digits where there are too few digits
 
 
 def shown_keys(commands: Mapping[str, str], *, asks_more: bool) -> dict[str, str]:
@@ -43,13 +44,13 @@ def shown_keys(commands: Mapping[str, str], *, asks_more: bool) -> dict[str, str
     return {key: word for key, word in commands.items() if asks_more or key != NEXT_QUESTION}
 
 
-def keys_of(category_names: Sequence[str]) -> dict[str, str]:
+def keys_of(category_names: Sequence[str], likely: Sequence[str] = ()) -> dict[str, str]:
     """Return the categories by their keys: digits for the first nine, for each the first free letter of its name.
 
-    A category without a free letter is given by `/` and the beginning of its name.
+    `likely` ones have the first digits. A category without a free letter is given by `/` and the beginning of its name.
     """
     used_keys = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN, WHY}
-    categories_by_key = dict(zip(CATEGORY_DIGITS, category_names, strict=False))
+    categories_by_key = dict(zip(CATEGORY_DIGITS, dict.fromkeys((*likely, *category_names)), strict=False))
     for name in category_names:
         letters = [c for c in name.casefold() if c in string.ascii_lowercase]
         for letter in (*letters, *(c.upper() for c in letters), *string.ascii_letters):

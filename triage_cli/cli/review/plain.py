@@ -57,7 +57,7 @@ class PlainReview:
 
     def _key_list(self) -> str:
         keys_by_name: dict[str, list[str]] = {name: [] for name in self._session.choices}
-        for key, name in key_bindings.keys_of(self._session.choices).items():
+        for key, name in self._session.by_key.items():
             keys_by_name[name].append(key)
         question = [f"{self._session.asked.name}:"] if self._session.asks_more else []
         choices = (f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_name.items())
@@ -155,7 +155,7 @@ class PlainReview:
             self._write_line("noted for the verdict")
 
     def _give_verdict(self, ticket: dm.Ticket, typed_line: str) -> int:
-        guess, by_key = self._session.guess(ticket), key_bindings.keys_of(self._session.choices)
+        guess, by_key = self._session.guess(ticket), self._session.by_key
         if not typed_line:
             matching_names = [guess] if guess else []
         elif typed_line in by_key and self._session.open(by_key[typed_line]):

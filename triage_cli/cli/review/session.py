@@ -1,11 +1,11 @@
 """One review session: the verdicts and skips of a person, and their undo."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.cli import messages
-from triage_cli.cli.review.key_bindings import ALIKE, LEARN
+from triage_cli.cli.review.key_bindings import ALIKE, BEST_GUESSES, CATEGORY_DIGITS, LEARN, keys_of
 from triage_cli.ports import Triage
 from triage_cli.service import EVERY
 
@@ -47,6 +47,7 @@ class ReviewSession:
         self.asked = questions[0]
         self.opened: str | None = None
         self._asked_of: str | None = None  # the id of the ticket
+        self._chances: dict[str, Mapping[str, float]] = {}  # of each value, by question
         self.steps: list[ReviewStep] = []
         self.alike: list[dm.SimilarTicket] = []  # what waits with nearly the text of the ticket that was decided last
         self._learn = learn
@@ -81,10 +82,29 @@ class ReviewSession:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the values to choose from now: those of the first level, or an opened one and those below it."""
+        """Return the values to choose from now, the best guesses first if there are more than digits."""
+        return tuple(dict.fromkeys((*self._likely, *self._listed)))
+
+    @property
+    def by_key(self) -> dict[str, str]:
+        """Return the values to choose from by their keys."""
+        return keys_of(self._listed, self._likely)
+
+    @property
+    def _listed(self) -> tuple[str, ...]:
+        """Return the values of the first level, or an opened one and those below it, in their order."""
         parents = self.asked.labels.parents
         below = (name for name in self.names if parents.get(name) == self.opened)
         return tuple(below) if self.opened is None else (self.opened, *below)
+
+    @property
+    def _likely(self) -> tuple[str, ...]:
+        """Return the best guesses about the ticket, the best first; none if each value to choose has a digit."""
+        chances, listed = self._chances.get(self.asked.name, {}), self._listed
+        if len(listed) <= len(CATEGORY_DIGITS):
+            return ()
+        guesses = sorted((name for name in listed if name in chances), key=lambda name: -chances[name])
+        return tuple(guesses[:BEST_GUESSES])
 
     def open(self, value: str) -> bool:
         """Open a value that has others below it, and return whether it was; one that is open already is chosen."""
@@ -105,8 +125,19 @@ class ReviewSession:
     def begin(self, ticket: dm.Ticket) -> None:
         """Ask about another ticket what it waits for, or else its category; about the same one, go on."""
         if ticket.ticket_id != self._asked_of:
-            self._asked_of = ticket.ticket_id
+            self._asked_of, self._chances = ticket.ticket_id, self._chances_of(ticket)
             self.turn_to(self.held_by(ticket) or dm.CATEGORY)
+
+    def _chances_of(self, ticket: dm.Ticket) -> dict[str, Mapping[str, float]]:
+        """Return how likely each value is by the last answers about a ticket, by question; empty if no key needs it."""
+        if max(map(len, map(_names, self.questions.values()))) <= len(CATEGORY_DIGITS):
+            return {}
+        try:
+            answers = self.triage.history(ticket.ticket_id).classifications
+        except dm.TriageError:  # the keys are in the order of the configuration
+            return {}
+        asked = self.questions
+        return {a.question: asked[a.question].labels.chances(a) for a in answers if a.chances and a.question in asked}
 
     def held_by(self, ticket: dm.Ticket) -> str | None:
         """Return the first question for which a ticket waits for a person; None if it does not wait."""
