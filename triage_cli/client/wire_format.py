@@ -22,9 +22,9 @@ OPTIONAL_KEYS = ("extra", "verdict", "seen", "record", "silent", "exported", "ot
 MOST_WARNINGS = 100  # that one answer passes on
 LONGEST_WARNING = 2000  # characters
 MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is or as text
-_DRAFT_HINTS = {
-    name: hint for name, hint in dm.record_hints(dm.TicketDraft).items() if name in (*DRAFT_KEYS, *OPTIONAL_KEYS)
-}
+_draft_fields = dm.named_reader(
+    "TicketDraft", {k: v for k, v in dm.record_hints(dm.TicketDraft).items() if k in (*DRAFT_KEYS, *OPTIONAL_KEYS)}
+)
 
 
 # Errors
@@ -125,7 +125,7 @@ def draft_line(draft: dm.TicketDraft, seen: int) -> str:
 
 def draft_of(draft_record: Any) -> dm.TicketDraft:
     """Return the draft of a line from its wire record. Raises `ProtocolError` if that is none."""
-    draft = dm.TicketDraft(**dm.named_values("TicketDraft", _DRAFT_HINTS, object_of(draft_record, "TicketDraft")))
+    draft = dm.TicketDraft(**_draft_fields(object_of(draft_record, "TicketDraft")))
     exported: Sequence[str] = draft.exported or ("", "")
     is_mail = draft_record.get("mail") is True
     are_counts = all(map(_is_count, (draft.row, draft.line, draft.seen, draft.record)))

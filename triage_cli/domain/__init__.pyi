@@ -502,7 +502,7 @@ from triage_cli.domain.wire_values import Pattern as Pattern
 from triage_cli.domain.wire_values import ProtocolError as ProtocolError
 from triage_cli.domain.wire_values import UtcTime as UtcTime
 from triage_cli.domain.wire_values import error_fields as error_fields
-from triage_cli.domain.wire_values import named_values as named_values
+from triage_cli.domain.wire_values import named_reader as named_reader
 from triage_cli.domain.wire_values import reader as reader
 from triage_cli.domain.wire_values import record_hints as record_hints
 from triage_cli.domain.wire_values import to_wire as to_wire

@@ -132,7 +132,7 @@ def reader(hint: Hashable) -> Reader:
 def _reader(hint: Any) -> Reader:
     record = get_origin(hint) or hint
     if is_record(record):
-        return partial(_record, record.__name__, record, _fields_of(hint))
+        return partial(_record, record.__name__, record, _fields_of(record_hints(hint)))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return partial(_member, {each.value: each for each in hint})
     make = _GENERIC.get(get_origin(hint))
@@ -150,11 +150,27 @@ def record_hints(record: Any) -> dict[str, Any]:
     }
 
 
-def _fields_of(record: Any) -> Mapping[str, Reader]:
-    return {name: _reader(hint) for name, hint in record_hints(record).items()}
+class _Field(NamedTuple):
+    """How a field is read: a value of the types in `plain` as it is, which saves most of the time; others by `read`."""
+
+    plain: frozenset[type]
+    read: Reader
 
 
-def _record(name: str, make: Callable[..., Any], fields: Mapping[str, Reader], value: Any) -> Any:
+def _fields_of(hints: Mapping[str, Any]) -> Mapping[str, _Field]:
+    return {name: _Field(_plain_types(hint), _reader(hint)) for name, hint in hints.items()}
+
+
+def _plain_types(hint: Any) -> frozenset[type]:
+    """Return the types whose values are of this type without a look."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated and not any(isinstance(each, CHECKS) for each in arguments):
+        return _plain_types(arguments[0])
+    kinds = arguments if origin in UNIONS else (hint,)
+    return frozenset(kinds if SENT_AS_IT_IS.issuperset(kinds) else ())
+
+
+def _record(name: str, make: Callable[..., Any], fields: Mapping[str, _Field], value: Any) -> Any:
     if not isinstance(value, dict):
         raise _MisfitError
     try:
@@ -163,22 +179,25 @@ def _record(name: str, make: Callable[..., Any], fields: Mapping[str, Reader], v
         raise ProtocolError(f"{name} without all its fields") from error
 
 
-def named_values(name: str, hints: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read those fields of these types that an object of JSON has; `name` says in an error what the object is.
+def named_reader(name: str, hints: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return what reads those fields of these types that an object of JSON has, and raises `ProtocolError`.
 
-    Raises `ProtocolError`.
+    `name` says in an error what the object is.
     """
-    return _named(name, {field: _reader(hint) for field, hint in hints.items()}, values)
+    return partial(_named, name, _fields_of(hints))
 
 
-def _named(name: str, fields: Mapping[str, Reader], values: Mapping[str, Any]) -> dict[str, Any]:
-    read = {}
-    for field in fields.keys() & values.keys():
+def _named(name: str, fields: Mapping[str, _Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    named = {}
+    for field, value in values.items():
+        if field not in fields:
+            continue
+        plain, read = fields[field]
         try:
-            read[field] = fields[field](values[field])
+            named[field] = value if type(value) in plain else read(value)
         except _MisfitError as error:
             raise ProtocolError(f"{name} without a proper {field}") from error
-    return read
+    return named
 
 
 def _checked(read: Reader, check: Limits | UtcTime | Pattern, value: Any) -> Any:

@@ -102,7 +102,7 @@ class Operation(NamedTuple):
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the method from JSON. Raises `ProtocolError`."""
-        return dm.named_values(self.name, self.hints, wire_record) | dict.fromkeys(self.silent, _say_nothing)
+        return dm.named_reader(self.name, self.hints)(wire_record) | dict.fromkeys(self.silent, _say_nothing)
 
     def arguments_to(self, *values: Any, **named: Any) -> dict[str, Any]:
         """Return the arguments of a call as JSON has them."""

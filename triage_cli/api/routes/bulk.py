@@ -179,8 +179,9 @@ def outcome_line(outcome: dm.Outcome[Any]) -> str:
 
 
 def value_line(outcome: dm.Outcome[Any]) -> str:
-    """Return an outcome as a line for our own client, which reads it by its type."""
-    return dm.compact({"value": dm.to_wire(outcome._replace(item=None))})
+    """Return an outcome as a line for our own client, which reads it by its type; `show` tells of deliveries."""
+    value = dm.Routed(outcome.value.ticket) if isinstance(outcome.value, dm.Routed) else outcome.value
+    return dm.compact({"value": dm.to_wire(outcome._replace(item=None, value=value))})
 
 
 Line = Callable[[dm.Outcome[Any]], str]
