@@ -111,6 +111,8 @@ def test_tools_are_typed_annotated_and_without_any_ticket_s_text(desk: Desk) -> 
     async def writing(agent: Agent) -> None:
         tools = await agent.tools()
         assert set(tools) == READS | WRITES
+        whole = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools.values()]
+        assert sum(map(len, whole)) < 26_000, "characters that each session of an agent begins with"
         hints = {name: tools[name].annotations for name in WRITES}
         assert {name: hint and (hint.read_only_hint, hint.destructive_hint) for name, hint in hints.items()} == (
             dict.fromkeys(WRITES, (False, False))
@@ -301,12 +303,12 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     assert "the ticket has no text" in desk.refuses("create_ticket", writes=True, subject=" ")
     (before,) = desk.world.store.named("A-1", 2)
     suggested = desk.call("suggest_category", writes=True, ticket_id="A-1", category="technical", reason="a bug")
-    assert (suggested["category"], suggested["agent"]) == ("Technical", "claude-code")
+    assert (suggested["value"], suggested["agent"]) == ("Technical", "claude-code")
     assert desk.world.store.named("A-1", 2) == [before]
     (event,) = desk.world.store.log.events(dm.EventQuery(actions=("suggested",)))
     assert json.loads(event.detail)["agent"] == "claude-code"
     (seen,) = desk.call("get_ticket", ticket="A-1")["agent_suggestions"]
-    assert (seen["category"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})
+    assert (seen["value"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})
     unknown = desk.refuses("suggest_category", writes=True, ticket="A-1", category="Sales")
     assert unknown == 'no category "Sales"; the categories are Billing, Technical'
 
@@ -316,11 +318,11 @@ def test_an_agent_suggests_answers_to_questions_and_decides_nothing(desk: Desk) 
     desk.call("suggest_category", writes=True, ticket_id="A-1", category="technical")
     for value in ("now", "LATER", "later"):
         said = desk.call("suggest_answer", writes=True, ticket_id="A-1", question="urgency", value=value, reason="why")
-    assert (said["question"], said["category"], said["agent"]) == ("urgency", "later", "claude-code")
+    assert (said["question"], said["value"], said["agent"]) == ("urgency", "later", "claude-code")
     assert desk.world.store.named("A-1", 2) == [before]
     assert not desk.world.store.precedents.any()
     assert len(list(desk.world.store.log.events(dm.EventQuery(actions=("suggested",))))) == 3, "a repetition is none"
-    seen = [(s["question"], s["category"]) for s in desk.call("get_ticket", ticket="A-1")["agent_suggestions"]]
+    seen = [(s["question"], s["value"]) for s in desk.call("get_ticket", ticket="A-1")["agent_suggestions"]]
     assert seen == [("category", "Technical"), ("urgency", "later")]
     story = desk.call("get_ticket", ticket="A-1")["untrusted"]["story"]
     assert any("urgency: agent claude-code of" in line and "suggests later: " in line for line in story)

@@ -273,7 +273,7 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer
     assert seen.is_set()
     assert [set(json.loads(line)) for line in came.splitlines()] == [
         {"row", "did", "ticket"},
-        {"end", "cost_usd"},
+        {"end", "run", "cost_usd"},
     ]
 
 
@@ -289,7 +289,13 @@ def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(serve
         assert "send them with ?source=NAME; if they are the same ones, with ?same_tickets=true" in json.dumps(line)
         assert list(world.store.find(dm.Selection())) == before
     taken = lines(post(server, "/tickets/batch", content=others, headers=CSV, params={"same_tickets": "true"}))
-    assert taken[-1] == {"end": {"updated": 3, "created": 5}, "cost_usd": 0.0}, "and no line that only our client reads"
+    last = {"end": {"updated": 3, "created": 5}, "run": taken[-1]["run"], "cost_usd": 0.0}
+    assert taken[-1] == last, "and no line that only our client reads"
+    with server.client() as client:
+        (imported,) = client.get(f"/imports/{taken[-1]['run']}").json()
+        assert (imported["run_id"], imported["counts"]) == (taken[-1]["run"], {"updated": 3, "created": 5})
+        unknown = client.get(f"/imports/{dm.ids.new_id()}").json()
+    assert unknown["hint"] == "the last line that POST /tickets/batch answers has it as `run`"
 
 
 def test_a_bulk_call_is_one_run_in_the_record(server: ApiServer, world: World) -> None:

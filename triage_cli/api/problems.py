@@ -28,6 +28,7 @@ REQUESTS: Mapping[str, str] = {
     r"send that with --routes FILE": "send its text as routes",
     r"triage list --status (\w+)": r"GET /tickets?status=\1",
     r"triage list shows": "GET /tickets shows",
+    r"triage runs lists them with their ids": "the last line that POST /tickets/batch answers has it as `run`",
     r"triage runs lists": "GET /runs lists",
     r"triage learn makes": "POST /operations/learn makes",
     r"triage reclassify brings": "POST /reclassify brings",

@@ -16,7 +16,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
-from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
+from mcp_types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from triage_cli import __version__
@@ -272,8 +272,7 @@ class WriteTools:
 
     def _suggested(self, draft: dm.AgentSuggestionDraft) -> tool_answers.RecordedSuggestion:
         recorded = self._consultation.suggest(draft)
-        fields = {name: getattr(recorded, name) for name in tool_answers.RecordedSuggestion.model_fields}
-        return tool_answers.RecordedSuggestion(**fields)
+        return tool_answers.RecordedSuggestion.of(recorded)
 
 
 def _agent_name_of(context: Context) -> str:
@@ -335,6 +334,18 @@ class AgentServer(MCPServer[None]):
         annotations = ToolAnnotations(**{**NO_HINTS, **hints})
         self.add_tool(_one_at_a_time(tool, self.call_lock), title=title, description=described, annotations=annotations)
 
+    async def list_tools(self) -> list[Tool]:
+        """Return the tools as an agent reads them in each session, so without what tells it nothing."""
+        return [
+            tool.model_copy(
+                update={
+                    "input_schema": _brief(tool.input_schema, unions=True),
+                    "output_schema": _brief(tool.output_schema, unions=False),
+                }
+            )
+            for tool in await super().list_tools()
+        ]
+
     async def run_stdio_async(self) -> None:
         """Serve over stdin and stdout; calls with half a character in them are answered too."""
         async with stdio_server(_MendedLines(_diverted_stdin())) as (frames_in, frames_out):  # type: ignore[arg-type]
@@ -358,6 +369,26 @@ class AgentServer(MCPServer[None]):
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             raise ToolError(_error_sentence(name, error)) from error
+
+
+def _brief(schema: Any, *, unions: bool) -> Any:
+    """Return a JSON schema that says the same in fewer words: without titles, and with null as one of two types.
+
+    With `unions`, null stays a schema of its own: not every model takes a list of types in what it fills in.
+    """
+    if isinstance(schema, list):
+        return [_brief(part, unions=unions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A property may be called title, and is no string.
+    brief = {
+        key: _brief(part, unions=unions) for key, part in schema.items() if key != "title" or not isinstance(part, str)
+    }
+    match brief.get("anyOf"):
+        case [{"type": str(kind), **rest}, {"type": "null"}] if not unions and "enum" not in rest:
+            del brief["anyOf"]
+            return {"type": [kind, "null"], **rest, **brief}
+    return brief
 
 
 class _MendedLines:

@@ -177,7 +177,7 @@ class SuggestionAnswer(BaseModel):
     """A category, or an answer to another question, that an agent suggests; it decides nothing."""
 
     question: str
-    category: str = Field(description="the category, or the answer to the question")
+    value: str = Field(description="the category, or the answer to the question")
     at: str
     untrusted: QuotedSuggestion
 
@@ -215,7 +215,7 @@ class TicketAnswer(TicketFields):
             agent_suggestions=[
                 SuggestionAnswer(
                     question=suggestion.question,
-                    category=suggestion.category,
+                    value=suggestion.category,
                     at=suggestion.at,
                     untrusted=QuotedSuggestion(agent=suggestion.agent, note=quoted(suggestion.note, LINE_LENGTH)),
                 )
@@ -332,6 +332,17 @@ class RecordedSuggestion(BaseModel):
 
     ticket_id: str
     question: str
-    category: str = Field(description="the category, or the answer to the question")
+    value: str = Field(description="the category, or the answer to the question")
     agent: str
     at: str
+
+    @classmethod
+    def of(cls, recorded: dm.AgentSuggestion) -> "RecordedSuggestion":
+        """Return what is recorded of a suggestion."""
+        return cls(
+            ticket_id=recorded.ticket_id,
+            question=recorded.question,
+            value=recorded.category,
+            agent=recorded.agent,
+            at=recorded.at,
+        )

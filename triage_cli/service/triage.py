@@ -215,6 +215,11 @@ class LocalTriage:
             self._recorder.exited(code)
 
     @property
+    def run_id(self) -> str:
+        """Return the id of the run that was begun last; empty if there is none."""
+        return self._recorder.context.run.run_id if self._recorder else ""
+
+    @property
     def spent(self) -> float:
         return self._recorder.context.budget.spent if self._recorder else 0.0
 

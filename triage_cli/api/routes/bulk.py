@@ -218,6 +218,8 @@ def outcome_lines(
     else:
         end = {"end": counts}
     warnings = [*map(spoken, request_warnings.get() or ())]
+    if isinstance(triage, LocalTriage) and triage.run_id:
+        end["run"] = triage.run_id
     yield dm.compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
 
 

@@ -39,7 +39,8 @@ OUTCOME_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
         "content": lines_of(
-            {"$ref": "#/components/schemas/Line"}, _EXAMPLE + '{"end": {"rejected": 1}, "cost_usd": 0.0}\n'
+            {"$ref": "#/components/schemas/Line"},
+            _EXAMPLE + '{"end": {"rejected": 1}, "run": "01a1e8c4-7c00-7000-8000-5b2f6e1d9a37", "cost_usd": 0.0}\n',
         ),
     }
 }
@@ -69,6 +70,10 @@ class Line(BaseModel):
         None, description="the number of items by result, and with `do` of tickets by status; on the last line"
     )
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
+    run: str | None = Field(
+        None,
+        description="the id of this request's run, by which `GET /runs` and `/imports/{run}` have it; on the last line",
+    )
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")
     warnings: list[str] | None = Field(
         None, description="what became of it that nobody asked for, such as a promise that fell; on the last line"
