@@ -6,7 +6,7 @@ step() {
     triage "$@" || { ended=$?; [ "$code" -ne 0 ] || code=$ended; }
 }
 # step pull -q --deadline 2h                          # with `sources:` in the configuration
-# step create -q /var/spool/tickets/export.csv        # or where a helpdesk leaves its export
+# in=/var/spool/tickets/export.csv; [ ! -e "$in" ] || step create -q "$in"    # or where a helpdesk leaves its export
 step classify -q --deadline 4h
 step route -q
 step check -q --max-age 1d --max-delivery-age 1d --max-undeliverable 0

@@ -63,7 +63,7 @@ def test_a_verdict_that_agrees_with_the_machine_sends_nothing_again(three: Cli) 
         (["A-1", "Billing", "--clear"], 2, "--clear takes no category"),
         (["A-1", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
         (["-", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
-        (["Biling", "A-1", "A-2"], 2, "of several tickets the category comes first: triage verdict CATEGORY ID ID"),
+        (["Biling", "A-1", "A-2"], 2, "give one; for several tickets, triage verdict CATEGORY ID ID"),
         (["Billing", "A-9"], 5, 'no ticket "A-9"'),
     ],
 )

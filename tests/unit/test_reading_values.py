@@ -86,6 +86,9 @@ NUMBERS = {"1": "urgent", "5": "low"}
         ("高 or 低", None),
         ("严重", None),  # between urgent and high, as the scale is
         ("whenever", None),
+        ("P1 - now", "urgent"),
+        ("P3, whenever", "normal"),
+        ("P1 or P3", None),
         ("", None),
         ("!!", None),
     ],
@@ -217,9 +220,10 @@ def taken(header: str, **mapping: str) -> dict[str, str]:
         "主题,描述,请求者,优先级,创建于,编号",
         "標題,內容,客戶編號,優先級,建立日期,案件編號",
         "제목,설명,요청자,우선순위,생성일,번호",
+        "Předmět,Popis,Zákazník,Priorita,Vytvořeno,Číslo",
     ],
 )
-def test_headers_of_ten_languages(header: str) -> None:
+def test_headers_of_eleven_languages(header: str) -> None:
     fields = ("subject", "description", "customer_id", "priority", "created_at", "external_id")
     columns = header.split(",")
     assert taken(header) == dict(zip(fields, columns, strict=True))

@@ -41,7 +41,10 @@ from triage_cli.stores import connect
         ("runs list", '[last] takes "last", or nothing; triage runs --help tells more'),
         ("why", "ID is missing; triage why --help tells more"),
         ("create --subject", "--subject needs a value; triage create --help tells more"),
-        ("verdict A Billing C", "two answers are given to category; give one"),
+        (
+            "verdict A Billing C",
+            "two answers are given to category; give one; for several tickets, triage verdict CATEGORY ID ID",
+        ),
         ("T-004", 'no command "T-004"; if it is a ticket, triage show T-004'),
         ("samples/tickets.csv", 'no command "samples/tickets.csv"; triage run samples/tickets.csv reads the file'),
         ("db foo", 'no command "foo"; triage db --help tells more'),

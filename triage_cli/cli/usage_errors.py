@@ -41,6 +41,7 @@ OPTIONS_OF_OTHERS = {
     "-l": "--limit",
     "-n": "--limit",
 }
+READ_IDS = ("triage show",)  # take one ticket, or with - many from stdin
 LEAST_SIMILARITY = 0.7  # of a mistyped name and a suggested one
 NO_SUCH_COMMAND = re.compile(r"No such command '(.*?)'")
 EXTRA_ARGUMENT = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
@@ -71,12 +72,17 @@ def as_usage_error(error: typer.TyperException, command: str) -> dm.UsageError:
             hint = _option_hint(typed_name, _options_of_command(error), help_command)
             return dm.UsageError(f"no option {typed_name}", hint=hint)
     if match := EXTRA_ARGUMENT.match(click_message):
-        return dm.UsageError(f'"{match[1]}" is more than this command takes', hint=f"{help_command} tells more")
+        return dm.UsageError(f'"{match[1]}" is more than this command takes', hint=_surplus_hint(command, help_command))
     if match := MISSING_PARAMETER.match(click_message):
         return dm.UsageError(f"{match[1]} is missing", hint=f"{help_command} tells more")
     if match := INVALID_VALUE.match(click_message):
         click_message = _invalid_value(match[1], match[2])
     return dm.UsageError(click_message, hint=f"{help_command} tells more")
+
+
+def _surplus_hint(command: str, help_command: str) -> str:
+    """Return the hint for too many arguments, which `xargs` gives to a command that takes many tickets from stdin."""
+    return f"pipe several ids to {command} -" if command in READ_IDS else f"{help_command} tells more"
 
 
 def _command_hint(typed_name: str, error: typer.TyperException, command: str) -> str:

@@ -58,6 +58,7 @@ _PRIORITIES = {
     "molltobassa moltobassa minima laag zeerlaag laagste "
     "低 低い 低め 最低 軽微 轻微 輕微 较低 較低 낮음 하 매우낮음 가장낮음 경미",
 }
+_PRIORITY_CODE = re.compile(r"(?:p|s|sev)[0-5]")
 _PRIORITY_BY_WORD = {
     word if word.isascii() else plain(word): name
     for name, spellings in _PRIORITIES.items()
@@ -73,9 +74,11 @@ def priority(text: str, priority_numbers: Mapping[str, str]) -> str | None:
     if len(words) == 1 and words[0].isdigit():
         return priority_numbers.get(words[0])
     known = _PRIORITY_BY_WORD.get("".join(words))
-    if known is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
+    if known is None:  # "1 - Critical", "P1 (critical)", "P1 - now", "5 very high", "High priority"
         words = [word for word in words if not word.isdigit() and not word.startswith("prio")]
         priorities = {_PRIORITY_BY_WORD.get(word) for word in words}
+        if words and _PRIORITY_CODE.fullmatch(words[0]):  # what it means to them is said in words of their own
+            priorities.discard(None)
         known = _PRIORITY_BY_WORD.get("".join(words)) or (priorities.pop() if len(priorities) == 1 else None)
     return known
 

@@ -1,4 +1,4 @@
-"""Matches columns to ticket fields: by the names of a helpdesk, common words of ten languages, or their content."""
+"""Matches columns to ticket fields: by the names of a helpdesk, common words of eleven languages, or their content."""
 
 import difflib
 import json
@@ -53,7 +53,7 @@ _MOST_SHOWN = 30  # columns in a message, so that a wrong file does not fill a s
 _SHOWN_LENGTH = 40  # characters of each
 _MOST_OFFERED = 6  # columns that could be the id, in a note
 _PROSE_WORDS = 4  # mean number of words per cell from which on a column is prose
-# The words by which headers name fields, in ten languages: `names` are compact, the best first, and may follow one of
+# The words by which headers name fields in eleven languages: `names` are compact, the best first, and may follow one of
 # `prefixes`; `verdict` has none, because a person's decision is only read if --map says so. `words` stand in a longer
 # header, as a last resort: "Detailed description of the problem" matches, "Project description" does not, because of
 # `other_words`. Beside a header of `person`, a `Title` is a person's.

@@ -132,6 +132,8 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
         f"{messages.plural(len(config.classifiers), 'classifiers')}, {messages.plural(len(config.routes), 'routes')}, "
         f"{messages.plural(len(config.destinations), 'destinations')}: no mistakes"
     )
+    if config.remote:
+        context.say(f"note: this is the configuration here; {config.remote} has one of its own")
     if uncovered_categories := [reach.category for reach in category_reaches if not reach.covered]:
         messages.say(
             f"warning: no rule takes every ticket of {', '.join(uncovered_categories)}, so some end as unroutable; "

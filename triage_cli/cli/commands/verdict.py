@@ -268,7 +268,7 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
         given = dm.spread(question, value.strip() or None, questions) if is_question else {dm.CATEGORY: word}
         if said.keys() & given.keys():
             subject = question if is_question else dm.CATEGORY
-            hint = "give one; of several tickets the category comes first: triage verdict CATEGORY ID ID"
+            hint = "give one" if is_question else "give one; for several tickets, triage verdict CATEGORY ID ID"
             raise dm.UsageError(f"two answers are given to {subject}", hint=hint)
         said |= given
     return said or {dm.CATEGORY: None}
