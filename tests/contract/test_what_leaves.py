@@ -1,12 +1,20 @@
 """What waits in a run is looked at again when it leaves, on every kind of store, whatever brought it there."""
 
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.support.fake_destination import FakeDestination
+from tests.support.http_stub import HttpStub, configured
+from tests.support.mail_server import MailStub
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.ports import Destination
+from triage_cli.wiring import open_destination
 
 EVERYTHING = dm.Selection(limit=0)
 NUMBER = 5
@@ -103,3 +111,50 @@ def test_nothing_leaves_that_became_wrong_while_it_waited(
     if meanwhile in {forget, undo, switch_off}:
         assert len(sent) == 1
     assert world.store.database.read("select count(*) from deliveries where begun_by is not null")[0][0] == 0
+
+
+class Watched:
+    """A destination that lets something happen between the mark of its first attempt and that attempt."""
+
+    def __init__(self, real: Destination, meanwhile: Callable[[], None]) -> None:
+        self.name, self.workers = real.name, 1
+        self.max_attempts, self.schedule = real.max_attempts, real.schedule
+        self._real, self._meanwhile = real, meanwhile
+        self._is_first = True
+
+    def deliver(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
+        return self._real.deliver(self._watched(chunks))
+
+    def _watched(self, chunks: Iterable[Sequence[dm.OutgoingDelivery]]) -> Iterator[Sequence[dm.OutgoingDelivery]]:
+        for chunk in chunks:
+            if chunk and self._is_first:
+                self._is_first = False
+                self._meanwhile()
+            yield chunk
+
+
+@pytest.mark.parametrize("kind", ["webhook", "http", "mail", "file", "command"])
+def test_no_type_of_destination_sends_what_was_erased_while_it_waited(world: World, tmp_path: Path, kind: str) -> None:
+    script = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
+    with closing(HttpStub()) as http, closing(MailStub()) as mail:
+        spec = {
+            "webhook": f"url: {http.root}",
+            "http": f'url: {http.root}, body: "{{{{ ticket.subject }}}}"',
+            "mail": f"host: 127.0.0.1, port: {mail.port}, from: a@example.com, to: [b@example.com]",
+            "file": "path: got.txt",
+            "command": f"run: {json.dumps([sys.executable, '-c', script, str(tmp_path / 'got.txt')])}",
+        }[kind]
+        real = open_destination(configured(tmp_path, f"{{type: {kind}, {spec}}}", "page"), "page")
+
+        def erase() -> None:  # the attempt that has begun would be waited for
+            world.store.database.write(lambda db: db.execute("update deliveries set begun_by = null"))
+            forget(World(world.store), "")
+
+        world.destinations = {"page": Watched(real, erase)}
+        list(world.triage().create(drafts()))
+        routed(world)
+        got = tmp_path / "got.txt"
+        texts = [*(each.body.decode() for each in http.got), *(each.raw.decode() for each in mail.got)]
+        texts += got.read_text().splitlines() if got.exists() else []
+    assert len(texts) == 1, texts
+    assert "hello" in texts[0]

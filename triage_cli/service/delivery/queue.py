@@ -156,7 +156,7 @@ STUCK_QUEUE_LIMIT = 5_000
 STUCK_QUEUE_BYTES = 8 * dm.BYTES
 # Seconds between two polls of queues that have no outcome yet.
 POLL_SECONDS = 0.003
-# Outcomes within so many seconds of the first one are saved together.
+# Outcomes within so many seconds of the first one are saved together, and what follows them begins together.
 GATHER = 0.01
 
 # Returns those of the deliveries that may be attempted, which are attempted at once.
@@ -362,25 +362,29 @@ class _DestinationQueue:
 
     def _ended_attempts(self) -> Sequence[dm.Outcome[dm.Receipt]]:
         """Let attempts begin; return the outcomes of earlier ones if there are enough to save, or none is to come."""
-        ended = self._step()
-        if ended and self._being_attempted:
+        self._step()
+        if not self._ended or self._is_gathering:
+            return ()
+        if self._being_attempted:
             self._step()  # others are attempted while these are saved
-        if not self._ended or self._destination is None:
-            return ()
-        is_enough = len(self._ended) >= self._destination.workers or not self._being_attempted
-        if not is_enough and self._clock() < self._first_ended_at + GATHER:
-            return ()
         outcomes, self._ended = self._ended, []
         return outcomes
 
-    def _step(self) -> Sequence[dm.Outcome[dm.Receipt]]:
+    @property
+    def _is_gathering(self) -> bool:
+        """Return whether outcomes wait for others: to save them is a write, and so is to begin what follows them."""
+        if not self._ended or not self._being_attempted or self._destination is None:
+            return False
+        is_enough = len(self._ended) >= self._destination.workers // 2
+        return not is_enough and self._clock() < self._first_ended_at + GATHER
+
+    def _step(self) -> None:
         """Hand the destination what it can attempt now, and keep what has ended."""
         ended = next(self._results)
         self._being_attempted -= len(ended)
         if ended and not self._ended:
             self._first_ended_at = self._clock()
         self._ended += ended
-        return ended
 
     def _prepare(self) -> None:
         """Check that results can be saved, and open the destination of the queue if it is not open yet."""
@@ -435,7 +439,7 @@ class _DestinationQueue:
         """
         while not self._is_closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else self._destination.workers
-            number = min(len(self._queue), max(0, limit - self._being_attempted))
+            number = 0 if self._is_gathering else min(len(self._queue), max(0, limit - self._being_attempted))
             if self._rate_limit is not None:
                 number = self._rate_limit.take(number, self._being_attempted, self._clock())
             chunk = [self._queue.popleft() for _ in range(number)]
