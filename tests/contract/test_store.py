@@ -182,6 +182,17 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
 
 
+def test_what_holds_of_each_further_question_is_a_view(store: SqliteStore) -> None:
+    given = {"urgency": {"value": "now", "confidence": 0.9, "classifier": "local", "state": "answered"},
+             "topic": {"value": "app", "verdict": True, "state": "answered"}, "tone": {}}  # fmt: skip
+    filled(store, a_ticket(answers=dm.compact(given)))
+    assert sql(store, "select question, value, confidence, classifier, verdict, state from answers order by 1") == [
+        ("tone", None, None, None, 0, "unanswered"),
+        ("topic", "app", None, None, 1, "answered"),
+        ("urgency", "now", 0.9, "local", 0, "answered"),
+    ]
+
+
 def test_how_the_last_attempts_at_each_destination_went(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     assert store.deliveries.lately() == {}

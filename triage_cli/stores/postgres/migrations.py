@@ -56,6 +56,13 @@ OWN_STEPS: dict[str, tuple[str, ...]] = {
         "alter table renames drop constraint renames_pkey",
         "alter table renames add primary key (question, old)",
     ),
+    "twenty-sixth": (
+        """create view answers as select ticket_id, key as question, given ->> 'value' as value,
+            given ->> 'suggestion' as suggestion, (given ->> 'confidence')::double precision as confidence,
+            given ->> 'classifier' as classifier, coalesce((given ->> 'verdict')::boolean::int::bigint, 0) as verdict,
+            coalesce(given ->> 'state', 'unanswered') as state
+            from tickets, json_each(answers::json) as each_answer (key, given)""",
+    ),
 }
 # The types of columns, by those of SQLite, where a whole number as the only key numbers its rows.
 TYPES = {

@@ -33,6 +33,13 @@ OWN_STEPS: dict[str, tuple[str, ...]] = {
         "insert into renames select *, 'category' from renames_before",
         "drop table renames_before",
     ),
+    "twenty-sixth": (
+        """create view answers as select ticket_id, key as question, value ->> 'value' as value,
+            value ->> 'suggestion' as suggestion, value ->> 'confidence' as confidence,
+            value ->> 'classifier' as classifier,
+            coalesce(value ->> 'verdict', 0) as verdict, coalesce(value ->> 'state', 'unanswered') as state
+            from tickets, json_each(answers)""",
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 

@@ -332,4 +332,11 @@ create table ticket_words (
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 
+-- What holds of each further question about a ticket, for whoever reads the database with tools of their own.
+create view answers as select ticket_id, key as question, value ->> 'value' as value,
+    value ->> 'suggestion' as suggestion, value ->> 'confidence' as confidence,
+    value ->> 'classifier' as classifier,
+    coalesce(value ->> 'verdict', 0) as verdict, coalesce(value ->> 'state', 'unanswered') as state
+    from tickets, json_each(answers);
+
 insert into chain values (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', null);
