@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import ApiServer, running_server
+from tests.support.world import World
 from triage_cli import domain as dm
 from triage_cli.ports import operations
 
@@ -73,22 +74,45 @@ def test_another_protocol_and_a_path_of_before_are_told_in_a_sentence(server: Ap
             assert (problem["detail"], problem["hint"]) == ("this client is older than the server", "upgrade it")
 
 
-HOSTILE: tuple[Any, ...] = (
-    b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"rows": ' + b"[" * 5000,
-    b'{"window": NaN}', b'{"window": 1e999}',
-    json.dumps({"rows": {"a": {"b": [[[]]]}}}), json.dumps({"rows": [None]}), json.dumps({"rows": [{"text": []}]}),
-    json.dumps({"tickets": "x", "asked": []}), json.dumps({"tickets": None, "asked": {"most": 10**9}}),
-    json.dumps({"rows": [], "plan": {"workers": 0}, "calibrate": False}),
-    json.dumps({"rows": [], "plan": {"max_wait": -1.0}, "calibrate": False}),
-    json.dumps({"window": -1.0}), json.dumps({"window": 1e300}), json.dumps({"since": "yesterday"}),
-    json.dumps({"config": 7, "routes": None}), json.dumps({"config": None, "routes": None}),
-    json.dumps({"config": None, "routes": "\ud800", "written_since": "x"}), "[" * 200 + "]" * 200,
+TEXTS = ("\0", "9" * 5000, "\udfff'")
+NUMBERS = (-5, 2**63, -1e308, True)
+PLACES = ("gone:", "0.5:", "x", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde")
+LISTS = ("ids", "statuses", "categories", "sources", "destinations", "suggestions", "extras", "languages", "answers")
+HOSTILE: tuple[bytes | str, ...] = (
+    b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"rows": ' + b"[" * 5000, b'{"window": NaN}',
+    b'{"window": 1e999}', "[" * 200 + "]" * 200,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", operations.ROLES)
-def test_a_hostile_body_is_refused(server: ApiServer, name: str) -> None:
-    with server.client("admin") as client:
-        for body in HOSTILE:
-            answer = client.post(operations.PATH + name, content=body, headers={"content-type": "application/json"})
-            assert answer.status_code < 500, (name, body[:60], answer.text)
+def of_wrong_types() -> Iterator[dict[str, Any]]:
+    """Yield arguments of operations that no client of ours sends."""
+    misfits: tuple[Any, ...] = ("x", 7, [None], {"a": [[[]]]})
+    for key in ("rows", "tickets", "selection", "query", "draft", "verdicts", "question", "since", "header"):
+        yield from ({key: misfit, "plan": {}, "asked": {"most": 10**9}} for misfit in misfits)
+    for text in TEXTS:
+        yield from ({"selection": {key: [text, f"a={text}"]}, "plan": {}} for key in LISTS)
+        conditions = dict.fromkeys(("search", "customer_id", "priority", "classifier", "since", "order", "sort"), text)
+        yield from ({"selection": {key: value}, "plan": {}} for key, value in conditions.items())
+        yield from ({"query": {key: text}, "name": text} for key in ("actor", "ticket_id", "since", "until", "by"))
+        yield {"draft": dict.fromkeys(("name", "category", "agent", "note", "question"), text)}
+        yield {"verdicts": [{"row": 0, **dict.fromkeys(("name", "category", "note", "shown", "source"), text)}]}
+        yield {"question": {"description": text}, "plan": {"classifier": text}, "config": text, "routes": text}
+        yield {"customer_id": text, "name": text, "category": text, "since": text, "until": text}
+    for number in NUMBERS:
+        yield from ({"selection": {key: number}, "plan": {}} for key in ("limit", "min_confidence"))
+        yield from ({"query": {key: number}, "name": "0", "limit": number} for key in ("limit", "after"))
+        plan = dict.fromkeys(("workers", "max_wait", "deadline", "stay", "max_cost"), number)
+        yield {"selection": {}, "plan": plan, "rows": [], "calibrate": False, "window": number, "baseline": number}
+    for order in ("newest", "urgent", "review"):
+        yield from ({"selection": {"after": place, "order": order}} for place in PLACES)
+
+
+def test_a_hostile_body_is_refused(world: World, tmp_path: Path) -> None:
+    wrong = [(values.keys(), json.dumps(values)) for values in of_wrong_types()]
+    with running_server(tmp_path, services=world.triage()._services) as server, server.client("admin") as client:
+        for name in operations.ROLES:
+            own = operations.operation(name).hints.keys() - {"plan", "calibrate"}
+            for body in (*HOSTILE, *(text for keys, text in wrong if keys & own)):
+                answer = client.post(operations.PATH + name, content=body, headers={"content-type": "application/json"})
+                assert answer.status_code < 500, (name, body[:90], answer.text)
+                assert '"code":"unexpected"' not in answer.text, (name, body[:90], answer.text)

@@ -478,6 +478,7 @@ from triage_cli.domain.tickets import Status as Status
 from triage_cli.domain.tickets import Ticket as Ticket
 from triage_cli.domain.tickets import TicketDraft as TicketDraft
 from triage_cli.domain.tickets import VerdictDraft as VerdictDraft
+from triage_cli.domain.tickets import WholeNumber as WholeNumber
 from triage_cli.domain.tickets import as_tag as as_tag
 from triage_cli.domain.tickets import place_of as place_of
 from triage_cli.domain.tickets import status_words as status_words

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Annotated, Any, NamedTuple
 
-from triage_cli.domain.tickets import CATEGORY
+from triage_cli.domain.tickets import CATEGORY, WholeNumber
 
 
 class EventAction(StrEnum):
@@ -107,8 +107,8 @@ class EventQuery(NamedTuple):
     actor: str | None = None
     since: str | None = None
     until: str | None = None
-    limit: int | None = None
-    after: int = 0
+    limit: WholeNumber | None = None
+    after: WholeNumber = 0
 
 
 class Standing(Enum):

@@ -303,6 +303,8 @@ _ID = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"  # of a ti
 _CONFIDENCE = r"-?[0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?"
 # Behind which ticket a page begins: an id; in the order of review a place of its queue.
 PLACE = f"({_ID}|(({_CONFIDENCE}:{_ID})?|gone):({_ID})?)?"
+WholeNumber = Annotated[int, Limits(0, (1 << 53) - 1)]
+StatusName = Annotated[str, Pattern("|".join(STATUSES))]
 Short = Annotated[str, Limits(0, 1000)]
 NamedValue = Annotated[Short, Pattern("[^=]+=(?s:.*)")]
 Time = Annotated[str, UtcTime()]
@@ -325,7 +327,7 @@ class Selection(NamedTuple):
         Annotated[tuple[str, ...], Limits(0, MOST_NAMED)] | None,
         "ids, unambiguous endings of 6 or more characters, or external ids",
     ] = None
-    statuses: Annotated[frozenset[str], "any of these", frozenset[Status]] = frozenset()
+    statuses: Annotated[frozenset[StatusName], "any of these", frozenset[Status]] = frozenset()
     categories: Annotated[tuple[Short, ...], "any of these categories"] = ()
     customer_id: Annotated[Short | None, "tickets of this customer"] = None
     priority: Annotated[str | None, "tickets of this priority", Priority | None] = None
@@ -334,7 +336,7 @@ class Selection(NamedTuple):
         None
     )
     search: Annotated[Short | None, "a text in subject or description"] = None
-    limit: Annotated[Annotated[int, Limits(0, (1 << 53) - 1)] | None, "the most tickets"] = None
+    limit: Annotated[WholeNumber | None, "the most tickets"] = None
     after: Annotated[str, Pattern(PLACE)] = ""
     order: Annotated[str, Pattern("newest|urgent|review")] = "newest"
     until: Annotated[

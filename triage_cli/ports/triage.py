@@ -77,7 +77,7 @@ class Triage(Protocol):
     def keep_reading(self, header: HeaderKey, reading: dm.Reading) -> None:
         """A `Triage` records how a file with this header was read."""
 
-    def runs(self, limit: int | None) -> Iterator[dm.Run]:
+    def runs(self, limit: dm.WholeNumber | None) -> Iterator[dm.Run]:
         """A `Triage` lists the runs of bulk commands, the latest first."""
 
     def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:

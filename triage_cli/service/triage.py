@@ -471,6 +471,8 @@ class LocalTriage:
     def find(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
         selection = self._in_known_names(selection)
         if selection.order != "review":
+            if ":" in selection.after:
+                raise dm.UsageError("after is a place of another order", hint="take the link to the next page as it is")
             return map(self._shown, category_renames.find(self._store, selection, self._current_names))
         return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
 

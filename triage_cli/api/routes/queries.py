@@ -28,8 +28,7 @@ PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref":
 )
 def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query()], triage: CurrentTriage) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
-    by_place = ":" in query.after
-    if query.after and by_place is not (query.order == "review"):
+    if query.order == "review" and query.after and ":" not in query.after:
         raise dm.UsageError("after is a place of another order", hint="take the link to the next page as it is")
     if query.order == "review" and (query.sort or {*query.status} - {"needs_review"}):
         raise dm.UsageError("order=review has an order and a status of its own", hint="leave out sort and status")

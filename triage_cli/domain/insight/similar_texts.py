@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.evaluation.cross_validation import DisjointSets
 from triage_cli.domain.languages import WORD_WITHOUT_BLANKS, with_blanks
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.wire_values import Limits
 
 _WORD = rf"{WORD_WITHOUT_BLANKS}|[^\W\d_]{{3,}}"  # compiled when needed: most commands compare nothing
 _LONGEST = 200  # words at the beginning of a text by which it is compared
@@ -137,7 +138,7 @@ class SimilarQuery(NamedTuple):
     decided: bool = False
     waiting: bool = False
     since: str | None = None
-    limit: int = 5
+    limit: Annotated[int, Limits(1, MOST_SIMILAR)] = 5
 
 
 class SimilarTicket(NamedTuple):
