@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from triage_cli import domain as dm
 from triage_cli.classifiers import Head, LocalClassifier
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.config import DEFAULT_CATEGORIES, STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD
+from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.runtime import Budget, StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
@@ -65,7 +65,7 @@ def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
 
 def answers(categories: Sequence[dm.Category], lesson: Labelled, texts: Sequence[str]) -> list[dm.Classification]:
     is_cautious = categories is not DEFAULT_CATEGORIES and not lesson
-    threshold = UNTAUGHT_THRESHOLD if is_cautious else STANDARD_THRESHOLD
+    threshold = dm.CAUTIOUS_THRESHOLD if is_cautious else dm.STANDARD_THRESHOLD
     tickets = [
         dm.Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]

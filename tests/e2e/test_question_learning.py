@@ -13,7 +13,7 @@ from tests.support.cli import Cli
 from tests.support.commands import is_whole, rows
 
 NAMES = {"Billing": "now", "Technical": "soon", "General": "later"}
-VALUES = "questions:\n  urgency: {values: [{name: now, was: [NOW]}, soon, later]}\n"
+VALUES = "questions:\n  urgency: {min_confidence: 0.6, values: [{name: now, was: [NOW]}, soon, later]}\n"
 CONFIG = labelled.CATEGORIES + VALUES.replace(", was: [NOW]", "")
 
 
@@ -122,7 +122,7 @@ def test_one_learning_of_two_questions_is_taken_back_as_one(judged: Cli) -> None
 
 
 def test_a_file_teaches_and_measures_a_question_and_its_calibration_and_promise_are_its_own(fitted: Cli) -> None:
-    (fitted.folder / "config.yaml").write_text(CONFIG.replace("later]}", "later], max_error: 10%}"))
+    (fitted.folder / "config.yaml").write_text(CONFIG.replace("min_confidence: 0.6", "max_error: 10%"))
     for name, seed in (("teach.csv", 0), ("test.csv", 1)):
         (fitted.folder / name).write_text(urgent(15, seed))
     lesson = record(fitted, "learn", "teach.csv", "--question", "urgency")

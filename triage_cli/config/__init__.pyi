@@ -10,8 +10,6 @@ from triage_cli.config.classifiers import KEY_VARIABLES as KEY_VARIABLES
 from triage_cli.config.classifiers import MODELS as MODELS
 from triage_cli.config.classifiers import PRICE as PRICE
 from triage_cli.config.classifiers import REDACTABLE as REDACTABLE
-from triage_cli.config.classifiers import STANDARD_THRESHOLD as STANDARD_THRESHOLD
-from triage_cli.config.classifiers import UNTAUGHT_THRESHOLD as UNTAUGHT_THRESHOLD
 from triage_cli.config.classifiers import WIRES as WIRES
 from triage_cli.config.classifiers import ClassifierSpec as ClassifierSpec
 from triage_cli.config.classifiers import Price as Price

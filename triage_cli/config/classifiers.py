@@ -68,8 +68,8 @@ class Price(NamedTuple):
 class ClassifierSpec(NamedTuple):
     """One classifier as configured; keys that mean nothing to its type keep their default.
 
-    Of type `local` alone `min_confidence` may be null: see `UNTAUGHT_THRESHOLD`. `max_error` is the share of wrong sure
-    answers that is promised in its place. A language model has `instructions` in its prompt, about how this house
+    Of type `local` alone `min_confidence` may be null: see `dm.MeasuredThreshold`. `max_error` is the share of wrong
+    sure answers that is promised in its place. A language model has `instructions` in its prompt, about how this house
     sorts, and so many of the `nearest` decided tickets. `effort` is one of `EFFORTS`, by default the least that the
     model takes, and `max_answer_tokens` counts what it thinks, too. `run` is a program and its arguments, without a
     shell. `wire` is one of `WIRES`; if it is null, it is found out.
@@ -101,18 +101,13 @@ class ClassifierSpec(NamedTuple):
 
     @property
     def threshold(self) -> float:
-        """The confidence from which on an answer is sure, but where `UNTAUGHT_THRESHOLD` or a promise decides."""
-        return STANDARD_THRESHOLD if self.min_confidence is None else self.min_confidence
+        """The confidence from which on an answer is sure, but where held-out answers or a promise decide."""
+        return dm.STANDARD_THRESHOLD if self.min_confidence is None else self.min_confidence
 
 
 CLASSIFIER = keys_of(ClassifierSpec)
 PRICE = keys_of(Price)
 LOCAL = ClassifierSpec("local", "local")
-# The threshold where the configuration names none.
-STANDARD_THRESHOLD = 0.6
-# The same of the embedded model, where a person's own categories were neither taught nor evaluated, unless it is a step
-# of a cascade. On the sets that it was built with, at most one sure answer in ten is wrong (`benchmarks/accuracy.py`).
-UNTAUGHT_THRESHOLD = 0.85
 FORMER_KEYS = {"encoder": "the embedded model has an encoder of its own now, for sixteen languages; remove this line"}
 COMMAND_TIMEOUT = 120.0  # seconds that a program may take for its next answer; the first one takes the longest
 
@@ -135,7 +130,7 @@ def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
             inner.refuse_command()
             values.setdefault("timeout", COMMAND_TIMEOUT)
         if kind != "local":
-            values.setdefault("min_confidence", STANDARD_THRESHOLD)
+            values.setdefault("min_confidence", dm.STANDARD_THRESHOLD)
         checked[name] = ClassifierSpec(name, **{"type": "", **values})
     _check_steps(setting, {"local": LOCAL} | checked)
     return checked

@@ -156,6 +156,7 @@ from triage_cli.domain.evaluation.error_bounds import NEVER as NEVER
 from triage_cli.domain.evaluation.error_bounds import OVERALL as OVERALL
 from triage_cli.domain.evaluation.error_bounds import RISK as RISK
 from triage_cli.domain.evaluation.error_bounds import TAUGHT as TAUGHT
+from triage_cli.domain.evaluation.error_bounds import UNMEASURED as UNMEASURED
 from triage_cli.domain.evaluation.error_bounds import ErrorBound as ErrorBound
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer as GradedAnswer
 from triage_cli.domain.evaluation.error_bounds import GradedLevel as GradedLevel
@@ -173,6 +174,10 @@ from triage_cli.domain.evaluation.error_bounds import overall_bound as overall_b
 from triage_cli.domain.evaluation.error_bounds import shares_apart as shares_apart
 from triage_cli.domain.evaluation.error_bounds import shortage as shortage
 from triage_cli.domain.evaluation.error_bounds import thresholds_of as thresholds_of
+from triage_cli.domain.evaluation.measured_thresholds import CAUTIOUS_THRESHOLD as CAUTIOUS_THRESHOLD
+from triage_cli.domain.evaluation.measured_thresholds import STANDARD_THRESHOLD as STANDARD_THRESHOLD
+from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold as MeasuredThreshold
+from triage_cli.domain.evaluation.measured_thresholds import measured_threshold as measured_threshold
 from triage_cli.domain.evaluation.metrics import Evaluated as Evaluated
 from triage_cli.domain.evaluation.metrics import Graded as Graded
 from triage_cli.domain.evaluation.metrics import LearnedTickets as LearnedTickets

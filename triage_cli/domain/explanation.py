@@ -11,7 +11,8 @@ from triage_cli.domain.additions import of_decisions
 from triage_cli.domain.classifications import PRECEDENT, Classification
 from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.errors import KILLED, ExitCode
-from triage_cli.domain.evaluation.error_bounds import NEVER, StoredBound, threshold_clause
+from triage_cli.domain.evaluation.error_bounds import NEVER, threshold_clause
+from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import short
@@ -220,7 +221,8 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
         yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
         has_next = detail.get("outcome") == "next"
-        yield f"{sentence}; {threshold_clause(answer, history.bounds, has_next=has_next)}"
+        clause = threshold_clause(answer, history.bounds, has_next=has_next, basis=_basis(answer, history))
+        yield f"{sentence}; {clause}"
     else:
         yield sentence
     if detail.get("overruled"):
@@ -265,9 +267,9 @@ def reclassify_sentences(
             "widened": f"so {category}, which is above {was}, holds",
         }
         if answer is not None and answer.threshold is not None:
-            clause = threshold_clause(answer, history.bounds, has_next=False)
+            clause = threshold_clause(answer, history.bounds, has_next=False, basis=_basis(answer, history))
             if answer.question != CATEGORY:
-                clause = _effect(answer, history.bounds) or "nothing was answered"
+                clause = _effect(answer, history) or "nothing was answered"
             results_by_outcome |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
         result = results_by_outcome.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
@@ -521,7 +523,7 @@ def _classified_sentences(
         if answer is None:
             yield f"{question}: there was no answer"
             continue
-        effect = _effect(answer, history.bounds) if not outcome and not given.get("suspicious") else ""
+        effect = _effect(answer, history) if not outcome and not given.get("suspicious") else ""
         effect = f"; {effect}" if effect else ""
         # The clause on its threshold would say that a person decides.
         for sentence in answer_sentences({**given, "outcome": outcome}, answer._replace(threshold=None), history):
@@ -540,13 +542,21 @@ def _reclassified_sentences(
             yield sentence if question == CATEGORY else f"{question}: {sentence}"
 
 
-def _effect(answer: Classification, bounds: Sequence[StoredBound]) -> str:
+def _basis(answer: Classification, history: History) -> str:
+    """Return what set the threshold of an answer, if held-out answers did; else nothing."""
+    question = history.questions.get(answer.fingerprint)
+    measured = json.loads(question.options or "{}").get("measured") if question else None
+    return MeasuredThreshold(*measured).basis if measured and measured[0] == answer.threshold else ""
+
+
+def _effect(answer: Classification, history: History) -> str:
     """Return the end of a sentence on what an answer to a further question is worth; empty if that is unknown."""
     if answer.threshold is None or answer.category is None or answer.error:
         return ""
-    if answer.threshold == NEVER and all(bound.fingerprint != answer.fingerprint for bound in bounds):
-        return "its values had no examples, so it is a suggestion"
-    return threshold_clause(answer, bounds, has_next=False, if_last="it is a suggestion")
+    if answer.threshold == NEVER and all(bound.fingerprint != answer.fingerprint for bound in history.bounds):
+        return "nobody taught its values, so it is a suggestion"
+    basis = _basis(answer, history)
+    return threshold_clause(answer, history.bounds, has_next=False, if_last="it is a suggestion", basis=basis)
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:

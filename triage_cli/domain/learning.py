@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
+from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold
 from triage_cli.domain.json_values import as_record, from_json
 from triage_cli.domain.tickets import CATEGORY
 
@@ -67,6 +68,12 @@ class ModelVersion(NamedTuple):
         """Return whether it was measured on held-out labels, which those of topics are not."""
         held_out: int | None = from_json(self.metrics).get("held_out")
         return held_out != 0
+
+    @property
+    def sure_from(self) -> MeasuredThreshold | None:
+        """Return from which confidence on it is sure where no threshold is configured; None: an earlier release."""
+        measured: list[Any] | None = from_json(self.metrics).get("sure_from")
+        return MeasuredThreshold(*measured) if measured else None
 
 
 class Taught(NamedTuple):

@@ -7,7 +7,7 @@ from triage_cli import domain as dm
 from triage_cli.runtime import Budget
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
-Settings = Sequence[tuple[float, float, tuple[float, float, float]]]
+Settings = Sequence[tuple[float, float, tuple[float, float, float], float]]
 
 # Port that orders texts for review: from texts with their doubts (0 to 1) to indexes, the most informative first.
 Ranking = Callable[[Sequence[str], Sequence[float]], Iterable[int]]

@@ -34,7 +34,7 @@ from triage_cli.wiring.classifier_diagnostics import own_threshold
 from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
-from triage_cli.wiring.learned_models import learned_before, promised_bounds
+from triage_cli.wiring.learned_models import learned_before, promised_bounds, threshold_note
 from triage_cli.wiring.learning_runs import Analyst, evaluation_run, training_run
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
 
@@ -203,6 +203,8 @@ class LocalAnalysis:
         plan = plan._replace(classifier=plan.classifier or asked.classifier or self._config.classifier)
         spec = self._config.classifiers.get(plan.classifier or "")
         own = None if spec is None else own_threshold(self._config, spec, asked)
+        if spec is not None and (note := threshold_note(spec.name, asked, open_store(self._config), spec)):
+            self._analyst.tell(note)
         run = self._evaluation_run(question)
         return run.evaluate(run.rows(rows), plan, own, fit=calibrate)
 

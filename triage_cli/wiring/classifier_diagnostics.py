@@ -5,14 +5,13 @@ from collections.abc import Container, Iterator
 from enum import Enum
 
 from triage_cli import domain as dm
-from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.config import MODELS, ClassifierSpec, Config
 from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
 from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
 from triage_cli.wiring.learned_models import (
-    caution,
     changed_reading,
     find_error_bounds,
     how_to_learn_again,
@@ -26,6 +25,7 @@ from triage_cli.wiring.learned_models import (
     stored_bounds,
     suited,
     threshold_in_use,
+    threshold_note,
     unsuited,
     with_copies,
 )
@@ -169,8 +169,8 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
     category = config.asked[0]
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(category, spec)
-        if is_left_open and (store is None or threshold_in_use(category, store, spec) == UNTAUGHT_THRESHOLD):
-            yield f"threshold {name}", caution()
+        if is_left_open and (note := threshold_note(name, category, store, spec)):
+            yield f"threshold {name}", note
         if store is not None and spec.max_error is not None:
             stored = stored_bounds(open_model_registry(store), name, spec.max_error)
             if reading := changed_reading(name, spec.max_error, stored):
@@ -184,8 +184,8 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
 
 def answers_untaught(config: Config) -> bool:
     """Return whether the default classifier answers by a person's own categories, neither taught nor evaluated."""
-    spec, category = config.classifiers[config.classifier], config.asked[0]
-    return is_cautious(category, spec) and threshold_in_use(category, open_store(config), spec) == UNTAUGHT_THRESHOLD
+    spec, category, store = config.classifiers[config.classifier], config.asked[0], open_store(config)
+    return is_cautious(category, spec) and threshold_in_use(category, store, spec) == dm.CAUTIOUS_THRESHOLD
 
 
 LEAST_MEASURED = 10  # answers of an evaluation that tell anything

@@ -6,23 +6,24 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from triage_cli import domain as dm
-from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config, without_secrets
+from triage_cli.config import MODELS, ClassifierSpec, Config, without_secrets
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
-    caution,
     doubted_before,
     find_error_bounds,
     levels_note,
     misfit,
+    policy_in_use,
     promised_error,
     record_error_bounds,
     suited,
     taught_by_topic,
-    threshold_in_use,
+    threshold_note,
 )
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
@@ -193,6 +194,13 @@ class Classifiers(NamedTuple):
         if self.tell is not None:
             self.tell(sentence)
 
+    def _note_once(self, version: dm.ModelVersion, message: str) -> None:
+        """Tell what is to be said of a version of an earlier release, when it first answers by this one."""
+        mark = sha256(f"told of version {version.version}".encode()).hexdigest()
+        if message and self.tell is not None and self.store.model(mark) is None:
+            self._note(message)
+            self.store.keep_model(mark, b"", {"told": version.version})
+
     def _with_thresholds(self, spec: ClassifierSpec, classifier: Classifier) -> Classifier:
         """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
         calibrated = self._calibrated(spec, classifier, self.tell)
@@ -325,21 +333,23 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
         version = open_model_registry(self.store).active(question.name)
-        model, origin, taught = None, "", False
+        model, origin = None, ""
         if version is not None:
             model = suited(version, question, self.store, self.tell)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
             if model is None and self.tell is not None:
                 self.tell(misfit(version))
-            taught = model is not None and version.is_measured
-        threshold = threshold_in_use(question, self.store, spec, taught=taught, is_step=is_step)
+        policy = policy_in_use(question, self.store, spec, taught=model is not None, is_step=is_step)
         if model is None:
             is_first = self.store.model(fitted_model.fingerprint(question.values)) is None
             origin, model = "", self.built_in(question)
-            is_cautious = threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None
-            if is_first and is_cautious and question.name == dm.CATEGORY:
-                self._note(caution())
-        return embedded_classifier.Head(model, threshold, question.values, question.name, origin)
+            if is_first and policy is not None and question.name == dm.CATEGORY:
+                self._note(threshold_note(spec.name, question, self.store, spec))
+        elif policy is None and version is not None and version.sure_from is None and not is_step:
+            self._note_once(version, threshold_note(spec.name, question, self.store, spec))
+        own = spec.threshold if question.min_confidence is None else question.min_confidence
+        threshold = own if policy is None else policy.threshold
+        return embedded_classifier.Head(model, threshold, question.values, question.name, origin, policy)
 
 
 # Of the decided tickets, how many of the newest are compared, and how many of the nearest are looked at.

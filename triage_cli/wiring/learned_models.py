@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.config import ClassifierSpec, Config
 from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.stores import open_model_registry, rooted_question
 
@@ -287,9 +287,9 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[dm.Classifica
 
 
 def is_cautious(question: dm.Question, spec: ClassifierSpec) -> bool:
-    """Return whether an embedded classifier has `UNTAUGHT_THRESHOLD` until a person's own values are taught.
+    """Return whether an embedded classifier has the threshold that held-out answers bear out.
 
-    Or until they are evaluated. The model of the default categories was evaluated by those who made it.
+    The model of the default categories was evaluated by those who made it.
     """
     from triage_cli.classifiers import are_built_in
 
@@ -298,12 +298,24 @@ def is_cautious(question: dm.Question, spec: ClassifierSpec) -> bool:
     return spec.type == "local" and is_left_open and not has_promise and not are_built_in(question.values)
 
 
-def caution() -> str:
-    """Return the message about categories that were neither taught nor evaluated."""
+def threshold_note(name: str, question: dm.Question, store: Store | None, spec: ClassifierSpec) -> str:
+    """Return the message about the threshold that an embedded classifier has where the configuration names none.
+
+    It is empty where the configuration names one, or a calibration or the makers of the categories evaluated it.
+    """
+    if not is_cautious(question, spec):
+        return ""
+    version = None if store is None else open_model_registry(store).active(question.name)
+    policy = dm.MeasuredThreshold() if store is None else policy_in_use(question, store, spec)
+    if policy is not None:
+        sure = "sure of nothing" if policy.threshold >= dm.NEVER else f"sure from {policy.threshold:.2f} on"
+        return f"{name} is {sure}: {policy.basis}; min_confidence sets another threshold (docs/howto/first-week.md)"
+    if version is None or version.sure_from is not None or not is_named_like(version, question):
+        return ""
     return (
-        f"these categories were neither taught nor evaluated, so an answer is sure from {UNTAUGHT_THRESHOLD:.2f} on, "
-        f"later from {STANDARD_THRESHOLD:.2f}; min_confidence in the config sets another threshold "
-        "(docs/howto/first-week.md)"
+        f"{name} is sure from {spec.threshold:.2f} on: {version_name_of(version)}, of "
+        f"{json.loads(version.metrics)['labelled']:,} labels, is of {_EARLIER_RELEASE}, which did not measure that; it "
+        f"holds until {how_to_learn_again(version)} does (docs/howto/first-week.md)"
     )
 
 
@@ -315,26 +327,51 @@ def levels_note(config: Config) -> str:
 def threshold_in_use(
     question: dm.Question, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, is_step: bool = False
 ) -> float:
-    """Return the confidence from which on an embedded classifier is sure of a question now.
+    """Return the confidence from which on an embedded classifier is sure of a question now (`policy_in_use`)."""
+    policy = policy_in_use(question, store, spec, taught=taught, is_step=is_step)
+    if policy is not None:
+        return policy.threshold
+    return spec.threshold if question.min_confidence is None else question.min_confidence
 
-    A further question of which it was shown neither a label nor an example is never sure: names and descriptions
-    promise nothing. `taught` says whether a learned version answers, if that is known; a step of a cascade is not
-    cautious.
+
+def policy_in_use(
+    question: dm.Question, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, is_step: bool = False
+) -> dm.MeasuredThreshold | None:
+    """Return the threshold that held-out answers bear out; None if the configuration or a calibration decides.
+
+    So it is for a version of an earlier release, too, until the next one is learned. A further question of which it
+    was shown neither a label nor an example is never sure: names and descriptions promise nothing. `taught` says
+    whether a learned version answers, if that is known; a step of a cascade is not cautious.
     """
-    own = spec.threshold if question.min_confidence is None else question.min_confidence
     may_guess = question.name == dm.CATEGORY or any(value.examples for value in question.values)
-    if may_guess and (is_step or not is_cautious(question, spec)):
-        return own
-    if is_taught(question, store) if taught is None else taught:
-        return own
+    is_open = not is_step and is_cautious(question, spec)
+    if may_guess and not is_open:
+        return None
+    version = open_model_registry(store).active(question.name)
+    if version is not None and not (is_named_like(version, question) if taught is None else taught):
+        version = None
+    is_taught_by_people = version is not None and version.is_measured
+    if (is_taught_by_people and not is_open) or _is_calibrated(version, question, store):
+        return None
+    if version is not None and (is_taught_by_people or version.sure_from is not None):
+        return version.sure_from
+    return dm.MeasuredThreshold() if may_guess else dm.MeasuredThreshold(dm.NEVER)
+
+
+def _is_calibrated(version: dm.ModelVersion | None, question: dm.Question, store: Store) -> bool:
+    """Return whether labelled answers have calibrated a version, or the built-in model."""
+    registry = open_model_registry(store)
+    if not registry.calibrations():
+        return False
     from triage_cli.classifiers import embedded_classifier, fitted_model
 
+    learned = "" if version is None else fitted_model.Model.from_bytes(version.weights).learned
     fingerprint = embedded_classifier.question_fingerprint(
-        fitted_model.fingerprint(question.values), levels=bool(question.labels.parents), question=question.name
+        learned or fitted_model.fingerprint(question.values),
+        levels=bool(question.labels.parents),
+        question=question.name,
     )
-    if open_model_registry(store).calibration(fingerprint) is not None:
-        return own
-    return UNTAUGHT_THRESHOLD if may_guess else dm.NEVER
+    return registry.calibration(fingerprint) is not None
 
 
 def is_taught(question: dm.Question, store: Store) -> bool:

@@ -1,6 +1,6 @@
 """Creates the training run and the evaluation run that the configuration asks for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,7 @@ from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifier_diagnostics import is_alone
 from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone
-from triage_cli.wiring.learned_models import learned_before, threshold_in_use
+from triage_cli.wiring.learned_models import learned_before, threshold_note
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -33,7 +33,8 @@ def training_run(
     """Return the training use cases of one question, or of all.
 
     After a training, the version of each question looks again at what embedded classifiers answered; the analyst is
-    warned of what it no longer promises, and if answers are sure sooner than before. A `store` may be open already.
+    warned of what it no longer promises, and of what sets its threshold now, if that
+    changed. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
     from triage_cli.service import SecondLook, Subject, TrainingRun
@@ -43,18 +44,19 @@ def training_run(
     embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
     alone_specs = [spec for spec in embedded_specs if is_alone(config, spec.name)]
 
-    def thresholds() -> dict[str, float]:
-        return {spec.name: threshold_in_use(config.asked[0], store, spec) for spec in alone_specs}
+    def thresholds() -> list[str]:
+        return [threshold_note(spec.name, config.asked[0], store, spec) for spec in alone_specs]
 
-    thresholds_before = thresholds() if warn is not None else {}
+    thresholds_before = thresholds() if warn is not None else []
 
     def look(context: RunContext, name: str) -> dm.Looked:
         category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)
         alone = about_alone(config, config.question(name))
         classifiers = Classifiers.of(alone, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         if name == dm.CATEGORY and warn is not None:
-            for message in _lowered(thresholds_before, thresholds()):
-                warn(message)
+            for message in thresholds():
+                if message and message not in thresholds_before:
+                    warn(message)
         opened = (classifiers.open(dm.ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, config.asked) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}, name).over_all()
@@ -64,16 +66,6 @@ def training_run(
     subjects = [Subject(each, LocalTrainer(each.values, partial(_built_in, classifiers, each))) for each in asked]
     registry = open_model_registry(store)
     return TrainingRun(store, registry, subjects, look, actor=actor, command_line=command_line, began=began)
-
-
-def _lowered(before: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
-    """Yield a message about each classifier that is sure from a lower confidence on than before."""
-    for name, threshold in now.items():
-        if threshold < before[name]:
-            yield (
-                f"{name} is sure from {threshold:.2f} on now, no longer from {before[name]:.2f}, as its categories are "
-                "taught: triage eval FILE tells how right that is, and min_confidence sets another threshold"
-            )
 
 
 def _built_in(classifiers: Classifiers, question: dm.Question) -> bytes:

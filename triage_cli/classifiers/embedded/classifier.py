@@ -26,7 +26,7 @@ def question_fingerprint(model_name: str, *, levels: bool = False, question: str
 class Head(NamedTuple):
     """What answers one question: a model of its values, sure from `min_confidence` on; `version` says what it learned.
 
-    The question is the category, or a further one.
+    The question is the category, or a further one. `measured` is what set the threshold, if held-out answers did.
     """
 
     model: Model
@@ -34,6 +34,7 @@ class Head(NamedTuple):
     categories: Sequence[dm.Category]
     question: str = dm.CATEGORY
     version: str = ""
+    measured: dm.MeasuredThreshold | None = None
 
     @property
     def levels(self) -> dm.Levels:
@@ -90,6 +91,8 @@ class LocalClassifier:
         }
         if head.levels.parents:
             options["levels"] = True
+        if head.measured is not None:
+            options["measured"] = head.measured
         return dm.Asking(
             fingerprint=head_fingerprint,
             kind="local",
@@ -134,7 +137,8 @@ class LocalClassifier:
         outcomes: list[dm.Outcome[dm.Answer]] = []
         for ticket, guess in zip(tickets, guesses, strict=True):
             heads = zip(self._heads, self._fingerprints, (guess, *guess.further), strict=True)
-            for (_, min_confidence, _, question, _), asked_fingerprint, of_question in heads:
+            for head, asked_fingerprint, of_question in heads:
+                min_confidence, question = head.min_confidence, head.question
                 if question not in ticket.asked:
                     continue
                 label, confidence, reason, chances, sure, doubts, language, _ = of_question

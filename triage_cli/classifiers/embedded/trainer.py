@@ -32,6 +32,7 @@ from triage_cli.classifiers.embedded.score_calibration import (
 )
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import (
+    LEAST_CHANCE,
     TEXTS_TO_CHOOSE,
     Choice,
     TrainingSet,
@@ -141,9 +142,6 @@ def surest_guesses(scores: Floats) -> Integers:
     return np.sort(np.concatenate(surest_texts))
 
 
-LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
-
-
 class LocalTrainer:
     """Implements `ports.Trainer` with the embedded model, for one list of categories."""
 
@@ -170,7 +168,9 @@ class LocalTrainer:
         to_use: bool = False,
     ) -> bytes:
         pairs, typical = _pairs_of(labelled)
-        choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
+        choices = [
+            Choice(strength, share, ScoreCalibration(*each), taught) for strength, share, each, taught in settings
+        ]
         model = fit(self._categories, pairs, _make_training_set(more), choices, typical, to_use=to_use)
         return model.to_bytes()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -33,6 +34,7 @@ from triage_cli.classifiers.embedded.score_calibration import (
     ScoreCalibration,
     best_temperature,
     fitted_calibration,
+    softmax,
 )
 from triage_cli.classifiers.embedded.tokens import (
     LENGTH_DIMENSIONS,
@@ -46,6 +48,7 @@ from triage_cli.classifiers.embedded.tokens import (
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import are_built_in, examples_of
 
+LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 COMMON_WORD_TEXTS = 2  # training texts with a word from which on it is a term; rarer ones count by their n-grams
 MAX_NGRAMS = 30_000  # of a vocabulary; the rarest are left out
 # The sign of a mail address, as it is and as links, mails, pages and careful people write it, a link, a long number.
@@ -216,16 +219,23 @@ ROUGH_TOLERANCE = 1e-4  # of the solver, while hyperparameters are chosen
 TEXTS_TO_CHOOSE = 15  # labelled texts from which on the hyperparameters strength and share are chosen
 ROTATED_TEXTS = 1_500  # texts up to which their design is rotated, which takes their number to the power of three
 ONE_FOLD_SIZE = 10_000  # labelled texts times labels from which on only one fold is held out
+# Parts of the scores that labelled texts may have beside the wording alone. Few labels, or noisy ones, are worse than
+# the descriptions: a mixture of both then is better than either.
+MIXTURES = (1.0, 0.75, 0.5, 0.25, 0.0)
 PLENTY_PER_LABEL = 50  # labelled texts from which on the categories' own wording has the share `OUTNUMBERED_SHARE`
 OUTNUMBERED_SHARE = 0.05
 
 
 class Choice(NamedTuple):
-    """The hyperparameters: strength, weight of the categories' own wording, and calibration of the answers."""
+    """The hyperparameters: strength, weight of the categories' own wording, and calibration of the answers.
+
+    `taught` is the part of the scores that labelled texts have taught; the rest are those of the wording alone.
+    """
 
     strength: float = STRENGTHS[0]
     share: float = WORDING_SHARES[0]
     calibration: ScoreCalibration = EXAMPLES_CALIBRATION
+    taught: float = 1.0
 
 
 class TrainingSet:
@@ -281,8 +291,9 @@ class TrainingSet:
 
         With `to_use`, it answers as for new ones about texts with a label that nobody gave to them.
         """
-        fitted_weights = self.weights(choice, self.rows)
-        own_texts, own_scores = self._own_scores(choice, fitted_weights) if to_use else ((), None)
+        taught_weights = self.weights(choice, self.rows)
+        fitted_weights = self._mixed(choice, taught_weights)
+        own_texts, own_scores = self._own_scores(choice, taught_weights) if to_use else ((), None)
         if self.rotation is not None:
             fitted_weights = unrotated_weights(fitted_weights, self.full_design, self.rotation)
         dimensions = self.full_design.vectors.shape[1]
@@ -384,7 +395,40 @@ class TrainingSet:
         if not losses:
             return Choice(calibration=TYPICAL_CALIBRATION if self.labelled_texts else self.wording_calibration)
         choice = min(losses)[-1]
-        return choice._replace(calibration=fitted_calibration(tried[choice], self.prior))
+        return self._mixture(choice, tried[choice])
+
+    def _mixture(self, choice: Choice, held_out_scores: Sequence[tuple[Floats, Integers]]) -> Choice:
+        """Return the choice with the part of the labelled texts that is best on held-out ones, and its calibration.
+
+        Each counts by how sure the wording alone is of it: the order of review takes up what that does not know, of
+        which there are fewer among the tickets that come.
+        """
+        scores, labels = (np.concatenate(each) for each in zip(*held_out_scores, strict=True))
+        if len(labels) < TEXTS_TO_CHOOSE or len(np.unique(self.labels[: self.wording_count])) < self.label_count:
+            return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior))
+        held_out = self.wording_count + np.concatenate([*self.folds()])
+        wording_scores = self.design.take(held_out).scores(self._wording_weights)
+        confidences = softmax(wording_scores, LABELLED_TEMPERATURE).max(axis=1)
+        losses: dict[Choice, float] = {}
+        for taught in MIXTURES:
+            mixed_scores = taught * scores + (1 - taught) * wording_scores
+            calibration = fitted_calibration([(mixed_scores, labels)], self.prior)
+            chances = calibration.chances(mixed_scores)[np.arange(len(labels)), labels]
+            loss = -float(confidences @ np.log(np.maximum(chances, LEAST_CHANCE)))
+            losses[choice._replace(calibration=calibration, taught=taught)] = loss
+        return min(losses, key=lambda each: losses[each])
+
+    @cached_property
+    def _wording_weights(self) -> Floats:
+        """The weights that are fitted to the wording alone, on the scale of those of labelled texts."""
+        weights = TrainingSet.weights(self, Choice(), self.rows[:0])
+        return weights * np.float32(LABELLED_TEMPERATURE / self.wording_calibration.temperature)
+
+    def _mixed(self, choice: Choice, taught_weights: Floats) -> Floats:
+        """Return the weights of a choice, of those that were fitted to labelled texts and those of the wording."""
+        if choice.taught == 1:
+            return taught_weights
+        return choice.taught * taught_weights + (1 - choice.taught) * self._wording_weights
 
     def held_out(self, choice: Choice, every: int = 0) -> list[tuple[Floats, Integers]]:
         """Return the scores and the labels of held-out labelled texts, fold by fold."""
@@ -410,4 +454,4 @@ class TrainingSet:
     def _held_out_scores(self, choice: Choice, held_out: Integers, start: Floats | None) -> tuple[Floats, Floats]:
         """Fit without the held-out texts; return their scores, (texts, labels), and the weights."""
         weights = self.weights(choice, np.setdiff1d(self.rows, held_out), start, ROUGH_TOLERANCE)
-        return self.design.take(self.wording_count + held_out).scores(weights), weights
+        return self.design.take(self.wording_count + held_out).scores(self._mixed(choice, weights)), weights

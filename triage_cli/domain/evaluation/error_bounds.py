@@ -33,6 +33,9 @@ NEVER = 2.0
 # The same for a text that the model was taught by the label of a topic: no promise is about it. And for one of which
 # an earlier version was unsure while it kept the promise: what a later version takes up of these was chosen by doubt.
 TAUGHT, DOUBTED = 3.0, 4.0
+# The same where no promise is made and none is needed: held-out answers of a version were wrong too often, or nobody
+# knows how often they are.
+MISTRUSTED, UNMEASURED = 5.0, 6.0
 WITHOUT_PROMISE = {
     TAUGHT: "its model was taught this very text by the label of a topic, which proves nothing",
     DOUBTED: "an earlier version that kept its promise was unsure of it, and no promise is about such",
@@ -249,7 +252,7 @@ def _tested(category: str, wrong: int, max_error: float, threshold: float, numbe
     upper = upper_bound(wrong, number, risk)
     if at_most(wrong, number, max_error) <= risk:
         return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
-    missing = _missing_answers(number, wrong, max_error, risk)
+    missing = missing_answers(number, wrong, max_error, risk)
     return ErrorBound(category, max_error, None, number, wrong, upper, missing)
 
 
@@ -267,7 +270,7 @@ def _candidate_thresholds(confidences: Sequence[float], max_error: float) -> lis
     return list(reached_by.items())
 
 
-def _missing_answers(number: int, wrong: int, max_error: float, risk: float) -> int:
+def missing_answers(number: int, wrong: int, max_error: float, risk: float) -> int:
     """Return how many more answers prove the promise, if all of them are right."""
     too_few = number
     step = 1 << 24
@@ -297,9 +300,17 @@ def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBou
 
 
 def threshold_clause(
-    answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool, if_last: str = "a person decides"
+    answer: Classification,
+    bounds: Iterable[StoredBound],
+    *,
+    has_next: bool,
+    if_last: str = "a person decides",
+    basis: str = "",
 ) -> str:
-    """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
+    """Return what followed from comparing an answer with its threshold, and what that threshold promises.
+
+    `basis` is what set the threshold, if no promise did.
+    """
     if_unsure = "the next step is asked" if has_next else if_last
     if answer.confidence is None or answer.threshold is None:
         return f"it is not sure, so {if_unsure}"
@@ -307,8 +318,8 @@ def threshold_clause(
         return f"{why}, so {if_unsure}"
     bound = bound_of(answer, bounds)
     if answer.threshold >= NEVER:
-        return f"{_unproven(bound)}, so {if_unsure}"
-    promise = _promise(bound) if bound else ""
+        return f"{basis or _unproven(bound)}, so {if_unsure}"
+    promise = _promise(bound) if bound else basis and f" ({basis})"
     if answer.confidence < answer.threshold:
         confidence, threshold = shares_apart(answer.confidence, answer.threshold)
         exact_confidence = "" if len(confidence) == len("0.00") else f"{confidence} is "

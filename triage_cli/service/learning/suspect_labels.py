@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.ports import Trainer
-from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
+from triage_cli.service.learning.training_data import TrainingData, splits, too_few
 
 Answer = tuple[str, float | None]  # category and confidence
 Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
@@ -94,7 +94,7 @@ def _suspect(
         return None
     suggestion, against = contradictions[0]
     agreeing_count = sum(agrees(name) for name, _ in answers.values())
-    is_sure = category == suggestion and (confidence or 0.0) >= SURE
+    is_sure = category == suggestion and (confidence or 0.0) >= dm.STANDARD_THRESHOLD
     if OTHER_LABEL not in others and (against <= agreeing_count or (against < 2 and not is_sure)):
         return None
     surest_voice = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)

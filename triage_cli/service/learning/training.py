@@ -12,7 +12,6 @@ from triage_cli.service.learning.second_look import Look
 from triage_cli.service.learning.suspect_labels import suspect_labels
 from triage_cli.service.learning.training_data import (
     LEAST_LABELLED,
-    SURE,
     TrainingData,
     gather_training_data,
     has_proof,
@@ -35,17 +34,25 @@ class HeldOutAnswer(NamedTuple):
 class Comparison(NamedTuple):
     """The answers of the model in use (`before`) and of new ones (`after`) about the same held-out tickets.
 
-    `continued` if that is a learned version, and the new one learns from all that it has learned from, and more.
+    `untaught` are those of the model of the wording alone, which the new one must not be worse than either. `loses` if
+    the new model lacks labels that the version in use has learned.
     """
 
     before: list[HeldOutAnswer]
     after: list[HeldOutAnswer]
-    continued: bool = False
+    untaught: list[HeldOutAnswer]
+    loses: bool = False
 
     @property
     def gain(self) -> tuple[float, tuple[float, float]]:
         """Return by how much the new mean log loss is lower, in nats, with its 95 % interval."""
         return dm.paired_interval([old.loss - new.loss for old, new in zip(self.before, self.after, strict=True)])
+
+    @property
+    def sure_from(self) -> dm.MeasuredThreshold:
+        """Return from which confidence on the answers of the new model are sure."""
+        graded_answers = (answer.graded for answer in self.after)
+        return dm.measured_threshold([(each.confidence or 0.0, each.right) for each in graded_answers])
 
     @property
     def more_right(self) -> int:
@@ -56,21 +63,22 @@ class Comparison(NamedTuple):
     def refusal(self) -> str:
         """Return why the new model is not to be taken; empty if it is to be.
 
-        Neither its right answers may be fewer, nor its log loss higher, by more than chance explains. As a rule, more
-        labels make a model better, but by less than a hundred held-out tickets can show. Where it lacks labels that
-        the model in use has, or is the first to learn, its log loss must be lower.
+        Neither its right answers may be fewer, nor its log loss higher, by more than chance explains: than those of the
+        model in use, and than those of the untaught one. As a rule, more labels make a model better, but by less than a
+        hundred held-out tickets can show. Where it lacks labels of the version in use, its log loss must be lower.
         """
-        answer_pairs = zip(self.before, self.after, strict=True)
-        _, (_, most) = dm.paired_interval(
-            [float(new.graded.right) - float(old.graded.right) for old, new in answer_pairs]
-        )
-        gain, (_, most_gain) = self.gain
-        if self.continued and most_gain < 0:
-            return "the new model is worse on held-out tickets: its log loss is higher by more than chance explains"
-        if not self.continued and gain <= 0:
+        if self.loses and self.gain[0] <= 0:
             return "the new model is not better on held-out tickets: its log loss is not lower"
-        if most < 0:
-            return f"the new model is right on {-self.more_right:,} fewer of {len(self.after):,} held-out tickets"
+        for others, than in ((self.before, ""), (self.untaught, " than that of the untaught model")):
+            pairs = list(zip(others, self.after, strict=True))
+            _, (_, most_gain) = dm.paired_interval([old.loss - new.loss for old, new in pairs])
+            if most_gain < 0:
+                worse = f"its log loss is higher{than}, by more than chance explains"
+                return f"the new model is worse on held-out tickets: {worse}"
+            more_right = [float(new.graded.right) - float(old.graded.right) for old, new in pairs]
+            if dm.paired_interval(more_right)[1][1] < 0:
+                fewer = f"{-sum(more_right):,.0f} fewer of {len(self.after):,} held-out tickets"
+                return f"the new model is right on {fewer}{than and ' than the untaught one'}"
         return ""
 
 
@@ -78,12 +86,13 @@ class InUse(NamedTuple):
     """The model in use, and which of the labelled rows it has learned from (`known`).
 
     It is `whole` if it has learned from these rows and nothing else, so that training it again, without some of them,
-    shows what it knows without them.
+    shows what it knows without them; `loses` if a version has learned from others, too.
     """
 
     weights: bytes
     known: Sequence[bool]
     whole: bool
+    loses: bool = False
 
     def comparable(self, rows: Sequence[dm.Labelled]) -> list[int]:
         """Return the indexes of the rows on which it can be compared with a new model."""
@@ -118,6 +127,7 @@ def compared(
     """
     before: dict[int, HeldOutAnswer] = {}
     after: dict[int, HeldOutAnswer] = {}
+    untaught: dict[int, HeldOutAnswer] = {}
     comparable = set(in_use.comparable(rows))
     known = [row for n, row in enumerate(rows) if in_use.known[n] and in_use.whole]
     earlier = trainer.settings(known, unlabelled) if known and settings else ()
@@ -132,11 +142,15 @@ def compared(
         if learned:
             retrained = trainer.fit([rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
             before |= _held_out_answers(trainer, retrained, rows, learned, levels)
+        untaught |= _held_out_answers(trainer, trainer.built_in(), rows, [*unknown, *learned], levels)
         trained((done + 0.5) / len(folds))
         after |= _held_out_answers(
             trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned], levels
         )
-    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], in_use.whole)
+    in_order = sorted(before)
+    return Comparison(
+        [before[n] for n in in_order], [after[n] for n in in_order], [untaught[n] for n in in_order], in_use.loses
+    )
 
 
 def _held_out_answers(
@@ -147,7 +161,8 @@ def _held_out_answers(
     losses = trainer.losses(weights, held_out_rows)
     for n, row, (guess, confidence), loss in zip(indexes, held_out_rows, answers, losses, strict=True):
         answered = row.category if levels.is_within(guess, row.category) else guess
-        yield n, HeldOutAnswer(dm.Graded(row.category, answered, confidence, (confidence or 0.0) >= SURE), loss)
+        is_sure = (confidence or 0.0) >= dm.STANDARD_THRESHOLD
+        yield n, HeldOutAnswer(dm.Graded(row.category, answered, confidence, is_sure), loss)
 
 
 def figures(held_out_answers: Sequence[HeldOutAnswer]) -> dm.Figures:
@@ -305,11 +320,13 @@ class TrainingRun:
             if report.reason:
                 return report
             report = report._replace(reason=_learned_reason(comparison))
+            sure_from = comparison.sure_from
         else:
+            sure_from = dm.MeasuredThreshold(dm.UNMEASURED)
             report = report._replace(reason=UNMEASURED)
         tell_progress("fitting the new model", measured / whole)
         weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
-        metrics = _metrics(report)
+        metrics = _metrics(report) | {"sure_from": sure_from}
         new_version = dm.ModelVersion(
             version=0,
             categories=dm.compact([value.name for value in question.values]),
@@ -359,7 +376,8 @@ def _in_use(
     if version is None:
         return InUse(trainer.built_in(), [False] * len(labelled_rows), whole=False)
     known = trainer.seen(version.weights, [row.text for row in labelled_rows])
-    return InUse(version.weights, known, whole=sum(known) + erased >= trainer.number_learned(version.weights))
+    whole = sum(known) + erased >= trainer.number_learned(version.weights)
+    return InUse(version.weights, known, whole, loses=not whole)
 
 
 def _missing(trainer: Trainer, training_data: TrainingData, version: dm.ModelVersion, erased: int) -> int:

@@ -10,7 +10,6 @@ from triage_cli.service.category_renames import CategoryNames
 FOLDS = 5
 LEAST_LABELLED = 10  # labelled tickets: fewer prove nothing
 ONE_FOLD_FROM = 2_000  # labelled tickets from which on only one fold is held out
-SURE = 0.6  # confidence from which on an answer of a trained model is sure
 
 
 class TrainingData(NamedTuple):

@@ -1,0 +1,67 @@
+"""The threshold that held-out answers bear out, for an embedded model where the configuration names none.
+
+A learned version begins where an untaught model does, and is sure sooner only where answers that were held out while
+it was learned show that few are wrong. They are about verdicts in the order of review, which are harder than the
+tickets that come: so what is sent is right at least as often.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.evaluation.confidence_intervals import at_most
+from triage_cli.domain.evaluation.error_bounds import MISTRUSTED, UNMEASURED, missing_answers
+
+# The threshold where the configuration names none: of what was evaluated by those who made it, or is calibrated.
+STANDARD_THRESHOLD = 0.6
+# The same of the embedded model, for categories and values of a person's own, until held-out answers bear out a lower
+# one. On the sets that it was built with, at most one sure answer in ten is wrong (`benchmarks/accuracy.py`).
+CAUTIOUS_THRESHOLD = 0.85
+LOWER_THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8)
+MOST_WRONG, DOUBT = 0.1, 0.2  # at most this share is wrong, with a confidence of 80 %
+# From `LEAST_JUDGED` answers on that reach the standard threshold, at least `LEAST_RIGHT` of them must be right.
+LEAST_JUDGED, LEAST_RIGHT = 5, 2 / 3
+
+
+class MeasuredThreshold(NamedTuple):
+    """From which confidence on answers are sure, and by which held-out answers.
+
+    So many `labelled` ones reach the threshold, or the standard one where it was not lowered; `wrong` of them are
+    wrong.
+    """
+
+    threshold: float = CAUTIOUS_THRESHOLD
+    labelled: int = 0
+    wrong: int = 0
+
+    @property
+    def basis(self) -> str:
+        """Return what set the threshold, and what is missing for a lower one, for a sentence."""
+        of_them = f"{self.wrong:,} of {self.labelled:,} held-out answers"
+        if self.threshold == MISTRUSTED:
+            return f"{of_them} from {STANDARD_THRESHOLD:.2f} on were wrong, more than a third, so nothing is sure"
+        if self.threshold == UNMEASURED:
+            return "it has learned too few labels of people to be measured, so nothing is sure"
+        if self.threshold < CAUTIOUS_THRESHOLD:
+            return f"{of_them} from there on were wrong: at most {MOST_WRONG:.0%}, with {1 - DOUBT:.0%} confidence"
+        if not self.labelled:
+            return "nothing was measured yet; verdicts and triage learn bear out a lower one"
+        missing = missing_answers(self.labelled, self.wrong, MOST_WRONG, DOUBT)
+        return (
+            f"{of_them} from {STANDARD_THRESHOLD:.2f} on were wrong; at least {missing:,} more of them, all right, "
+            "bear out a lower one"
+        )
+
+
+def measured_threshold(answers: Sequence[tuple[float, bool]]) -> MeasuredThreshold:
+    """Return the threshold that held-out answers, (confidence, right), bear out."""
+
+    def reached(threshold: float) -> MeasuredThreshold:
+        rights = [right for confidence, right in answers if confidence >= threshold]
+        return MeasuredThreshold(threshold, len(rights), len(rights) - sum(rights))
+
+    standard = reached(STANDARD_THRESHOLD)
+    if standard.labelled >= LEAST_JUDGED and standard.labelled - standard.wrong < LEAST_RIGHT * standard.labelled:
+        return standard._replace(threshold=MISTRUSTED)
+    lower = (reached(threshold) for threshold in LOWER_THRESHOLDS)
+    borne_out = (each for each in lower if at_most(each.wrong, each.labelled, MOST_WRONG) <= DOUBT)
+    return next(borne_out, standard._replace(threshold=CAUTIOUS_THRESHOLD))
