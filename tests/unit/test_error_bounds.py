@@ -123,6 +123,30 @@ def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_h
     assert (found.threshold, found.missing) == (None, 1)
 
 
+def test_from_600_answers_on_a_tenth_of_them_may_prove_what_a_third_does_not() -> None:
+    right = [n < 80 or n % 5 > 0 for n in range(600)]
+    answers = [(0.99 - n / 2_000, is_right) for n, is_right in enumerate(right)]
+    found = dm.overall_bound(flat(answers), 0.05)
+    assert (found.threshold is not None, found.wrong) == (True, 0)
+    assert dm.overall_bound(flat(answers[:599]), 0.05).threshold is None
+
+
+def test_what_one_sequence_has_proven_holds_until_its_answers_change() -> None:
+    answers = [(0.99 - n / 2_000, n < 300 or n % 15 != 7) for n in range(600)]
+    held = dm.StoredBound("local", "f", dm.OVERALL, 0.05, answers[-1][0], 600, 20, 0.05, 0, "now")
+    promise = dm.MaxError(0.05)
+    assert dm.bounds(flat(answers), ["Billing"], promise)[dm.OVERALL].labelled < 600
+    assert dm.bounds(flat(answers), ["Billing"], promise, [held])[dm.OVERALL].labelled == 600
+    more = [*answers, (0.7, False)]
+    assert dm.bounds(flat(more), ["Billing"], promise, [held])[dm.OVERALL].labelled < 600
+
+
+def test_no_promise_makes_sure_what_is_likelier_wrong_than_right() -> None:
+    found = dm.overall_bound(flat([(n / 100, True) for n in range(100)]), 0.1)
+    assert (found.threshold, found.labelled) == (0.5, 50)
+    assert dm.bound("Billing", [(n / 100, True) for n in range(100)], 0.1).threshold == 0.5
+
+
 def mean_error_above(threshold: float) -> float:
     """Return the mean of 1 - c over the confidences c = u ** 0.3 above a threshold, for u between 0 and 1."""
     lowest = math.pow(threshold, 1 / 0.3)
@@ -130,17 +154,18 @@ def mean_error_above(threshold: float) -> float:
 
 
 @pytest.mark.slow
-def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
+@pytest.mark.parametrize(("number", "max_error"), [(400, 0.1), (700, 0.1), (700, 0.08)])
+def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty(number: int, max_error: float) -> None:
     """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
     random = Random(7)
     broken = promised = 0
     for _ in range(400):
-        confidences = [random.random() ** 0.3 for _ in range(400)]
-        found = dm.overall_bound(flat([(c, random.random() < c) for c in confidences]), 0.1)
+        confidences = [random.random() ** 0.3 for _ in range(number)]
+        found = dm.overall_bound(flat([(c, random.random() < c) for c in confidences]), max_error)
         if found.threshold is None:
             continue
         promised += 1
-        broken += mean_error_above(found.threshold) > 0.1
+        broken += mean_error_above(found.threshold) > max_error
     assert promised > 200
     assert broken <= 0.05 * 400
 

@@ -152,11 +152,12 @@ from triage_cli.domain.evaluation.confidence_intervals import wilson as wilson
 from triage_cli.domain.evaluation.cross_validation import folds_of as folds_of
 from triage_cli.domain.evaluation.cross_validation import groups_of as groups_of
 from triage_cli.domain.evaluation.error_bounds import DOUBTED as DOUBTED
+from triage_cli.domain.evaluation.error_bounds import MISTRUSTED as MISTRUSTED
 from triage_cli.domain.evaluation.error_bounds import NEVER as NEVER
+from triage_cli.domain.evaluation.error_bounds import NOT_MEASURED as NOT_MEASURED
 from triage_cli.domain.evaluation.error_bounds import OVERALL as OVERALL
 from triage_cli.domain.evaluation.error_bounds import RISK as RISK
 from triage_cli.domain.evaluation.error_bounds import TAUGHT as TAUGHT
-from triage_cli.domain.evaluation.error_bounds import UNMEASURED as UNMEASURED
 from triage_cli.domain.evaluation.error_bounds import ErrorBound as ErrorBound
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer as GradedAnswer
 from triage_cli.domain.evaluation.error_bounds import GradedLevel as GradedLevel

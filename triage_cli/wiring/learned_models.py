@@ -166,7 +166,9 @@ def find_error_bounds(
         for answer, seen in zip(graded_answers, learned, strict=True)
         if not seen
     )
-    return dm.bounds(unlearned, rule or [value.name for value in question.values], max_error)
+    bounds = registry.error_bounds() if rule is None else ()
+    held = [each for each in bounds if (each.fingerprint, each.question) == (fingerprint, question.name)]
+    return dm.bounds(unlearned, rule or [value.name for value in question.values], max_error, held)
 
 
 class _InUse(NamedTuple):

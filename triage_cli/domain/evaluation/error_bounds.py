@@ -3,7 +3,8 @@
 Each candidate threshold is a hypothesis, "the error above it is larger than promised", which the labelled answers may
 reject: Learn then Test (Angelopoulos, Bates, Candes, Jordan & Lei 2021, arXiv:2110.01052), with exact binomial p-values
 as in RCPS (Bates et al. 2021, arXiv:2101.02703). One promise over all is tested in a fixed sequence from strict to
-loose: as long as every hypothesis before was rejected, the next one is tested at the same risk. For one category, which
+loose: as long as every hypothesis before was rejected, the next one is tested at the same risk. With many labels there
+are two sequences, the second from stricter on, each at half of the risk. For one category, which
 has few labels, the risk is divided by the number of candidates (Bonferroni), so that the promise holds for whichever
 of them is taken.
 
@@ -28,6 +29,11 @@ SHRINK = 1.5  # each candidate of a category is reached by so many times fewer a
 # Of all categories together: the share of the labelled answers that reach the first, strictest candidate, and how many
 # times more reach each next one. With a smaller share a wrong answer or two among the surest would end the sequence.
 FIRST, LOOSER = 0.3, 1.1
+# From so many labelled answers on a second sequence begins with fewer: where a tenth of the answers keeps the promise
+# and a third does not, it is not lost. By number alone, which no answer decides.
+TWO_STARTS_FROM, SECOND_FIRST = 600, 0.1
+# No promise makes an answer sure that is likelier wrong than right: what is in no category would be sent, too.
+LEAST_THRESHOLD = 0.5
 # A threshold that no confidence reaches, for categories whose promise is not proven.
 NEVER = 2.0
 # The same for a text that the model was taught by the label of a topic: no promise is about it. And for one of which
@@ -35,7 +41,7 @@ NEVER = 2.0
 TAUGHT, DOUBTED = 3.0, 4.0
 # The same where no promise is made and none is needed: held-out answers of a version were wrong too often, or nobody
 # knows how often they are.
-MISTRUSTED, UNMEASURED = 5.0, 6.0
+MISTRUSTED, NOT_MEASURED = 5.0, 6.0
 WITHOUT_PROMISE = {
     TAUGHT: "its model was taught this very text by the label of a topic, which proves nothing",
     DOUBTED: "an earlier version that kept its promise was unsure of it, and no promise is about such",
@@ -154,6 +160,11 @@ class StoredBound(NamedTuple):
         """Return what messages call that which keeps the promise."""
         return self.classifier if self.question == CATEGORY else f"{self.classifier}, {self.question}"
 
+    def is_proven_as(self, bound: ErrorBound) -> bool:
+        """Return whether it is this bound, and proven."""
+        found = self.category, self.max_error, self.threshold, self.labelled, self.wrong
+        return self.threshold is not None and found == bound[:5]
+
     def holds_for(self, fingerprint: str, threshold: float | None) -> bool:
         """Return whether an answer with this threshold was judged by this bound."""
         return fingerprint == self.fingerprint and threshold == (NEVER if self.threshold is None else self.threshold)
@@ -164,11 +175,17 @@ def needed(max_error: float, risk: float = RISK) -> int:
     return math.ceil(math.log(risk) / math.log1p(-max_error))
 
 
-def bounds(answers: Iterable[GradedLevels], categories: Iterable[str], max_error: MaxError) -> dict[str, ErrorBound]:
+def bounds(
+    answers: Iterable[GradedLevels],
+    categories: Iterable[str],
+    max_error: MaxError,
+    held: "Sequence[StoredBound]" = (),
+) -> dict[str, ErrorBound]:
     """Return the bounds by which answers are sure, by category, from answers that name one of these and their labels.
 
     Of a category with others below it, it is about all that is sure of it, at whatever level below.
-    The bound of all together is `OVERALL`. It stands alone where it is proven; else those of each category hold.
+    The bound of all together is `OVERALL`. It stands alone where it is proven; else those of each category hold. One
+    that is `held`, proven by the same answers in one sequence, goes on to hold.
     """
     graded: dict[str, list[tuple[float, bool]]] = {name: [] for name in categories}
     whole: list[GradedLevels] = []
@@ -180,6 +197,9 @@ def bounds(answers: Iterable[GradedLevels], categories: Iterable[str], max_error
     together: dict[str, ErrorBound] = {}
     if not max_error.each:
         together[OVERALL] = overall_bound(whole, max_error.share)
+        once = _from_start(_surest_first(whole), max_error.share, FIRST, RISK) if held else None
+        if once and any(bound.is_proven_as(once) for bound in held):
+            together[OVERALL] = once
         if together[OVERALL].threshold is not None:
             return together
     return together | {name: bound(name, pairs, max_error.share) for name, pairs in graded.items()}
@@ -196,18 +216,31 @@ def thresholds_of(bounds: Mapping[str, ErrorBound], categories: Iterable[str]) -
 def overall_bound(answers: Sequence[GradedLevels], max_error: float) -> ErrorBound:
     """Return the bound of all categories together from the labelled answers, each at the level of which it is sure.
 
-    The candidates are tested from strict to loose until one does not pass; the last that passed is the threshold. Which
-    level an answer is sure of follows from its probabilities and the threshold, never from its label.
+    Of each sequence the candidates are tested from strict to loose until one does not pass; the last that passed is the
+    threshold, the lower one of two. Which level an answer is sure of follows from its probabilities and the threshold,
+    never from its label.
     """
-    surest_first = sorted(answers, key=lambda levels: levels[-1].confidence, reverse=True)
+    surest_first = _surest_first(answers)
+    firsts = (FIRST,) if len(answers) < TWO_STARTS_FROM else (FIRST, SECOND_FIRST)
+    found = [_from_start(surest_first, max_error, first, RISK / len(firsts)) for first in firsts]
+    return min(found, key=lambda bound: (bound.threshold or NEVER, bound.missing))
+
+
+def _surest_first(answers: Iterable[GradedLevels]) -> list[GradedLevels]:
+    return sorted(answers, key=lambda levels: levels[-1].confidence, reverse=True)
+
+
+def _from_start(surest_first: Sequence[GradedLevels], max_error: float, first: float, risk: float) -> ErrorBound:
+    """Return the bound of a sequence whose first candidate this share of the answers reaches."""
     passed: ErrorBound | None = None
-    for threshold, number in _from_strict_to_loose([levels[-1].confidence for levels in surest_first], max_error):
-        tested = _tested(OVERALL, _wrong_at(threshold, surest_first[:number]), max_error, threshold, number, RISK)
+    confidences = [levels[-1].confidence for levels in surest_first]
+    for threshold, number in _from_strict_to_loose(confidences, max_error, first, risk):
+        tested = _tested(OVERALL, _wrong_at(threshold, surest_first[:number]), max_error, threshold, number, risk)
         if tested.threshold is None:
             return passed or tested
         passed = tested
-    wrong = sum(not levels[0].right for levels in answers)
-    return passed or _tested(OVERALL, wrong, max_error, NEVER, len(answers), RISK)
+    wrong = sum(not levels[0].right for levels in surest_first)
+    return passed or _tested(OVERALL, wrong, max_error, NEVER, len(surest_first), risk)
 
 
 def _wrong_at(threshold: float, answers: Iterable[GradedLevels]) -> int:
@@ -215,15 +248,17 @@ def _wrong_at(threshold: float, answers: Iterable[GradedLevels]) -> int:
     return sum(not next(level.right for level in levels if level.confidence >= threshold) for levels in answers)
 
 
-def _from_strict_to_loose(confidences: Sequence[float], max_error: float) -> Iterator[tuple[float, int]]:
+def _from_strict_to_loose(
+    confidences: Sequence[float], max_error: float, first: float, risk: float
+) -> Iterator[tuple[float, int]]:
     """Yield candidate thresholds with the number of answers that reach them, the highest threshold first.
 
-    At least as many reach the first one as can prove the promise, and all the last one.
+    At least as many reach the first one as can prove the promise, and the last one all that reach `LEAST_THRESHOLD`.
     """
-    ascending, reached_by = confidences[::-1], 0
-    size = max(needed(max_error), math.ceil(FIRST * len(confidences)))
-    while reached_by < size <= len(confidences):
-        threshold = confidences[size - 1]
+    ascending, reached_by, threshold = confidences[::-1], 0, NEVER
+    size = max(needed(max_error, risk), math.ceil(first * len(confidences)))
+    while reached_by < size <= len(confidences) and threshold > LEAST_THRESHOLD:
+        threshold = max(confidences[size - 1], LEAST_THRESHOLD)
         reached_by = len(confidences) - bisect_left(ascending, threshold)
         yield threshold, reached_by
         size = min(math.ceil(max(size * LOOSER, reached_by + 1)), len(confidences))
@@ -264,8 +299,9 @@ def _candidate_thresholds(confidences: Sequence[float], max_error: float) -> lis
     reached_by: dict[float, int] = {}  # the number of answers, by threshold
     size = float(len(confidences))
     while size >= needed(max_error, RISK / (len(reached_by) + 1)):
-        threshold = confidences[math.ceil(size) - 1]
-        reached_by.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
+        threshold = max(confidences[math.ceil(size) - 1], LEAST_THRESHOLD)
+        if number := sum(confidence >= threshold for confidence in confidences):
+            reached_by.setdefault(threshold, number)
         size /= SHRINK
     return list(reached_by.items())
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_most
-from triage_cli.domain.evaluation.error_bounds import MISTRUSTED, UNMEASURED, missing_answers
+from triage_cli.domain.evaluation.error_bounds import MISTRUSTED, NOT_MEASURED, missing_answers
 
 # The threshold where the configuration names none: of what was evaluated by those who made it, or is calibrated.
 STANDARD_THRESHOLD = 0.6
@@ -39,7 +39,7 @@ class MeasuredThreshold(NamedTuple):
         of_them = f"{self.wrong:,} of {self.labelled:,} held-out answers"
         if self.threshold == MISTRUSTED:
             return f"{of_them} from {STANDARD_THRESHOLD:.2f} on were wrong, more than a third, so nothing is sure"
-        if self.threshold == UNMEASURED:
+        if self.threshold == NOT_MEASURED:
             return "it has learned too few labels of people to be measured, so nothing is sure"
         if self.threshold < CAUTIOUS_THRESHOLD:
             return f"{of_them} from there on were wrong: at most {MOST_WRONG:.0%}, with {1 - DOUBT:.0%} confidence"

@@ -322,7 +322,7 @@ class TrainingRun:
             report = report._replace(reason=_learned_reason(comparison))
             sure_from = comparison.sure_from
         else:
-            sure_from = dm.MeasuredThreshold(dm.UNMEASURED)
+            sure_from = dm.MeasuredThreshold(dm.NOT_MEASURED)
             report = report._replace(reason=UNMEASURED)
         tell_progress("fitting the new model", measured / whole)
         weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
