@@ -103,10 +103,6 @@ def checked_address(url: str, key: str, *, token_command: str = "", insecure: bo
     return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)
 
 
-# Query parameters of a request to the server; a value may be a list.
-Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
-
-
 class ConnectionLostError(dm.UnavailableError):
     """The server could not be reached, or its response broke off, so it is unknown what the server has done."""
 
@@ -153,13 +149,9 @@ class Connection:
         """Close the HTTP connection's sockets."""
         self._http_client.close()
 
-    def get(self, path: str, params: Params | None = None) -> tuple[Any, str | None]:
-        """Get a path of the server; return the JSON value, and the URL of its next page."""
-        return self._send_repeatable_request("GET", path, {"params": params})
-
-    def post(self, path: str, body: Mapping[str, Any], key: str) -> Any:
-        """Post to the server with an idempotency key, and return the response's JSON value."""
-        return self._send_repeatable_request("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
+    def get(self, path: str) -> Any:
+        """Get a path of the server, and return the JSON value."""
+        return self._send_repeatable_request("GET", path, {})
 
     def call(self, operation: Operation, arguments: Mapping[str, Any], *, timeout: httpx.Timeout = TIMEOUT) -> Any:
         """Have the server carry out an operation, and return the JSON of its result; pass on what it warns of."""
@@ -167,7 +159,7 @@ class Connection:
         options = {"json": arguments, "headers": PROTOCOL, "timeout": timeout}
         tries = RETRY_DELAYS if operation.name in operations.REPEATABLE else ()
         with known_to_remote(path):
-            answer = self._send_repeatable_request("POST", path, options, tries)[0]
+            answer = self._send_repeatable_request("POST", path, options, tries)
         try:
             answer = wire_format.object_of(answer)
             self.pass_on_warnings(answer)
@@ -193,13 +185,11 @@ class Connection:
 
     def _send_repeatable_request(
         self, method: str, path: str, options: Mapping[str, Any], delays: Sequence[float] = RETRY_DELAYS
-    ) -> tuple[Any, str | None]:
-        """Send the server a request that may be repeated; return the JSON value and the URL of the next page."""
+    ) -> Any:
+        """Send the server a request that may be repeated, and return the JSON value."""
         for wait in (*delays, None):
             try:
-                response = self.send(method, path, options)
-                response_value = _parsed_response(self._body_of(response))
-                return response_value, response.links.get("next", {}).get("url")
+                return _parsed_response(self._body_of(self.send(method, path, options)))
             except ConnectionLostError:
                 if wait is None or not self._server_has_answered or not self.wait(wait):
                     raise

@@ -91,12 +91,12 @@ class RemoteTriage:
         return self._listed("find", selection, attrgetter("ticket_id"))
 
     def _to_review(self, selection: dm.Selection) -> Iterator[dm.Ticket]:
-        page = dm.ReviewPage([], selection.after)
-        while page.next or not page.tickets:
-            page = self.operation("review_page", selection._replace(limit=operations.PAGE, after=page.next))
+        while True:
+            page = self.operation("review_page", selection._replace(limit=operations.PAGE))
             yield from page.tickets
             if not page.next:
                 return
+            selection = selection._replace(after=page.next)
 
     def events(self, query: dm.EventQuery) -> Iterator[dm.LoggedEvent]:
         if query.limit is None or query.limit <= operations.PAGE:
@@ -174,7 +174,7 @@ class RemoteKeyRing:
         return self._created_key(f"{_key_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds})
 
     def list(self) -> list[dm.ApiKey]:
-        keys = self._remote.connection.get("/keys")[0]
+        keys = self._remote.connection.get("/keys")
         return self._remote.converted(lambda records: [_api_key(one) for one in wire_format.rows_of(records)], keys)
 
     def revoke(self, name: str) -> dm.ApiKey:
