@@ -73,6 +73,15 @@ def test_every_operation_has_words_an_id_of_its_own_and_says_who_may(described: 
     )
 
 
+def test_no_property_is_null_alone(described: dict[str, Any]) -> None:
+    """A generated client in Go has no type for it, and does not compile."""
+    shapes = described["components"]["schemas"].items()
+    fields = [
+        (f"{name}.{field}", each) for name, shape in shapes for field, each in shape.get("properties", {}).items()
+    ]
+    assert [field for field, each in fields if each.get("type") == "null"] == []
+
+
 def test_the_description_is_valid(described: dict[str, Any]) -> None:
     validate(described)
 

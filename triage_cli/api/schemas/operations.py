@@ -30,6 +30,8 @@ PLAIN: Mapping[Any, tuple[Mapping[str, Any], Any]] = {
     dm.TriageError: (ERROR_SCHEMA, {"code": "unavailable", "message": "the provider is down", "hint": "try again"}),
     **dict.fromkeys((NoneType, object, bytes), ({"type": "null"}, None)),
 }
+# Types of fields that stay at home. Generated clients need not know them: in Go a property that is null has no type.
+NEVER_SENT = (object, bytes)
 # The schemas of the records that operations take and answer, by name.
 RECORDS: dict[str, dict[str, Any]] = {}
 
@@ -129,8 +131,9 @@ GENERIC: Mapping[Any, Callable[[Sequence[Any]], dict[str, Any]]] = {
 
 
 def _object_schema(hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {name: schema_of(hint) for name, hint in hints.items()}
-    return {"type": "object", "properties": properties, "required": [name for name in hints if name not in defaults]}
+    sent = {name: hint for name, hint in hints.items() if hint not in NEVER_SENT}
+    properties = {name: schema_of(hint) for name, hint in sent.items()}
+    return {"type": "object", "properties": properties, "required": [name for name in sent if name not in defaults]}
 
 
 def sample_of(hint: Any) -> Any:
