@@ -55,3 +55,11 @@ def test_whoever_obeys_each_next_line_measures_before_anything_is_sent(fitted: C
     assert whys == ["Next: triage classify asks about it.", unmeasured] + ["Next: triage route sends it on."] * 4
     assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
     assert rows(fitted.db, "select n >= 10 from evaluations") == [(1,)]
+
+
+def test_where_people_have_decided_all_nothing_is_left_to_measure(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CATEGORIES)
+    (fitted.folder / "export.csv").write_text("id,description\nL-0,I was charged twice this month please refund it\n")
+    assert "next: triage classify" in seen(fitted, "create", "export.csv")
+    assert "next: triage review --all, 50 verdicts more" in seen(fitted, "classify")
+    assert "next: triage route\n" in seen(fitted, "verdict", "L-0", "Billing").replace("\r", "")

@@ -23,7 +23,7 @@ WHAT_HELPS = f"{MANY_VERDICTS} verdicts in triage review, then triage learn, hel
 
 
 class NextStep(Enum):
-    """What leads to `route`, in this order: nobody is sent there before somebody measured what it would send."""
+    """What leads to `route`, in this order: nobody is sent there before somebody measured what machines would send."""
 
     LOOK = "look"  # at a remote, of which it is not known here what was measured
     REVIEW = "review"
@@ -43,7 +43,15 @@ def next_step(context: CommandContext) -> NextStep:
         return NextStep.ROUTE if measured is diagnostics.Measured.EVALUATED else NextStep.DRY_RUN
     if context.config.classifiers[context.config.classifier].type != "local":  # it learns from no verdict
         return NextStep.EVAL
-    return NextStep.LEARN if _verdicts(context) == MANY_VERDICTS else NextStep.REVIEW
+    if _verdicts(context) == MANY_VERDICTS:
+        return NextStep.LEARN
+    is_all_decided = not _are_any(context, "needs_review") and not _are_any(context, "classified", verdict=False)
+    return NextStep.ROUTE if is_all_decided else NextStep.REVIEW
+
+
+def _are_any(context: CommandContext, status: str, *, verdict: bool | None = None) -> bool:
+    """Return whether there are tickets of a status, with a verdict or without one if that is asked."""
+    return any(context.triage.find(dm.Selection(statuses=frozenset({status}), verdict=verdict, limit=1)))
 
 
 def _verdicts(context: CommandContext) -> int:
@@ -59,7 +67,8 @@ def said(context: CommandContext, step: NextStep) -> str:
             return "triage list --status classified shows what is sure"
         case NextStep.REVIEW:
             missing = messages.plural(MANY_VERDICTS - _verdicts(context), "verdicts")
-            return f"triage review, {missing} more; then triage learn; then {measure}"
+            every = "" if _are_any(context, "needs_review") else " --all"
+            return f"triage review{every}, {missing} more; then triage learn; then {measure}"
         case NextStep.LEARN:
             return f"triage learn; then {measure}"
         case NextStep.EVAL:
