@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
+from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.stored_tickets import a_run, ended
 from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
@@ -97,6 +98,33 @@ def test_what_a_killed_run_held_is_free_at_once(fitted: Cli, source: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert states(fitted) == {"classified": NUMBER}
     assert rows(fitted.db, "select count(*) from classifications") == [(NUMBER,)]
+
+
+@pytest.mark.long
+def test_what_a_killed_run_was_asking_is_asked_by_the_one_that_waits(fitted: Cli) -> None:
+    """Two tickets with one text: the second run waits for the answer that the first one never gets."""
+    answered = threading.Event()
+
+    def script(n: int, asked: Asked) -> Step:
+        return good(n, asked)._replace(wait=None if n else answered)
+
+    with running_llm_server(script) as server:
+        config = fitted.folder / "config.yaml"
+        config.write_text(
+            f"database: {fitted.db}\nclassifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
+        )
+        config.chmod(0o600)
+        assert fitted("create", "-q", stdin="id,subject\n1,the same text\n2,the same text\n").returncode == 0
+        with fitted.start("classify", "1", "-q") as killed:
+            until(lambda: server.asked, "the question")
+            with fitted.start("classify", "2", "-q") as waits:
+                until(lambda: rows(fitted.db, "select count(*) from runs where kind = 'classify'") == [(2,)], "both")
+                killed.kill()
+                assert waits.wait(PATIENCE) == 0
+        answered.set()
+        assert len(server.asked) == 2
+    assert rows(fitted.db, "select count(*) from being_asked") == [(0,)]
 
 
 def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:

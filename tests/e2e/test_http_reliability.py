@@ -5,6 +5,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -129,3 +130,43 @@ def test_each_is_accepted_once_where_that_can_be_told_and_none_is_lost(
     if way != "neither":
         assert set(system.made.values()) == {1}
     assert system.posts > number, "some were sent again"
+
+
+def test_what_a_killed_process_had_begun_may_have_arrived_and_blocks_nobody(fitted: Cli) -> None:
+    """Killed between the mark of its attempts and their answers, with others waiting behind them."""
+    over = threading.Event()
+
+    def answer(_: Got) -> Reply:
+        over.wait()
+        return Reply()
+
+    with closing(HttpStub(answer)) as stub:
+        config = fitted.folder / "config.yaml"
+        config.write_text(
+            f"database: {fitted.db}\nclassifiers: {{local: {{type: local, min_confidence: 0}}}}\n"
+            f'destinations: {{bugs: {{type: http, url: "{stub.root}", body: "{{{{ ticket.subject }}}}"}}}}\n'
+            "routes: [{to: bugs}]\n"
+        )
+        config.chmod(0o600)
+        tickets = "id,subject,customer_id\n" + "".join(f"{n},I was charged twice,C-{n % 2}\n" for n in range(12))
+        assert fitted("create", "-q", "-", stdin=tickets).returncode == 0
+        assert fitted("classify", "-q").returncode == 0
+        try:
+            with fitted.start("route", "-q") as process:
+                until(lambda: len(stub.got) == 4, "as many requests as are made at once")
+                process.kill()
+            begun = rows(fitted.db, "select delivery_id, customer_id from deliveries join tickets using (ticket_id) "
+                                    "where begun_by is not null")  # fmt: skip
+            assert len(begun) == 4
+            done = fitted("forget", "--customer-id", "C-0", "--yes")
+        finally:
+            over.set()
+        assert done.returncode == 0, done.stderr
+        assert f"bugs ({sum(customer == 'C-0' for _, customer in begun)})" in done.stderr
+        assert fitted("route", "-q").returncode == 0
+        sent = Counter(got.headers["idempotency-key"] for got in stub.got)
+    of_other = {delivery_id for delivery_id, customer in begun if customer == "C-1"}
+    assert {delivery_id for delivery_id, number in sent.items() if number == 2} == of_other
+    assert len(sent) == 6 + sum(customer == "C-0" for _, customer in begun)
+    doubtful = rows(fitted.db, "select delivery_id from deliveries where doubtful = 1 and state = 'accepted'")
+    assert {row[0] for row in doubtful} == of_other
