@@ -300,6 +300,18 @@ def test_similar_tickets_are_shown_and_lead_to_each_other(
     assert ada.violations() == []
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("routed", "Sent to"), ("routing", "On its way to"), ("undeliverable", "Not accepted by all of")],
+)
+def test_what_is_on_its_way_is_not_said_to_be_sent(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor], status: str, said: str
+) -> None:
+    fields = {"status": status, "category": "Billing", "suggestion": None, "routed_to": "out"}
+    ada = visit(served(fields), place="#ticket/T-00")
+    expect(ada.page.locator("dt", has_text=said)).to_have_count(1)
+
+
 def test_further_questions_are_answered_by_the_keyboard(
     served: Callable[..., ApiServer], visit: Callable[..., Visitor]
 ) -> None:

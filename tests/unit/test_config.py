@@ -305,6 +305,13 @@ def test_a_mistyped_key_makes_no_file_of_another_program(home: Path, mistyped: s
         load(home)
 
 
+def test_a_list_of_categories_without_its_key_is_no_file_of_another_program(home: Path) -> None:
+    (home.parent / "cwd/config.yaml").write_text("- name: Network\n  description: cables\n- name: Access\n")
+    with pytest.raises(dm.ConfigError, match="1 mistake") as caught:
+        load(home)
+    assert caught.value.problems == ("config.yaml:1: is a list; write categories: above it",)
+
+
 def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: Path) -> None:
     file = home.parent / "cwd/config.yaml"
     file.touch()

@@ -131,7 +131,9 @@ class Authenticator:
 
     def _authenticated(self, credential: str) -> Caller:
         if not credential:
-            raise dm.UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
+            raise dm.UnauthenticatedError(
+                "this takes a key", hint="send it as X-API-Key, or as a bearer token; triage keys create makes one"
+            )
         if self._is_server_key(credential):
             return SERVER_KEY_CALLER
         if self._verify_token and not credential.startswith(dm.api_keys.PREFIX):

@@ -257,8 +257,11 @@ def _open_config(path: Path, label: str, home: Path | None, origin: str = "") ->
     if root.value is None:
         root = Node({}, 1)  # only comments: all defaults
     if not isinstance(root.value, dict):
-        diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
-        return ConfigFile(path, diagnostics, None, has_triage_key=False)
+        items = root.value if isinstance(root.value, list) else []
+        is_categories = any(isinstance(item.value, dict) and "name" in item.value for item in items)
+        said = "is a list; write categories: above it" if is_categories else "must be a mapping (key: value)"
+        diagnostics.wrong(root.line, "", said)
+        return ConfigFile(path, diagnostics, None, has_triage_key=is_categories)
     is_ours = any(key in TOP_KEYS or suggestion(str(key), TELLING_KEYS, 0.8) for key in root.value)
     return ConfigFile(path, diagnostics, root, is_ours)
 

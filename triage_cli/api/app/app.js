@@ -267,13 +267,16 @@ async function show(id, question) {
 const similarTo = ({ ticket_id: id }, query) =>
   call(`tickets/${id}/similar?${query}`).then(({ record }) => record, () => []);
 
+// What is said of the destinations of a ticket that not all of them have accepted.
+const SENT = { routing: "On its way to", undeliverable: "Not accepted by all of" };
+
 function factsOf(ticket) {
   const facts = [
     ["Ticket", ticket.external_id || ticket.ticket_id], ["From", ticket.source], ["Customer", ticket.customer_id],
     ["Priority", ticket.priority], ["Language", ticket.language],
     ["Written", ticket.created_at && moment(ticket.created_at)], ["Status", spaced(ticket.status)],
     ...state.questions.map((question) => [question.label, toldOf(answerTo(question, ticket))]),
-    ["Reason", ticket.reason], ["Sent to", ticket.routed_to], ["Error", ticket.error], ...Object.entries(ticket.extra),
+    ["Reason", ticket.reason], [SENT[ticket.status] || "Sent to", ticket.routed_to], ["Error", ticket.error], ...Object.entries(ticket.extra),
   ].filter(([, fact]) => fact || fact === 0);
   return made("dl", {}, facts.map(([name, fact]) =>
     [made("dt", {}, name), made("dd", {}, typeof fact === "object" ? JSON.stringify(fact) : fact)]));
