@@ -29,7 +29,7 @@ def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         yield world.triage
         return
     with ExitStack() as stack:
-        running = stack.enter_context(running_server(tmp_path, services=world.triage()._services))
+        running = stack.enter_context(running_server(tmp_path, services=world.services()))
 
         def remote() -> Triage:
             triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)

@@ -29,7 +29,7 @@ def triage(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iter
     if request.param == "local":
         yield world.triage()
         return
-    with running_server(tmp_path, services=world.triage()._services) as running:
+    with running_server(tmp_path, services=world.services()) as running:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         yield remote
         remote.close()

@@ -26,7 +26,7 @@ def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         yield lambda _role="agent": world.triage()
         return
     with ExitStack() as stack:
-        running = stack.enter_context(running_server(tmp_path, services=world.triage()._services))
+        running = stack.enter_context(running_server(tmp_path, services=world.services()))
 
         def remote(role: str = "agent") -> Triage:
             triage = RemoteTriage(Address(running.url, running.keys[role]), ONLINE)
@@ -45,7 +45,7 @@ def test_the_last_reading_of_a_header_is_known(make: Callable[..., Triage]) -> N
 
 
 def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
-    with running_server(tmp_path, services=world.triage()._services) as running:
+    with running_server(tmp_path, services=world.services()) as running:
         reader = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
         assert reader.last_reading(HEADER) is None
         with pytest.raises(dm.RefusedError):

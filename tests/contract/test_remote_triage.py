@@ -50,7 +50,7 @@ class Side:
 
 @contextmanager
 def served(world: World, folder: Path) -> Iterator[ApiServer]:
-    with running_server(folder, services=world.triage()._services) as running:
+    with running_server(folder, services=world.services()) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ CSV = {"content-type": "text/csv"}
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
     limits = RequestLimits(per_minute=None, table_rows=100, body_seconds=2.0)
-    with running_server(tmp_path, services=world.triage()._services, limits=limits) as running:
+    with running_server(tmp_path, services=world.services(), limits=limits) as running:
         yield running
 
 
@@ -315,7 +315,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     monkeypatch.setattr(ndjson, "BLANK_AFTER", 0.05)
     go_on = threading.Event()
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(PATIENCE) else (None, 0.0))
-    with running_server(tmp_path, services=world.triage()._services) as server, ThreadPoolExecutor(2) as callers:
+    with running_server(tmp_path, services=world.services()) as server, ThreadPoolExecutor(2) as callers:
         server.served.stream_slots = ndjson.StreamSlots(2)
 
         def bulk(name: str) -> httpx.Response:

@@ -926,7 +926,7 @@ def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[server_st
     monkeypatch.setattr(server_state, "LOOK", 0.02)
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
     monkeypatch.setattr(server_state, "RETRY_AFTER_ERROR", 0.0)
-    working = server_state.BackgroundWorker(world.triage()._services, {"desk": ("classify", "route")})
+    working = server_state.BackgroundWorker(world.services(), {"desk": ("classify", "route")})
     yield working
     working.stop()
     working.join()
@@ -992,7 +992,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
         monkeypatch.setattr(module, "PAUSE", 3600.0)
     monkeypatch.setattr(server_state, "LOOK", 0.02)
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
-    services = world.triage()._services
+    services = world.services()
     mistaken = server_state.BackgroundWorker(
         replace(services, routing_map=replace(services.routing_map, destination=opened)),
         {"desk": ("classify", "route")},

@@ -109,7 +109,7 @@ def of_wrong_types() -> Iterator[dict[str, Any]]:
 
 def test_a_hostile_body_is_refused(world: World, tmp_path: Path) -> None:
     wrong = [(values.keys(), json.dumps(values)) for values in of_wrong_types()]
-    with running_server(tmp_path, services=world.triage()._services) as server, server.client("admin") as client:
+    with running_server(tmp_path, services=world.services()) as server, server.client("admin") as client:
         for name in operations.ROLES:
             own = operations.operation(name).hints.keys() - {"plan", "calibrate"}
             for body in (*HOSTILE, *(text for keys, text in wrong if keys & own)):

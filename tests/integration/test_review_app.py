@@ -193,7 +193,7 @@ def test_on_another_instance_it_is_the_same(unsure: World, tmp_path: Path) -> No
         await reviewer.press("enter", see="review 1 of 1 ")
         await reviewer.press("r", see="has no category yet")
 
-    with running_server(tmp_path, services=unsure.triage()._services) as running:
+    with running_server(tmp_path, services=unsure.services()) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         app = reviewing(triage, script)
         assert app.session.summary() == "1 verdict given, 1 skipped, 3 left"
@@ -633,7 +633,7 @@ def test_a_question_is_a_row_of_keys_and_a_required_one_holds_its_ticket(
         await reviewer.press("?", see="the next question about the ticket")
 
     if is_remote:
-        with running_server(tmp_path, services=asked.triage()._services) as running:
+        with running_server(tmp_path, services=asked.services()) as running:
             triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
             reviewing(triage, script, size=(120, 24))
             triage.close()

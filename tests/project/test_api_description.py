@@ -25,7 +25,7 @@ BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, a
 
 
 def test_the_committed_description_is_that_of_the_server(world: World) -> None:
-    parts = world.triage()._services
+    parts = world.services()
     server_state = ServerState(
         parts,
         wiring.stores.open_api_access(parts.store),
