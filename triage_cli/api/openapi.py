@@ -265,7 +265,8 @@ def _describe_body(body: OpenApi, schemas: Mapping[str, OpenApi]) -> None:
         if not body.get("required"):  # null is taken too, but generated clients trip over a body that may be null
             body["description"] = "may be left out, or null: all as usual"
             _drop_null(content["schema"])
-            schemas.get(content["schema"].get("$ref", "").removeprefix(SCHEMA_REF), {})["default"] = {}
+            if "$ref" in content["schema"]:
+                schemas[content["schema"]["$ref"].removeprefix(SCHEMA_REF)]["default"] = {}
         _add_example(content, schemas)
 
 

@@ -7,15 +7,17 @@ from typing import Any, cast
 import httpx
 
 from triage_cli import domain as dm
-from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.client.remote_triage import RemoteOperations, RemoteTriage
 from triage_cli.client.upload import Upload, UploadPlan
-from triage_cli.ports import Analysis, TellProgress, operations
+from triage_cli.ports import Analysis, TellProgress
 
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
 
 
-class RemoteAnalysis:
-    """Implements `ports.Analysis`: each method that is not written here is an operation of the remote."""
+class RemoteAnalysis(RemoteOperations):
+    """Implements `ports.Analysis` on the connection of a `RemoteTriage`."""
+
+    port = Analysis
 
     def __init__(self, remote_triage: RemoteTriage) -> None:
         self._remote = remote_triage
@@ -37,13 +39,7 @@ class RemoteAnalysis:
         upload_plan = UploadPlan(params, dm.Outcome[dm.Foreseen], dm.ids.new_id(), plan.max_cost, plan.deadline)
         return Upload(self._remote.connection, upload_plan).send(drafts)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return the operation of this name, as a method."""
-        if name not in operations.SERVED[Analysis]:
-            raise AttributeError(name)
-        return lambda *values, **named: self._call(name, *values, **named)
-
-    def _call(self, name: str, *values: Any, **named: Any) -> Any:
+    def operation(self, name: str, *values: Any, **named: Any) -> Any:
         return self._remote.operation(name, *values, timeout=LONG_TIMEOUT, **named)
 
     def discover(self, tickets: Iterable[dm.TopicText] | None, asked: dm.Discovery) -> dm.Proposal:
@@ -51,19 +47,19 @@ class RemoteAnalysis:
         read = (
             None if tickets is None else [dm.TopicText(text[: dm.TOPIC_CHARACTERS], writer) for text, writer in tickets]
         )
-        return cast("dm.Proposal", self._call("discover", read, asked))
+        return cast("dm.Proposal", self.operation("discover", read, asked))
 
     def learn(self, rows: Sequence[dm.Labelled], tell: TellProgress, question: str | None = None) -> list[dm.Lesson]:
         """Have the remote learn; it does not tell how far it is."""
         tell("on the remote", 0.0)
-        return cast("list[dm.Lesson]", self._call("learn", rows, tell, question))
+        return cast("list[dm.Lesson]", self.operation("learn", rows, tell, question))
 
     def evaluate(
         self, rows: Sequence[dm.Labelled], plan: dm.ClassifyPlan, *, calibrate: bool, question: str = dm.CATEGORY
     ) -> dm.Evaluated:
         left = None if plan.max_cost is None else max(0.0, plan.max_cost - self._evaluated_usd)
         plan = plan._replace(max_cost=left)
-        evaluated = cast("dm.Evaluated", self._call("evaluate", rows, plan, calibrate=calibrate, question=question))
+        evaluated = cast("dm.Evaluated", self.operation("evaluate", rows, plan, calibrate=calibrate, question=question))
         self._evaluated_usd += evaluated.scored.cost_usd
         return evaluated
 
@@ -78,7 +74,7 @@ class RemoteAnalysis:
             raise dm.UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
         texts = (None if name is None else _text_of(Path(name)) for name in (new.config, new.routes))
         try:
-            return cast("dm.Plan", self._call("plan_texts", *texts, written_since))
+            return cast("dm.Plan", self.operation("plan_texts", *texts, written_since))
         except dm.ConfigError as error:  # it names the files of the request
             message = error.message.replace(" config.yaml:", f" {new.config}:")
             raise dm.ConfigError(message.replace(" routes.yaml:", f" {new.routes}:"), hint=error.hint) from error

@@ -32,8 +32,26 @@ T = TypeVar("T")
 VERDICTS = 500  # per request to the remote
 
 
-class RemoteTriage:
+class RemoteOperations:
+    """Implements a port: each of its methods that a class below does not write is an operation of the remote."""
+
+    port: type
+
+    def operation(self, name: str, *values: Any, **named: Any) -> Any:
+        """Have the remote carry out an operation."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the operation of this name, as a method."""
+        if name not in operations.SERVED[self.port]:
+            raise AttributeError(name)
+        return partial(self.operation, name)
+
+
+class RemoteTriage(RemoteOperations):
     """Implements `ports.Triage` by requests to a remote; one object per command. A signal handler may call `stop`."""
+
+    port = Triage
 
     def __init__(self, address: Address, network: Network, warn: Callable[[str], None] = lambda _: None) -> None:
         self.connection = Connection(address, network, warn)
@@ -120,12 +138,6 @@ class RemoteTriage:
                 raise self.connection.strange_response("a list whose next page is the same page again")
             query, left = query._replace(after=place(page[-1])), left and left - asked
 
-    def __getattr__(self, name: str) -> Any:
-        """Return the operation of this name, as a method."""
-        if name not in operations.SERVED[Triage]:
-            raise AttributeError(name)
-        return partial(self.operation, name)
-
     def operation(self, name: str, *values: Any, timeout: httpx.Timeout = TIMEOUT, **named: Any) -> Any:
         """Have the remote carry out an operation. Raises its error, and `UsageError` if it does not know it.
 
@@ -210,18 +222,17 @@ NOT_BEGUN = (dm.UsageError, dm.RefusedError, dm.BusyError, UnreachableError)
 LONGEST_OUTAGE = 20.0  # seconds for which a remote waits for a provider, while its caller waits
 
 
-class RemoteConsultation:
-    """Implements `ports.Consultation` on the connection of a `RemoteTriage`, whose operations its methods are."""
+class RemoteConsultation(RemoteOperations):
+    """Implements `ports.Consultation` on the connection of a `RemoteTriage`."""
+
+    port = Consultation
 
     def __init__(self, remote_triage: RemoteTriage) -> None:
         self._remote = remote_triage
         self.spent = 0.0
 
-    def __getattr__(self, name: str) -> Any:
-        """Return the operation of this name, as a method."""
-        if name not in operations.SERVED[Consultation]:
-            raise AttributeError(name)
-        return partial(self._remote.operation, name)
+    def operation(self, name: str, *values: Any, **named: Any) -> Any:
+        return self._remote.operation(name, *values, **named)
 
     def classify_text(self, question: dm.TextQuestion, plan: dm.ClassifyPlan) -> dm.TextAnswer:
         """Have the remote classify a text without storing it, in its budget. Sent once: each time may cost money.

@@ -79,7 +79,7 @@ class Operation(NamedTuple):
     """One method of a port, for whoever calls it and whoever carries it out.
 
     `hints` are the types of its arguments, and `result` that of what it returns. The arguments in `silent` are
-    functions of the caller, which are not told anything from afar.
+    functions of the caller, which are not told anything from afar; `read` reads the others from an object of JSON.
     """
 
     port: type
@@ -89,6 +89,7 @@ class Operation(NamedTuple):
     hints: Mapping[str, Any]
     result: Any
     silent: frozenset[str]
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     @property
     def answers_lines(self) -> bool:
@@ -102,7 +103,7 @@ class Operation(NamedTuple):
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the method from JSON. Raises `ProtocolError`."""
-        return dm.named_reader(self.name, self.hints)(wire_record) | dict.fromkeys(self.silent, _say_nothing)
+        return self.read(wire_record) | dict.fromkeys(self.silent, _say_nothing)
 
     def arguments_to(self, *values: Any, **named: Any) -> dict[str, Any]:
         """Return the arguments of a call as JSON has them."""
@@ -129,4 +130,5 @@ def operation(name: str) -> Operation:
     result = hints.pop("return")
     silent = frozenset(each for each, hint in hints.items() if get_origin(hint) is Callable)
     sent = {each: hint for each, hint in hints.items() if each not in silent}
-    return Operation(port, name, inspect.getdoc(method) or "", inspect.signature(method), sent, result, silent)
+    about = inspect.getdoc(method) or "", inspect.signature(method)
+    return Operation(port, name, *about, sent, result, silent, dm.named_reader(name, sent))

@@ -276,7 +276,8 @@ function factsOf(ticket) {
     ["Priority", ticket.priority], ["Language", ticket.language],
     ["Written", ticket.created_at && moment(ticket.created_at)], ["Status", spaced(ticket.status)],
     ...state.questions.map((question) => [question.label, toldOf(answerTo(question, ticket))]),
-    ["Reason", ticket.reason], [SENT[ticket.status] || "Sent to", ticket.routed_to], ["Error", ticket.error], ...Object.entries(ticket.extra),
+    ["Reason", ticket.reason], [SENT[ticket.status] || "Sent to", ticket.routed_to], ["Error", ticket.error],
+    ...Object.entries(ticket.extra),
   ].filter(([, fact]) => fact || fact === 0);
   return made("dl", {}, facts.map(([name, fact]) =>
     [made("dt", {}, name), made("dd", {}, typeof fact === "object" ? JSON.stringify(fact) : fact)]));
