@@ -46,12 +46,11 @@ def test_whoever_obeys_each_next_line_measures_before_anything_is_sent(fitted: C
         elif step == "learn":
             shown = seen(fitted, "learn")
         elif step == "eval":
-            assert fitted("eval", "others.csv").returncode == 0
-            shown = seen(fitted, "verdict", "L-0", "Billing")
+            shown = seen(fitted, "eval", "others.csv")
         else:
             break
     assert done == ["classify", "review", "review", "learn", "eval", "route"], done
-    unmeasured = "Next: measure how right such answers are, with triage eval FILE; then it can be sent."
+    unmeasured = "Next: triage eval FILE must show first that most such answers are right; then it can be sent."
     assert whys == ["Next: triage classify asks about it.", unmeasured] + ["Next: triage route sends it on."] * 4
     assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
     assert rows(fitted.db, "select n >= 10 from evaluations") == [(1,)]
@@ -63,3 +62,17 @@ def test_where_people_have_decided_all_nothing_is_left_to_measure(fitted: Cli) -
     assert "next: triage classify" in seen(fitted, "create", "export.csv")
     assert "next: triage review --all, 50 verdicts more" in seen(fitted, "classify")
     assert "next: triage route\n" in seen(fitted, "verdict", "L-0", "Billing").replace("\r", "")
+
+
+def test_where_sure_answers_were_found_wrong_too_often_nothing_is_sent_next(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CATEGORIES + "classifiers: {local: {type: local, min_confidence: 0}}\n")
+    (fitted.folder / "export.csv").write_text("id,description\nL-0,I was charged twice this month please refund it\n")
+    shuffled = [(text, "General" if category == "Billing" else "Billing") for text, category in labelled(20)]
+    (fitted.folder / "others.csv").write_text(a_csv(shuffled))
+    seen(fitted, "create", "export.csv")
+    seen(fitted, "classify")
+    for shown in (seen(fitted, "eval", "others.csv"), seen(fitted, "classify", "L-0", "--force")):
+        assert "next: triage review --all, more verdicts; then triage learn; then triage eval FILE" in shown
+    assert fitted("why", "L-0").stdout.splitlines()[-1].startswith("Next: triage eval FILE must show first")
+    (fitted.folder / "others.csv").write_text(a_csv([SURE[0]] * 12))
+    assert "next: triage route\n" in seen(fitted, "eval", "others.csv").replace("\r", "")

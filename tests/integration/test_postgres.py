@@ -545,7 +545,7 @@ SPIKE = dm.SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "202
             "graded_answers",
             lambda pg, _lease: SqlModelRegistry(pg).keep_graded([dm.LabelledAnswer(PAID, "Billing", "refund")]),
         ),
-        ("evaluations", lambda pg, _lease: SqlModelRegistry(pg).keep_evaluated({"f": 1}, dm.now())),
+        ("evaluations", lambda pg, _lease: SqlModelRegistry(pg).keep_evaluated({"f": dm.JudgedAnswers(1)}, dm.now())),
         ("spikes", lambda pg, _lease: SqlInflow(pg).keep_spikes([SPIKE], CHANGED)),
         ("classified_by", lambda pg, _lease: CategoryMemory(pg.database).keep(["A"], None, "here")),
         (

@@ -29,6 +29,7 @@ class NextStep(Enum):
     REVIEW = "review"
     LEARN = "learn"
     EVAL = "eval"
+    MISTRUST = "mistrust"  # what was measured is too bad to be sent
     DRY_RUN = "dry run"
     ROUTE = "route"
 
@@ -37,16 +38,26 @@ def next_step(context: CommandContext) -> NextStep:
     """Return the next step by what was measured of the classifier and categories in use, and by the verdicts."""
     if context.is_remote:
         return NextStep.LOOK
-    diagnostics = wiring.classifier_diagnostics
-    measured = diagnostics.measured(context.config)
-    if measured is not diagnostics.Measured.NOT:
-        return NextStep.ROUTE if measured is diagnostics.Measured.EVALUATED else NextStep.DRY_RUN
-    if context.config.classifiers[context.config.classifier].type != "local":  # it learns from no verdict
+    kinds = wiring.classifier_diagnostics.Measured
+    steps = {kinds.EVALUATED: NextStep.ROUTE, kinds.HELD_OUT: NextStep.DRY_RUN, kinds.MISTRUSTED: NextStep.MISTRUST}
+    if step := steps.get(wiring.classifier_diagnostics.measured(context.config)):
+        return step
+    if not _is_learning(context):
         return NextStep.EVAL
     if _verdicts(context) == MANY_VERDICTS:
         return NextStep.LEARN
     is_all_decided = not _are_any(context, "needs_review") and not _are_any(context, "classified", verdict=False)
     return NextStep.ROUTE if is_all_decided else NextStep.REVIEW
+
+
+def _is_learning(context: CommandContext) -> bool:
+    """Return whether verdicts teach the classifier."""
+    return context.config.classifiers[context.config.classifier].type == "local"
+
+
+def _review(context: CommandContext) -> str:
+    """Return the command that shows tickets for a person to decide."""
+    return "triage review" if _are_any(context, "needs_review") else "triage review --all"
 
 
 def _are_any(context: CommandContext, status: str, *, verdict: bool | None = None) -> bool:
@@ -64,24 +75,33 @@ def said(context: CommandContext, step: NextStep) -> str:
     measure = f"triage eval FILE, since nobody has measured these answers ({FIRST_WEEK})"
     match step:
         case NextStep.LOOK:
-            return "triage list --status classified shows what is sure"
+            words = "triage list --status classified shows what is sure"
         case NextStep.REVIEW:
             missing = messages.plural(MANY_VERDICTS - _verdicts(context), "verdicts")
-            every = "" if _are_any(context, "needs_review") else " --all"
-            return f"triage review{every}, {missing} more; then triage learn; then {measure}"
+            words = f"{_review(context)}, {missing} more; then triage learn; then {measure}"
         case NextStep.LEARN:
-            return f"triage learn; then {measure}"
+            words = f"triage learn; then {measure}"
         case NextStep.EVAL:
-            return measure
+            words = measure
+        case NextStep.MISTRUST:
+            is_learning = _is_learning(context)
+            mend = "more verdicts; then triage learn" if is_learning else "then a higher min_confidence"
+            words = f"{_review(context)}, {mend}; then triage eval FILE, which found too many sure answers wrong"
         case NextStep.DRY_RUN:
-            return "triage eval FILE; then triage route --dry-run"
+            words = "triage eval FILE; then triage route --dry-run"
         case NextStep.ROUTE:
-            return "triage route"
+            words = "triage route"
+    return words
 
 
 def step_to_routing(context: CommandContext) -> str:
     """Return the next step in words, where tickets have a category that was not sent yet."""
     return said(context, next_step(context))
+
+
+def are_any_to_send(context: CommandContext) -> bool:
+    """Return whether tickets have a category that was not sent yet."""
+    return _are_any(context, "classified")
 
 
 def after_storing(context: CommandContext, statuses: Collection[str]) -> str:

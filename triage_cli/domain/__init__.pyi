@@ -177,6 +177,7 @@ from triage_cli.domain.evaluation.error_bounds import shortage as shortage
 from triage_cli.domain.evaluation.error_bounds import thresholds_of as thresholds_of
 from triage_cli.domain.evaluation.measured_thresholds import CAUTIOUS_THRESHOLD as CAUTIOUS_THRESHOLD
 from triage_cli.domain.evaluation.measured_thresholds import STANDARD_THRESHOLD as STANDARD_THRESHOLD
+from triage_cli.domain.evaluation.measured_thresholds import JudgedAnswers as JudgedAnswers
 from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold as MeasuredThreshold
 from triage_cli.domain.evaluation.measured_thresholds import measured_threshold as measured_threshold
 from triage_cli.domain.evaluation.metrics import Evaluated as Evaluated

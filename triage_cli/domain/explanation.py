@@ -72,7 +72,7 @@ NEXT_BY_STATUS = {
 }
 BELOW_THRESHOLD = "its confidence is below the threshold that holds now, so triage route leaves it to a person"
 
-UNMEASURED = "measure how right such answers are, with triage eval FILE; then it can be sent"
+UNMEASURED = "triage eval FILE must show first that most such answers are right; then it can be sent"
 
 
 def next_step(

@@ -543,11 +543,11 @@ class ModelRegistry(Protocol):
     def keep_graded(self, answers: Iterable[dm.LabelledAnswer], learned: Iterable[dm.Classification] = ()) -> None:
         """A registry keeps answers about labelled texts, and drops those about texts that a model has learned."""
 
-    def evaluated(self, fingerprint: str) -> int:
-        """A registry knows how many answers to the question with this fingerprint the last evaluation measured."""
+    def evaluated(self, fingerprint: str) -> dm.JudgedAnswers:
+        """A registry knows what the last evaluation found of answers to the question with this fingerprint."""
 
-    def keep_evaluated(self, counts: Mapping[str, int], at: str) -> None:
-        """A registry keeps how many answers an evaluation measured, by fingerprint."""
+    def keep_evaluated(self, judged: Mapping[str, dm.JudgedAnswers], at: str) -> None:
+        """A registry keeps what an evaluation found of answers, by fingerprint."""
 
     def error_bounds(self) -> list[dm.StoredBound]:
         """A registry returns the error bounds that were found last, by classifier and category."""

@@ -15,11 +15,11 @@ def why(
     required: Sequence[str],
     routing_map: RoutingMap,
     store: Store,
-    is_measured: Callable[[], bool],
+    is_trusted: Callable[[], bool],
 ) -> dm.Why:
     """Return the explanation of how a ticket was decided; `store` knows what people decided about its text.
 
-    `is_measured` tells whether anybody knows how right the answers of machines are.
+    `is_trusted` tells whether anybody knows how right the answers of machines are.
     """
     category_names = [category.name for category in categories]
     history = history._replace(followed=_followed(history, store))
@@ -28,7 +28,7 @@ def why(
     *why_lines, next_line = dm.explain(history, category_names, due, routing_map.offline, near, required)
     if history.holder is None and _is_doubted(history, routing_map):
         next_line = f"Next: {dm.BELOW_THRESHOLD}."
-    elif due and history.holder is None and _waits_for_route(history.ticket) and not is_measured():
+    elif due and history.holder is None and _waits_for_route(history.ticket) and not is_trusted():
         next_line = f"Next: {dm.UNMEASURED}."
     digest = "" if history.ticket.is_erased else dm.folded_digest(history.ticket.text)
     for question in (dm.CATEGORY, *dm.given_answers(history.ticket)) if digest else ():

@@ -33,7 +33,7 @@ class Services(NamedTuple):
     # Whether a plan's classifier may stay unopened if nothing is asked, because that checks and records nothing.
     only_loads: Callable[[dm.ClassifyPlan], bool] = lambda _: False
     # Whether anybody knows how right the answers of the default classifier are.
-    is_measured: Callable[[], bool] = lambda: True
+    is_trusted: Callable[[], bool] = lambda: True
     ranked: Ranking = lambda texts, _: range(len(texts))  # orders what waits for review
     # Which destinations may set a field of a helpdesk's ticket, or label it.
     field_setters: FieldSetters = lambda receivers, **_: receivers

@@ -523,8 +523,8 @@ class LocalTriage:
         history = self._whole_history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
         services, required = self._services, self._verdicts.required
-        routing_map, is_measured = services.routing_map, services.is_measured
-        return explanation.why(history, services.categories, required, routing_map, self._store, is_measured)
+        routing_map, is_trusted = services.routing_map, services.is_trusted
+        return explanation.why(history, services.categories, required, routing_map, self._store, is_trusted)
 
     def similar(self, name: str, query: dm.SimilarQuery) -> list[dm.SimilarTicket]:
         about = ticket_lookup.ticket_named(self._store, name)

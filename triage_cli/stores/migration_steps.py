@@ -166,6 +166,10 @@ STEPS: dict[str, tuple[str, ...]] = {
             version integer not null, ticket_id text not null, labelled integer not null,
             primary key (version, ticket_id)) without rowid""",
     ),
+    "twenty-seventh": (
+        "alter table evaluations add column sure integer not null default 0",
+        "alter table evaluations add column wrong integer not null default 0",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {

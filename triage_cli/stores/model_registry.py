@@ -61,7 +61,7 @@ JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidenc
     where {verdict} and {value} is not null and (subject is not null or description is not null)
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
     order by c.classification_id"""
-KEEP_EVALUATION = upsert("evaluations", ("fingerprint", "n", "at"), "fingerprint")
+KEEP_EVALUATION = upsert("evaluations", ("fingerprint", "n", "sure", "wrong", "at"), "fingerprint")
 _BOUND_COLUMNS = ", ".join(dm.StoredBound._fields)
 KEEP_BOUND = upsert("error_bounds", dm.StoredBound._fields, "classifier", "question", "category", "max_error")
 
@@ -258,14 +258,14 @@ class SqlModelRegistry:
 
         self._database.write(keep_graded)
 
-    def evaluated(self, fingerprint: str) -> int:
-        rows = self._database.read("select n from evaluations where fingerprint = ?", (fingerprint,))
-        return int(rows[0][0]) if rows else 0
+    def evaluated(self, fingerprint: str) -> dm.JudgedAnswers:
+        rows = self._database.read("select n, sure, wrong from evaluations where fingerprint = ?", (fingerprint,))
+        return dm.JudgedAnswers(*rows[0]) if rows else dm.JudgedAnswers()
 
-    def keep_evaluated(self, counts: Mapping[str, int], at: str) -> None:
+    def keep_evaluated(self, judged: Mapping[str, dm.JudgedAnswers], at: str) -> None:
         def keep_evaluated(db: Db) -> None:
-            for fingerprint, number in counts.items():
-                db.execute(KEEP_EVALUATION, (fingerprint, number, at))
+            for fingerprint, answers in judged.items():
+                db.execute(KEEP_EVALUATION, (fingerprint, *answers, at))
 
         self._database.write(keep_evaluated)
 

@@ -58,7 +58,7 @@ def services(
         instant_classifier=ClassifierPool(config, store, tell),
         thresholds=partial(needed_confidence, config, store),
         only_loads=partial(only_loads, config),
-        is_measured=partial(_is_measured, config),
+        is_trusted=partial(_is_trusted, config),
         ranked=ranked,
         field_setters=partial(destinations.field_setters, config),
         lost_deliveries=partial(database_maintenance.delivered_before_restores, config),
@@ -69,10 +69,10 @@ def services(
     )
 
 
-def _is_measured(config: Config) -> bool:
-    from triage_cli.wiring import classifier_diagnostics  # which few commands need
+def _is_trusted(config: Config) -> bool:
+    from triage_cli.wiring import classifier_diagnostics as diagnostics  # which few commands need
 
-    return classifier_diagnostics.measured(config) is not classifier_diagnostics.Measured.NOT
+    return diagnostics.measured(config) not in (diagnostics.Measured.NOT, diagnostics.Measured.MISTRUSTED)
 
 
 def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:

@@ -195,6 +195,7 @@ class Measured(Enum):
     """How far anybody knows how right the default classifier is about the categories of a configuration."""
 
     NOT = "not"
+    MISTRUSTED = "mistrusted"  # `eval` found what is sure wrong too often
     HELD_OUT = "held out"  # of the version in use, on verdicts that it did not learn
     EVALUATED = "evaluated"  # by `eval`, by a promise, or by those who made the built-in categories
 
@@ -208,7 +209,10 @@ def measured(config: Config) -> Measured:
         return Measured.EVALUATED
     registry = open_model_registry(store)
     for fingerprint in _fingerprints(with_first_names(config, store), store, config.classifier, category):
-        if registry.evaluated(fingerprint) >= LEAST_MEASURED or registry.calibration(fingerprint) is not None:
+        judged = registry.evaluated(fingerprint)
+        if judged.is_mistrusted:
+            return Measured.MISTRUSTED
+        if judged.measured >= LEAST_MEASURED or registry.calibration(fingerprint) is not None:
             return Measured.EVALUATED
     return Measured.HELD_OUT if spec.type == "local" and is_taught(category, store) else Measured.NOT
 

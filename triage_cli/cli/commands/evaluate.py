@@ -6,7 +6,7 @@ from typing import Annotated
 
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.cli import input_tables, labelled_files, messages, options
+from triage_cli.cli import input_tables, labelled_files, messages, options, summaries
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
@@ -107,6 +107,8 @@ def evaluate(
     if not context.is_remote:
         _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
+    if context.guides and not context.is_remote and question == dm.CATEGORY and summaries.are_any_to_send(context):
+        context.say(f"next: {summaries.step_to_routing(context)}")
     return dm.gravest(evaluation_codes)
 
 

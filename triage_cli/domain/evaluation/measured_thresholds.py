@@ -52,6 +52,24 @@ class MeasuredThreshold(NamedTuple):
         )
 
 
+class JudgedAnswers(NamedTuple):
+    """How many answers an evaluation measured, how many of them were sure, and how many of these were wrong."""
+
+    measured: int = 0
+    sure: int = 0
+    wrong: int = 0
+
+    @property
+    def is_mistrusted(self) -> bool:
+        """Return whether the sure ones are wrong too often to be sent."""
+        return is_mistrusted(self.sure, self.wrong)
+
+
+def is_mistrusted(judged: int, wrong: int) -> bool:
+    """Return whether so many answers that were judged, and so many wrong ones of them, forbid to trust the others."""
+    return judged >= LEAST_JUDGED and judged - wrong < LEAST_RIGHT * judged
+
+
 def measured_threshold(answers: Sequence[tuple[float, bool]]) -> MeasuredThreshold:
     """Return the threshold that held-out answers, (confidence, right), bear out."""
 
@@ -60,7 +78,7 @@ def measured_threshold(answers: Sequence[tuple[float, bool]]) -> MeasuredThresho
         return MeasuredThreshold(threshold, len(rights), len(rights) - sum(rights))
 
     standard = reached(STANDARD_THRESHOLD)
-    if standard.labelled >= LEAST_JUDGED and standard.labelled - standard.wrong < LEAST_RIGHT * standard.labelled:
+    if is_mistrusted(standard.labelled, standard.wrong):
         return standard._replace(threshold=MISTRUSTED)
     lower = (reached(threshold) for threshold in LOWER_THRESHOLDS)
     borne_out = (each for each in lower if at_most(each.wrong, each.labelled, MOST_WRONG) <= DOUBT)

@@ -202,9 +202,8 @@ class EvaluationRun:
                     (answer for row in rows for answer in labelled_answers(row, labelled_rows, self._labels)),
                     (answer for row in rows for answer in learned_answers(row)),
                 )
-            measured = Counter(step.fingerprint for row in rows for step in gradable_answers(row))
-            self._registry.keep_evaluated(measured, dm.times.now())
             calibrations = tuple(self._fit(rows, recorder)) if fit and stopped is None else ()
+            self._registry.keep_evaluated(self._judged(rows, calibrations), dm.times.now())
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
             first_error = next((row.error for row in rows if row.error), None)
@@ -228,6 +227,20 @@ class EvaluationRun:
             trials.save(arrived.final)
             recorder.counts["asked"] += len(arrived.final)
             yield [graded_row_of(outcome, labelled_rows, was_learned) for outcome in arrived.final]
+
+    def _judged(
+        self, graded_rows: Sequence[GradedRow], calibrations: Sequence[dm.Calibration]
+    ) -> dict[str, dm.JudgedAnswers]:
+        """Return what the answers show, by fingerprint; what was sure before a calibration tells nothing afterwards."""
+        is_calibrated = any(calibration.is_better for calibration in calibrations)
+        measured, sure, wrong = Counter[str](), Counter[str](), Counter[str]()
+        for row in graded_rows:
+            for step in gradable_answers(row):
+                measured[step.fingerprint] += 1
+                is_sure = row.is_sure and step is row.steps[-1] and not is_calibrated
+                sure[step.fingerprint] += is_sure
+                wrong[step.fingerprint] += is_sure and not self._levels.is_within(row.label, step.category)
+        return {key: dm.JudgedAnswers(number, sure[key], wrong[key]) for key, number in measured.items()}
 
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float

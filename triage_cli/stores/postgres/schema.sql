@@ -240,8 +240,12 @@ create table error_bounds (
     question text collate "C" not null default 'category', primary key (classifier, question, category, max_error)
 );
 
--- The evaluations that ran last, by how the question was asked; `n` answers were measured.
-create table evaluations (fingerprint text collate "C" primary key, n bigint not null, at text collate "C" not null);
+-- The evaluations that ran last, by how the question was asked; `n` answers were measured, `sure` of them were sure, and
+-- `wrong` of these were wrong.
+create table evaluations (
+    fingerprint text collate "C" primary key, n bigint not null, at text collate "C" not null,
+    sure bigint not null default 0, wrong bigint not null default 0
+);
 
 -- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
 create table spikes (

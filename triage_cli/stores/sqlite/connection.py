@@ -11,7 +11,7 @@ from urllib.parse import quote
 from triage_cli import domain as dm
 from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, private, resource_exhaustion
 
-VERSION = 26
+VERSION = 27
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000

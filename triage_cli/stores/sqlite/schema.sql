@@ -201,8 +201,12 @@ create table error_bounds (
     primary key (classifier, question, category, max_error)
 );
 
--- The evaluations that ran last, by how the question was asked; `n` answers were measured.
-create table evaluations (fingerprint text primary key, n integer not null, at text not null);
+-- The evaluations that ran last, by how the question was asked; `n` answers were measured, `sure` of them were sure, and
+-- `wrong` of these were wrong.
+create table evaluations (
+    fingerprint text primary key, n integer not null, at text not null, sure integer not null default 0,
+    wrong integer not null default 0
+);
 
 -- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
 create table spikes (
