@@ -101,8 +101,12 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         if not isinstance(reply, Reply):
             return
         bill = Cost(PRICE)
-        usage = charged_usage(reply, classifier.worst_usage(question_spec, ANSWER_TOKENS))
+        worst = classifier.worst_usage(question_spec, ANSWER_TOKENS)
+        usage = charged_usage(reply, worst)
         assert min(usage) >= 0
+        assert usage.input <= worst.input
+        assert usage.output <= worst.output
+        assert usage.cache_read + usage.cache_write <= usage.input
         assert 0 <= bill.add(usage) < math.inf
         (outcome,) = classifier.outcomes(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())
         assert outcome.value is not None

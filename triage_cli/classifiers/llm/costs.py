@@ -98,9 +98,13 @@ def likely_usage(worst_usage: Usage, effort: str | None = None) -> Usage:
 
 
 def charged_usage(reply: Reply, worst_usage: Usage) -> Usage:
-    """Return the usage that a reply costs: what its server reports, else the worst case that fits the answer."""
+    """Return the usage that a reply costs: what its server reports, else the worst case that fits the answer.
+
+    No count passes the worst case: a server that reports more has counted wrong, or something else.
+    """
     if reply.usage is not None:
-        return reply.usage
+        counted = Usage(*map(min, reply.usage, worst_usage._replace(cache_read=worst_usage.input)))
+        return counted._replace(cache_write=min(reply.usage.cache_write, counted.input - counted.cache_read))
     if reply.text is None and reply.problem == "not_json":  # it cannot be read, so it may be of any length
         return worst_usage
     answer_bytes = len((reply.text or "").encode("utf-8", "replace"))
