@@ -101,13 +101,39 @@ def test_nonsense_after_a_request_takes_no_answer_away(
     assert came.startswith(b"HTTP/1.1 201")
 
 
+LENGTH = b"Content-Length: %d" % len(TICKET)
+
+
+@pytest.mark.parametrize("in_bytes", [True, False])
+@pytest.mark.parametrize(
+    "head", [
+        b"\nX-A: b\n", b"\r\nX-A: b\n", b"\r\nX-A: b\r\n more\r\n", b"\r\nX-A: b\r\n\tmore\r\n",
+        b"\r\n" + LENGTH + b"\r\n", b"\r\n" + LENGTH.lower() + b"\r\n", b", %d\r\n" % len(TICKET), b",\r\n",
+    ],
+)  # fmt: skip
+def test_a_head_that_a_gateway_may_read_in_another_way_is_refused(
+    server: ApiServer, head: bytes, in_bytes: bool
+) -> None:
+    request = posting(server, "").removesuffix(b"\r\n") + LENGTH + head + b"\r\n" + TICKET
+    came = exchanged(server, *([request[k : k + 1] for k in range(len(request))] if in_bytes else [request]))
+    assert came.startswith(b"HTTP/1.1 400")
+    assert came.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\n", b"0\r\nX-A: b\n\r\n", b"0\r\nX-A: b\r\n c\r\n\r\n"])
+def test_trailers_that_a_gateway_may_read_in_another_way_end_the_connection(server: ApiServer, end: bytes) -> None:
+    head = posting(server, "Transfer-Encoding: chunked\r\n")
+    came = exchanged(server, head + b"%x\r\n%b\r\n%b" % (len(TICKET), TICKET, end) + HEALTH)
+    assert b"HTTP/1.1 20" not in came
+
+
 @pytest.mark.parametrize(
     "request_", [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", b"get / http/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00\r\n\r\n", b"CONNECT example.com:80 HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", b"GET / HTTP/1.1\nHost: x\n\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_and_the_connection_closed(

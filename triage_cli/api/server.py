@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import h11
 import uvicorn
+from h11._receivebuffer import ReceiveBuffer
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -43,6 +44,26 @@ class _ClientLogger(logging.LoggerAdapter[logging.Logger]):
     level = logging.WARNING  # which uvicorn asks for
 
 
+# The end of a head or of trailers, after a line that ends without CR, or goes on in the next one.
+LOOSE_LINE_OR_END = re.compile(rb"(?<!\r)\n|\n[ \t]|\n\r\n")
+
+
+class StrictBuffer(ReceiveBuffer):
+    """Refuses heads that a gateway in front may read in another way, so that a request could hide in another one."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """Return the lines of a head or of trailers, once all have come."""
+        if self._data[:2] != b"\r\n":  # no trailers
+            found = LOOSE_LINE_OR_END.search(self._data, self._multiple_lines_search)
+            if found and found[0] != b"\n\r\n":
+                raise h11.LocalProtocolError("a line ends without CR, or goes on in the next one")
+        lines = super().maybe_extract_lines()
+        lengths = [line for line in lines or () if line[:15].lower() == b"content-length:"]
+        if len(lengths) > 1 or any(b"," in length for length in lengths):
+            raise h11.LocalProtocolError("a body has several lengths")
+        return lines
+
+
 class TimeoutProtocol(H11Protocol):
     """Closes a connection whose client is too slow, or which is idle while others need its place.
 
@@ -59,6 +80,7 @@ class TimeoutProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start the timeout for the head of the first request on a connection."""
         super().connection_made(transport)
+        self.conn._receive_buffer = StrictBuffer()  # noqa: SLF001 - h11 has no option for it
         self.logger = _ClientLogger(self.logger, {"client": self.client and self.client[0]})  # type: ignore[assignment]
         self._idle_since = self.loop.time()
         self._start_head_timeout()
