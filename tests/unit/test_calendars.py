@@ -14,6 +14,7 @@ WEEK = (0, 1, 2, 3, 4)
 OFFICE = dm.Calendar("office", "Europe/Berlin", ((9 * 60, 17 * 60),), WEEK, ("2026-12-25",))
 NIGHT = dm.Calendar("night", "Europe/Berlin", ((22 * 60, 6 * 60),), (4,), ("2026-12-25",))
 SHIFTS = dm.Calendar("shifts", "Asia/Kolkata", ((9 * 60 + 30, 12 * 60), (13 * 60, 17 * 60 + 30)), WEEK)
+SAMOA = dm.Calendar("samoa", "Pacific/Apia", ((22 * 60, 6 * 60),))
 ALWAYS = dm.Calendar("always", "America/New_York", ((0, 24 * 60),))
 
 
@@ -56,6 +57,9 @@ def at(text: str) -> datetime:
         (SHIFTS, "2026-11-30T12:00:00Z", False),
         (ALWAYS, "2026-03-08T07:30:00Z", True),
         (ALWAYS, "2026-11-01T05:30:00Z", True),
+        # the morning after a night that went over a day that clocks left out
+        (SAMOA, "2011-12-30T15:59:59Z", True),
+        (SAMOA, "2011-12-30T16:00:00Z", False),
     ],
 )
 def test_somebody_is_there_in_the_hours_of_the_calendar(calendar: dm.Calendar, moment: str, *, is_open: bool) -> None:

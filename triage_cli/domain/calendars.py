@@ -68,7 +68,8 @@ class Calendar(NamedTuple):
     def _spans_between(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Yield the open spans that two moments touch, by their beginnings, and some beside them."""
         zone = zone_of(self.zone)
-        day, last_day = since.astimezone(zone).date() - timedelta(days=1), until.astimezone(zone).date()
+        # A span of the day before may reach into this one, also where clocks left out a whole day between them.
+        day, last_day = since.astimezone(zone).date() - timedelta(days=2), until.astimezone(zone).date()
         while day <= last_day:
             if day.weekday() in self.days and day.isoformat() not in self.closed:
                 for begin, end in sorted(self.spans):
