@@ -483,17 +483,20 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
 
 
 def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: World) -> None:
-    """What else was called stays, word by word."""
+    """So does a file that is called after its person; what else was called stays, word by word."""
     name = "O'Brien 5"
-    for n, who in enumerate(("C-1", "C-2")):
-        list(world.triage().create([dm.TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
-    for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
+    for who, external_id in (("C-1", name), ("C-1", "bob@b.example/7"), ("Ann <ann@b.example>", "A"), ("C-2", "5")):
+        list(world.triage().create([dm.TicketDraft(0, 2, "hello", "text", who, external_id=external_id, cells=())]))
+    files = ["Bob@b.example.csv", "in/o'brien 5.csv", "ann@b.example.csv", "C-1.csv"]
+    for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"], ["create", *files]):
         world.store.runs.end(
             world.store.runs.begin(dm.Run(dm.ids.new_id(), words[0], "x", shlex.join(words), dm.times.now()))
         )
     forgotten(world)
     kept = {row[0] for row in world.store.database.read("select words from runs")}
-    assert {"classify … … 5 --limit 55", "route 5"} <= kept
+    assert {"classify … … 5 --limit 55", "route 5", "create … … ann@b.example.csv C-1.csv"} <= kept
+    assert len(forgotten(world, "ann@b.example")) == 1
+    assert "create … … … C-1.csv" in {row[0] for row in world.store.database.read("select words from runs")}
 
 
 def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:

@@ -370,6 +370,8 @@ from triage_cli.domain.mail import quotes_and_signatures as quotes_and_signature
 from triage_cli.domain.mail import threads as threads
 from triage_cli.domain.mail.addresses import AROUND as AROUND
 from triage_cli.domain.mail.addresses import BRACKETED as BRACKETED
+from triage_cli.domain.mail.addresses import addresses_in as addresses_in
+from triage_cli.domain.mail.addresses import folded_id as folded_id
 from triage_cli.domain.mail.addresses import look_alikes as look_alikes
 from triage_cli.domain.mail.addresses import mail_address as mail_address
 from triage_cli.domain.mail.addresses import same_mail as same_mail

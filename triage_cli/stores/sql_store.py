@@ -17,7 +17,7 @@ from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.imports import SqlImports, SqlReadings
 from triage_cli.stores.precedents import SqlPrecedents
 from triage_cli.stores.runs import SqlRuns
-from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets, erase_texts, external_ids_of
+from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets, erase_texts, names_of
 from triage_cli.stores.word_index import SqlWordIndex
 
 KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"
@@ -110,7 +110,7 @@ class SqlStore:
             self.runs.renew_lease(db, lease)
         rewriting = [change for change in changes if change.ticket and change.rewrites]
         erasing = [change.ticket.ticket_id for change in rewriting if change.ticket and change.erases]
-        external_ids = external_ids_of(db, erasing) if erasing else {}
+        names = names_of(db, erasing) if erasing else {}
         deliveries_before = counts.deliveries_before(db, changes)
         changed = [change for change in changes if change.ticket and change.expected_revision]
         tickets_before, moved_on = dialect.check_changed(db, changed)
@@ -142,7 +142,7 @@ class SqlStore:
         if erased := tickets.erased(db, told_of):
             if still_sent := self.deliveries.still_sent(db, erasing):
                 raise _StillSentError({i: dm.Conflict(None) for i in still_sent})
-            erase_texts(db, erased, {external_ids[i] for i in erased if i in external_ids})
+            erase_texts(db, erased, {name for i in erased for name in names.get(i, ())})
         return conflicts
 
     def add_deliveries(self, changes: Sequence[dm.Change]) -> list[dm.Change]:

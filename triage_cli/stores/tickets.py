@@ -190,33 +190,40 @@ ERASE_TEXTS = (
 # tells its repetition that the ticket was erased.
 ERASE_RESPONSES = """update idempotency set answer = null, body_hash = ''
     where ticket_id in (select value from json_each(:ids))"""
-# Command lines may name tickets by their external ids. Runs of requests name none.
-EXTERNAL_IDS = """select ticket_id, external_id from tickets where external_id is not null
-    and ticket_id in (select value from json_each(?))"""
+# Command lines may name tickets by their ids, and files may be called after persons. Runs of requests name none.
+NAMES = "select ticket_id, external_id, customer_id from tickets where ticket_id in (select value from json_each(?))"
+SHORTEST_PART = 5  # characters of a name for which parts of arguments are looked at; shorter ones are in many
 COMMAND_LINES = "select distinct words from runs where served = 0"
 
 
-def external_ids_of(db: Db, ticket_ids: Sequence[str]) -> Mapping[str, str]:
-    """Return the external ids of tickets that have one, by their ids, in an open transaction."""
-    return dict(db.execute(EXTERNAL_IDS, (dm.compact(list(ticket_ids)),)).fetchall())
+def names_of(db: Db, ticket_ids: Sequence[str]) -> Mapping[str, set[str]]:
+    """Return the external ids and the customers of tickets, and mail addresses in them, by their ids."""
+    return {
+        ticket_id: {name for name in names if name}.union(*(dm.addresses_in(name) for name in names if name))
+        for ticket_id, *names in db.execute(NAMES, (dm.compact(list(ticket_ids)),)).fetchall()
+    }
 
 
-def _without_external_ids(command_line: str, external_ids: Collection[str]) -> str:
-    """Return a command line with these names replaced by an ellipsis."""
-    arguments = shlex.split(command_line)
-    if not any(argument in external_ids for argument in arguments):
-        return command_line
-    return " ".join("…" if argument in external_ids else shlex.quote(argument) for argument in arguments)
+def _erase_names(db: Db, names: Collection[str]) -> None:
+    """Put an ellipsis in the place of each argument of a command line that is a name, or has a longer one in it."""
+    lines = {line: shlex.split(line) for (line,) in db.execute(COMMAND_LINES).fetchall()}
+    typed = {argument: dm.folded_id(argument) for arguments in lines.values() for argument in arguments}
+    all_typed = "\n".join(typed.values())
+    parts = [part for part in map(dm.folded_id, names) if len(part) >= SHORTEST_PART and part in all_typed]
+    named = {a for a, folded in typed.items() if a in names or any(part in folded for part in parts)}
+    for line, arguments in lines.items():
+        if not named.isdisjoint(arguments):
+            erased = " ".join("…" if argument in {*named, "…"} else shlex.quote(argument) for argument in arguments)
+            db.execute("update runs set words = ? where words = ?", (erased, line))
 
 
-def erase_texts(db: Db, ticket_ids: Sequence[str], external_ids: Collection[str] = ()) -> None:
+def erase_texts(db: Db, ticket_ids: Sequence[str], names: Collection[str] = ()) -> None:
     """Erase the text of tickets from all tables but `tickets`, in an open transaction.
 
-    `external_ids` are those that the tickets had.
+    `names` are those that `names_of` returned before.
     """
     values = {"ids": dm.compact(list(ticket_ids))}
     for statement in (*ERASE_TEXTS, ERASE_RESPONSES):
         db.execute(statement, values)
-    for (command_line,) in db.execute(COMMAND_LINES).fetchall() if external_ids else ():
-        if (erased := _without_external_ids(command_line, external_ids)) != command_line:
-            db.execute("update runs set words = ? where words = ?", (erased, command_line))
+    if names:
+        _erase_names(db, names)

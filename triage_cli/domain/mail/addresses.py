@@ -10,6 +10,7 @@ from triage_cli.domain.hostile_text.invisible import UNSEEN, is_plain
 BRACKETED = r"<([^<>]*@[^<>]*)>\s*$"
 AROUND = r"""^\s*(mailto:)?["'\s]*|["'\s]+$"""
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_ADDRESS_WITHIN = re.compile(r"[^@\s<>()\"':,;/]+@[^@\s<>()\"':,;/]+")
 
 
 def folded_id(customer_id: str) -> str:
@@ -25,6 +26,11 @@ def mail_address(customer_id: str) -> str | None:
     bracketed = re.search(BRACKETED, folded)
     address = re.sub(AROUND, "", bracketed[1] if bracketed else folded)
     return address if _ADDRESS.fullmatch(address) else None
+
+
+def addresses_in(name: str) -> list[str]:
+    """Return the mail addresses within a name, as in an id that begins with one."""
+    return _ADDRESS_WITHIN.findall(name)
 
 
 def same_mail(customer_id: str | None, address: str) -> bool:
