@@ -63,6 +63,17 @@ def test_why_tells_of_a_ticket_that_needs_review(world: World) -> None:
     ]
 
 
+def test_why_says_once_what_the_present_answer_is_based_on(world: World) -> None:
+    ticket = stored(world)
+    classified(world, lambda _: ("General", 0.55))
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.9))
+    list(world.triage("cron").classify(dm.Selection(ids=(ticket.ticket_id,)), dm.ClassifyPlan(force=True)))
+    assert story(world, ticket)[2:4] == [
+        f"TIME  {ANSWERED} General at 0.55; below its threshold of 0.60, so a person decides",
+        f"TIME  {ANSWERED} Billing at 0.90, {BECAUSE}; its threshold of 0.60 is reached, so it holds",
+    ]
+
+
 def test_why_shows_how_far_a_confidence_is_below_a_threshold_that_rounds_to_the_same(world: World) -> None:
     ticket = stored(world)
     classified(world, lambda _: ("General", 0.5977))

@@ -55,7 +55,7 @@ def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learnin
     lesson = json.loads(done.stdout)
     assert (lesson["outcome"], lesson["labelled"]) == ("kept", 0), "nobody has decided a category"
     assert lesson["questions"]["urgency"]["outcome"] == "learned"
-    assert "urgency: version 1 is in use: log loss" in done.stderr
+    assert "urgency: version 1 is in use, which is better: right on" in done.stderr
     assert lesson["questions"]["urgency"]["looked"]["settled"] == 1, "nothing was delivered of the ticket that was open"
     assert "urgency: it looked again at 1 ticket: 1 sure now" in done.stderr
     assert judged("list", "--answer", "urgency=now", "--search", "florin ducat again", "-o", "id").stdout

@@ -75,6 +75,10 @@ def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:
     seen = on_terminal(fitted.folder, fitted.env, "route")
     assert seen.text.endswith("\n3 routed to Technical (1), Billing (1), General (1) (files in data/triage/queues)\n")
     assert "next" not in on_terminal(fitted.folder, fitted.env, "create", "-q", "t.csv").text
+    shop = "destinations: {shop: {type: command, run: ['true']}}\nroutes: {Billing: shop, Technical: shop}\n"
+    (fitted.folder / "config.yaml").write_text(shop)
+    (fitted.folder / "t.csv").write_text(TICKETS.replace("Refund", "Another refund"))
+    assert on_terminal(fitted.folder, fitted.env, "run", "t.csv").text.endswith("\n1 routed to shop\n")
 
 
 def plain(text: str) -> str:

@@ -159,6 +159,8 @@ def places_and_files(context: CommandContext, routed_places: Counter[str]) -> st
     files = [path for name, spec in specs.items() if name in names and (path := spec.path) is not None]
     if len(names) == 1 and files:
         return f"{names.pop()} ({_from_here(files[0])})"
+    if len(routed_places) == 1:  # whose number of tickets stands before
+        return next(iter(routed_places))
     folders = ", ".join(dict.fromkeys(_from_here(path.parent) for path in files))
     return listed_places(routed_places) + (f" (files in {folders})" if folders else "")
 
@@ -228,8 +230,8 @@ def learning_summary(training_report: "dm.TrainingReport", question: str) -> Ite
         if training_report.after is None:
             yield f"{in_use} is in use, learned from {learned_from}; {training_report.reason}"
         else:
-            taken = f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
-            yield taken + _why_used(training_report.before, training_report.after)
+            how_good = _how_good(training_report.before, training_report.after)
+            yield f"{in_use} is in use, {how_good}: {training_report.reason}; learned from {learned_from}"
     else:
         yield f"{in_use} stays in use: {training_report.reason}"
     if missing := training_report.missing:
@@ -242,12 +244,11 @@ def learning_summary(training_report: "dm.TrainingReport", question: str) -> Ite
         yield _second_look_line(training_report.looked, question)
 
 
-def _why_used(before: "dm.Figures | None", after: "dm.Figures") -> str:
-    """Return why a version is used though it is worse on held-out tickets; empty if it is not."""
+def _how_good(before: "dm.Figures | None", after: "dm.Figures") -> str:
+    """Return how a version that was taken compares with the one before, of which it is never worse beyond chance."""
     if before is None or (after.log_loss < before.log_loss and after.accuracy >= before.accuracy):
-        return ""
-    learned_more = ", and more labels make a model better as a rule" if after.log_loss >= before.log_loss else ""
-    return f"; chance can explain what is worse{learned_more}"
+        return "which is better"
+    return f"as good as the one before, as far as {messages.plural(after.n, 'held-out tickets')} can tell"
 
 
 def _second_look_line(second_look: "dm.Looked", question: str) -> str:

@@ -132,6 +132,8 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
         return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
+    if status == "routed" and history.ticket.status == "classified":
+        step = f"triage route sends nothing, since it is in {comma_list([d.destination for d in delivered])} already"
     if status == "routed" and outdated(of_decisions(history.deliveries), history.ticket):
         step = f"nothing; triage route {_name(history)} --again sends the present text, on_change: again by itself"
     return step if history.ended_early is None else advice(history.ended_early, history.ticket.status, step)
@@ -188,13 +190,18 @@ CONFIDENCE_SOURCES = {
 LISTED_CATEGORIES = 6  # categories that are named one by one
 
 
-def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
-    """Explain the answer of a classifier, and what followed from it; `detail` is that of the event."""
+def answer_sentences(
+    detail: Mapping[str, Any], answer: Classification | None, history: History, *, is_brief: bool = False
+) -> Iterator[str]:
+    """Explain the answer of a classifier, and what followed from it; `detail` is that of the event.
+
+    A brief explanation leaves out what it was based on.
+    """
     if answer is None:
         yield f"{detail.get('classifier')} was asked; status {detail.get('status')}"
         return
     question = history.questions.get(answer.fingerprint)
-    names = [] if question is None else [name for name, *_ in json.loads(question.categories)]
+    names = [] if question is None or is_brief else [name for name, *_ in json.loads(question.categories)]
     who = (
         answer.classifier if question is None else _classifier_clause(answer.classifier, question.kind, question.model)
     )
@@ -207,7 +214,7 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
         yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
         return
     # A rename changes stored answers, but not stored questions.
-    sentence = _answer_sentence(answer, who, names)
+    sentence = _answer_sentence(answer._replace(reason=None) if is_brief else answer, who, names)
     if detail.get("suggestion") and detail.get("category"):
         guess, chance = next(
             iter(answer.chances.items()), (detail["suggestion"], None)
@@ -221,8 +228,8 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
         yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
         has_next = detail.get("outcome") == "next"
-        clause = threshold_clause(answer, history.bounds, has_next=has_next, basis=_basis(answer, history))
-        yield f"{sentence}; {clause}"
+        basis = "" if is_brief and answer.threshold < NEVER else _basis(answer, history)
+        yield f"{sentence}; {threshold_clause(answer, history.bounds, has_next=has_next, basis=basis)}"
     else:
         yield sentence
     if detail.get("overruled"):
@@ -516,7 +523,8 @@ def _classified_sentences(
 ) -> Iterator[str]:
     """Explain the answers that an event brings: about the category, then to further questions."""
     if "category" in detail or not detail.get("answers"):
-        yield from answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
+        answer = answers.get(detail.get("decision") or "")
+        yield from answer_sentences(detail, answer, history, is_brief=_is_asked_again(detail, answer, history))
     outcome = detail.get("outcome") if detail.get("outcome") == "late" else None
     for question, given in detail.get("answers", {}).items():
         answer = answers.get(given.get("decision") or "")
@@ -530,6 +538,14 @@ def _classified_sentences(
             yield f"{question}: {sentence}{effect}"
     if still_open := detail.get("open"):
         yield f"it waits for a person, since an answer to {comma_list(still_open)} is required"
+
+
+def _is_asked_again(detail: Mapping[str, Any], answer: Classification | None, history: History) -> bool:
+    """Return whether an answer left its ticket to a person, and a later one tells the same or more."""
+    if answer is None or detail.get("category") is not None:
+        return False
+    later = [each for each in history.classifications if each.classification_id > answer.classification_id]
+    return any(each.question == CATEGORY and each.classifier == answer.classifier for each in later)
 
 
 def _reclassified_sentences(

@@ -1,5 +1,6 @@
 """What changed lately: `triage drift`, `triage spikes`, and `triage report`, a page about a period."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,9 +41,20 @@ def drift(
     drift_records = [share._asdict() for share in compared_shares]
     printer.all_of(drift_records, dm.Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved_shares = sum(share.moved for share in compared_shares)
-    shares = messages.plural(len(compared_shares), "shares")
-    context.say(f"{moved_shares:,} of {shares} moved beyond chance in the last {window}")
+    context.say(_moved_line(compared_shares, moved_shares, window))
     return dm.ExitCode.CHECK_FAILED if check and moved_shares else dm.ExitCode.OK
+
+
+def _moved_line(compared_shares: Sequence[dm.Drift], moved_shares: int, window: str) -> str:
+    """Return how many shares moved, or which period has no ticket to compare."""
+    periods = {
+        f"the last {window}": any(share.n for share in compared_shares),
+        f"the {window} before": any(share.n_before for share in compared_shares),
+    }
+    if empty := [period for period, has_tickets in periods.items() if not has_tickets]:
+        return f"nothing to compare: no ticket was written in {' or in '.join(empty)}"
+    shares = messages.plural(len(compared_shares), "shares")
+    return f"{moved_shares:,} of {shares} moved beyond chance in the last {window}"
 
 
 @remote_command
@@ -77,7 +89,9 @@ def spikes(
         drawn_by("insight_tables.spikes"),
         "spike_id",
     )
-    context.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}, {_compared_with(spike_search)}")
+    context.say(
+        f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}, {_compared_with(spike_search, baseline)}"
+    )
     if new_spikes:
         context.say(_sending_line(context.analysis.send_spikes(latest_window, baseline_period)))
     return dm.ExitCode.CHECK_FAILED if check and new_spikes else dm.ExitCode.OK
@@ -92,10 +106,10 @@ def _sending_line(sending: dm.SpikeSending | None) -> str:
     )
 
 
-def _compared_with(spike_search: dm.SpikeSearch) -> str:
+def _compared_with(spike_search: dm.SpikeSearch, baseline: str) -> str:
     """Say how much a search had to compare with: with few tickets only many customers are a spike."""
     if not spike_search.weeks:
-        return "with nothing to compare with: no tickets of earlier weeks are stored"
+        return f"and nothing to compare with: no ticket was written in an earlier week of the last {baseline}"
     tickets = messages.plural(spike_search.tickets, "tickets")
     weeks = messages.plural(spike_search.weeks, "earlier weeks", "earlier week")
     return f"compared with {tickets} in the same hours of {weeks}"

@@ -24,6 +24,7 @@ PROMPTS = {
     "m": ("merge", "the numbers of those that join it"),
     "p": ("nest", "the name of its parent; empty: the first level"),
 }
+DESCRIBE = {"add": " (t)", "merge": " (t)"}  # the key for what the message asks for
 SELECTED = Style(reverse=True)
 
 
@@ -148,6 +149,6 @@ class TopicScreen(TerminalApp):
 
     def _do(self, line: str) -> None:
         try:
-            self._message = safe_text.safe(self._editor.do(line))
+            self._message = safe_text.safe(self._editor.do(line)) + DESCRIBE.get(line.partition(" ")[0], "")
         except dm.UsageError as error:
             self._message = safe_text.safe(messages.sentence(error))

@@ -440,4 +440,5 @@ def _metrics(report: dm.TrainingReport) -> dict[str, object]:
 def _learned_reason(comparison: Comparison) -> str:
     before, after = figures(comparison.before), figures(comparison.after)
     more_right, gain = comparison.more_right, f"log loss {after.log_loss:.2f} instead of {before.log_loss:.2f}"
-    return f"{gain}, right on {abs(more_right):,} {'fewer' if more_right < 0 else 'more'} of {after.n:,}"
+    more = f"{abs(more_right):,} {'fewer' if more_right < 0 else 'more'}"
+    return f"right on {more} of {after.n:,} held-out tickets ({gain})"
