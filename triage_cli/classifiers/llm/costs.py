@@ -53,6 +53,7 @@ class GroupedQuestions(Generic[A]):
                         future_answer.set_exception(error)
 
 
+LONGEST_ANSWER_TOKENS = 1 << 17
 LIKELY_ANSWER_TOKENS = 64
 # Tokens by which a model's thought is estimated that is asked for such an effort.
 LIKELY_THOUGHT_TOKENS = {"low": 200, "medium": 700, "high": 2000}
@@ -100,11 +101,14 @@ def likely_usage(worst_usage: Usage, effort: str | None = None) -> Usage:
 def charged_usage(reply: Reply, worst_usage: Usage) -> Usage:
     """Return the usage that a reply costs: what its server reports, else the worst case that fits the answer.
 
-    No count passes the worst case: a server that reports more has counted wrong, or something else.
+    A server that reports more input than was sent has counted wrong, or something else. Of the output only what no
+    model can write is left out, since some models think beyond the tokens that they are allowed.
     """
     if reply.usage is not None:
-        counted = Usage(*map(min, reply.usage, worst_usage._replace(cache_read=worst_usage.input)))
-        return counted._replace(cache_write=min(reply.usage.cache_write, counted.input - counted.cache_read))
+        counted = min(reply.usage.input, worst_usage.input)
+        cache_read = min(reply.usage.cache_read, counted)
+        cache_write = min(reply.usage.cache_write, counted - cache_read)
+        return Usage(counted, min(reply.usage.output, LONGEST_ANSWER_TOKENS), cache_read, cache_write)
     if reply.text is None and reply.problem == "not_json":  # it cannot be read, so it may be of any length
         return worst_usage
     answer_bytes = len((reply.text or "").encode("utf-8", "replace"))
