@@ -145,6 +145,7 @@ def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
     assert [refusal is None for refusal in store.save([late, fine])] == [False, True]
     assert store.stats().by_status == {"needs_review": 1, "classified": 1}
     assert store.stats().by_category == {"Billing": 1}
+    assert store.gauges().oldest_to_review == moved.stored_at
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_columns_have_the_names_that_other_commands_give_them(fitted: Cli) -> No
     assert ran.stdout.splitlines()[1:] == ["1,mine,gold,routed,Billing", ",,,rejected,"]  # the input's come first
     listed = fitted("list", *chosen[:1], chosen[1].replace("triage_", ""), *chosen[2:])
     assert listed.stdout.splitlines()[1:] == ["1,Billing,gold,routed,Billing"]
-    assert 'no column "id"; did you mean "ticket_id"?' in fitted("list", "--columns", "id").stderr
+    assert "in tables that is external_id, or ticket_id where there is none" in fitted("list", "--columns", "id").stderr
 
 
 def test_plain_cells_are_the_same_bytes(fitted: Cli) -> None:

@@ -146,6 +146,7 @@ class DatabaseGauges(Collector):
         yield _database_gauge("tickets", "Tickets by status", ["status"], tickets)
         for gauge_name, help_text, oldest in (
             ("oldest_new", "How long the oldest new ticket has waited", gauges.oldest_new),
+            ("oldest_to_review", "How old the oldest ticket is that waits for a person", gauges.oldest_to_review),
             ("oldest_pending_delivery", "How old the oldest pending delivery is", gauges.oldest_pending_delivery),
         ):
             yield _database_gauge(f"{gauge_name}_seconds", help_text, [], {(): _seconds_since(oldest)})

@@ -50,6 +50,10 @@ def parsed_columns(typed: str | None) -> tuple[str, ...]:
     return column_names
 
 
+# The columns that a table of tickets shows under a heading of its own: the first that has a value.
+HEADINGS = {"id": ("external_id", "ticket_id"), "text": ("subject", "description")}
+
+
 def check_chosen(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
     """Raise `UsageError` for a chosen column that the command does not print, alone or as a part of another column."""
     printed_columns = (*printed_columns, *getattr(printed_columns, "further", ()))
@@ -62,6 +66,9 @@ def check_chosen(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
             near_columns = [name for name in printed_columns if near and name.casefold() == near[0]]
             all_columns = f"the columns are {', '.join(printed_columns)}"
             hint = f'did you mean "{near_columns[0]}"?' if near_columns else all_columns
+            shown = HEADINGS.get(column_name.casefold())
+            if shown and set(shown).issubset(printed_columns):
+                hint = f"in tables that is {shown[0]}, or {shown[1]} where there is none"
             raise dm.UsageError(f'no column "{column_name}"', hint=hint)
 
 

@@ -29,6 +29,7 @@ ADD_ANSWER_COUNTS = """insert into answer_counts values (?, ?, ?, ?) on conflict
 # Finds the first new ticket of an urgency, since ids grow with time. The first condition lets it use the index.
 OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') and status = 'new' and urgency = ?
     order by ticket_id limit 1"""
+OLDEST_TO_REVIEW = "select stored_at from tickets where status = 'needs_review' order by ticket_id limit 1"
 URGENCIES = range(4)
 
 _group_of_ticket = itemgetter(
@@ -107,6 +108,7 @@ class Counts:
             {row[0]: row[2] for row in answer_counts},
             {row[0]: row[3] for row in answer_counts},
             min(oldest_new, default=None),
+            next((row[0] for row in self._database.read(OLDEST_TO_REVIEW)), None),
             self.oldest_pending_delivery(),
         )
 

@@ -139,8 +139,8 @@ def overruled_share(week: str, category: str, judged: int, overruled: int) -> Ov
 class Gauges(NamedTuple):
     """Statistics for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
 
-    `oldest_new` is the time at which the oldest unclassified ticket was stored, and `oldest_pending_delivery` that at
-    which the oldest of the pending deliveries was created.
+    `oldest_new` is the time at which the oldest unclassified ticket was stored, `oldest_to_review` that of the oldest
+    one that waits for a person, and `oldest_pending_delivery` the time at which that delivery was created.
     """
 
     by_status: Mapping[str, int]
@@ -149,4 +149,5 @@ class Gauges(NamedTuple):
     failures: Mapping[str, int]
     cost_usd: Mapping[str, float]
     oldest_new: str | None
+    oldest_to_review: str | None
     oldest_pending_delivery: str | None
