@@ -1,7 +1,7 @@
 """The steps that bring an older database forward, in SQLite's SQL; PostgreSQL has its own types for the columns.
 
-Each change stands in `schema.sql` of both dialects too, for new databases. What only one dialect does, which comes
-first in a step, is in its `migrations.py`.
+Each change stands in the schema of SQLite too, for new databases. What only PostgreSQL does, which comes
+first in a step, is in its `migrations.py` and, for new databases, in its schema.
 """
 
 from collections.abc import Callable, Mapping

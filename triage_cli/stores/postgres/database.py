@@ -26,7 +26,7 @@ from triage_cli.stores.postgres.dialect import DialectConnection, adapt
 from triage_cli.stores.postgres.silence import QUIET_SECONDS, SharedAttempt, SignOfLife, WatchedConnection
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
-NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
+NOTHING_LOST = f"nothing that was finished is lost; {dm.Step.AGAIN} later"
 # The server surely rolled the transaction back: serialization failure, deadlock.
 ROLLED_BACK = frozenset({"40001", "40P01"})
 # The server is stopping or starting, or has no free connection.
@@ -332,7 +332,7 @@ class PostgresDatabase:
             if transaction_state is None or time.monotonic() > wait_until:
                 raise dm.StoreUnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
-                    hint="run the same command again: nothing is stored twice",
+                    hint=f"{dm.Step.AGAIN}: nothing is stored twice",
                 )
             time.sleep(0.1)
 

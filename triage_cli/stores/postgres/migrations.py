@@ -72,17 +72,24 @@ TYPES = {
     "text": 'text collate "C"',
     "blob": "bytea",
 }
+# What `schema.sql` beside this module says in its own way.
+OF_SQLITE_ALONE = ("create trigger", "create view answers")
+# Of a table that is made after the one that names it.
+LATER_KEY = " references classifications (classification_id) deferrable initially deferred"
 _TYPE = re.compile(rf"(?<=\w )({'|'.join(TYPES)})\b")
 
 
 def statements_of(step: str) -> Iterator[str]:
     """Yield the statements of a step."""
     yield from OWN_STEPS.get(step, ())
-    for statement in STEPS[step]:
-        if statement.startswith(("create table", "alter table")):
-            yield _TYPE.sub(lambda found: TYPES[found[0]], statement.removesuffix(" without rowid"))
-        else:
-            yield statement
+    yield from map(_in_own_types, STEPS[step])
+
+
+def _in_own_types(statement: str) -> str:
+    """Return a statement of SQLite as PostgreSQL takes it; in SQLite text compares by its bytes, hence a collation."""
+    if statement.startswith(("create table", "alter table")):
+        return _TYPE.sub(lambda found: TYPES[found[0]], statement.removesuffix(" without rowid"))
+    return statement
 
 
 def check_schema(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
@@ -160,9 +167,14 @@ def _schema_version(connection: "psycopg.Connection[Any]", shown: str) -> int:
     return int(version_row[0]) if version_row else 0
 
 
-def statements() -> list[str]:
-    """Return the statements that build the newest version."""
-    return list(schema.statements_of(Path(__file__).with_name("schema.sql")))
+def statements() -> Iterator[str]:
+    """Yield the statements that build the newest version: those of SQLite in our types, then our own."""
+    for commented in schema.statements_of():
+        statement = re.sub(r"^--.*\n", "", commented, flags=re.MULTILINE).lstrip()
+        if not statement.startswith(OF_SQLITE_ALONE):
+            yield _in_own_types(statement.replace(LATER_KEY, ""))
+    yield f"alter table tickets add foreign key (decision_id) {LATER_KEY}"
+    yield from schema.statements_of(Path(__file__).with_name("schema.sql"))
 
 
 def tables() -> list[str]:

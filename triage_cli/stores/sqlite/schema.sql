@@ -1,4 +1,5 @@
--- The tables of a SQLite database, at the version that the program knows. Older ones are brought here by migrations.py.
+-- The tables of a database, at the version that the program knows; PostgreSQL has types of its own for their columns, and
+-- more in its own schema. Older ones are brought here by migrations.py.
 -- Ids and times are text, leases and due times are seconds since 1970, money is USD. The columns of a table stand in the
 -- order of its record's fields. Statements are parted by an empty line.
 
