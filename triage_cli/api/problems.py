@@ -19,53 +19,48 @@ from triage_cli.api.server_log import error_log
 
 # Whether the caller of the present request is our command line, which prints hints as they are.
 is_for_command_line: ContextVar[bool] = ContextVar("is_for_command_line", default=False)
-# What has no request of its own stays a command: it is for whoever runs the server.
-REQUESTS: Mapping[str, str] = {
-    r"triage list --status routing --status undeliverable -o id \| triage route -": (
-        "POST /route with the ids of GET /tickets?status=routing&status=undeliverable"
-    ),
-    r"name the right column with --label(, or.*)?": "send labels that are names of categories",
-    r"send that with --routes FILE": "send its text as routes",
-    r"triage list --status (\w+)": r"GET /tickets?status=\1",
-    r"triage list shows": "GET /tickets shows",
-    r"triage runs lists them with their ids": "the last line that POST /tickets/batch answers has it as `run`",
-    r"triage runs lists": "GET /runs lists",
-    r"triage learn makes": "POST /operations/learn makes",
-    r"triage reclassify brings": "POST /reclassify brings",
-    r"triage eval FILE --calibrate": 'POST /operations/evaluate with "calibrate": true',
-    r"triage why": "GET /tickets/{ticket_id}/why",
-    r"triage review": "POST /tickets/{ticket_id}/verdict",
-    r"triage classify it": "POST /tickets/{ticket_id}/classify",
-    r"triage route --retry-dead": 'POST /route with {"plan": {"retry_dead": true}}',
-    r"triage route(?! on)": "POST /route",
-    r"triage keys list": "GET /keys",
-    r"give --source NAME": "send them with ?source=NAME",
-    r"--same-tickets": "with ?same_tickets=true",
-    r"run the same command again": "send the same request again",
-    r"the same command (does|goes)": r"the same request \1",
-    r'name one with --map description="COLUMN"': "name one description in the header",
-    r"write --map external_id= with nothing behind it": "give it another name in the header",
-    r"with --map (\w+)=COLUMN": r"\1 in the header",
-    r"say which one does, by its number: .*": "name it description in a header",
-    r"give --expect-head HASH or --heads FILE": "send heads that were kept elsewhere",
-    r"name it with --delimiter": "write commas, or tabs as text/tab-separated-values",
-    r"jq \.(\w+) FILE \| triage create -": r"send \1 alone",
+# What a caller of the API does for each step; what has no request of its own is for whoever runs the server.
+REQUESTS: Mapping[dm.Step, str] = {
+    dm.Step.LIST: "GET /tickets shows",
+    dm.Step.RUNS: "GET /runs lists",
+    dm.Step.WHY: "GET /tickets/{ticket_id}/why",
+    dm.Step.REVIEW: "POST /tickets/{ticket_id}/verdict",
+    dm.Step.CLASSIFY_IT: "POST /tickets/{ticket_id}/classify",
+    dm.Step.ROUTE: "POST /route",
+    dm.Step.RETRY_DEAD: 'POST /route with {"plan": {"retry_dead": true}}',
+    dm.Step.DECIDE_ANEW: "POST /route with the ids of GET /tickets?status=routing&status=undeliverable",
+    dm.Step.RECLASSIFY: "POST /reclassify",
+    dm.Step.LEARN: "POST /operations/learn",
+    dm.Step.CALIBRATE: 'POST /operations/evaluate with "calibrate": true',
+    dm.Step.KEYS: "GET /keys",
+    dm.Step.AGAIN: "send the same request again",
+    dm.Step.SAME: "the same request",
+    dm.Step.GIVE_SOURCE: "send them with ?source=NAME",
+    dm.Step.SAME_TICKETS: "with ?same_tickets=true",
+    dm.Step.LABEL_COLUMN: "send labels that are names of categories",
+    dm.Step.ROUTES_FILE: "send its text as routes",
+    dm.Step.DESCRIPTION_COLUMN: "name one description in the header",
+    dm.Step.DESCRIPTION_NUMBER: "name it description in a header",
+    dm.Step.EXTERNAL_ID_COLUMN: "external_id in the header",
+    dm.Step.CUSTOMER_ID_COLUMN: "customer_id in the header",
+    dm.Step.NO_ID: "give it another name in the header",
+    dm.Step.DELIMITER: "write commas, or tabs as text/tab-separated-values",
+    dm.Step.KEPT_HEAD: "send heads that were kept elsewhere",
+    dm.Step.ASK: "ask",
+    dm.Step.DEADLINE: "deadline",
+    dm.Step.LIMIT: "limit",
+    dm.Step.MAX_COST: "max_cost",
+    dm.Step.MAX_FLIPS: "max_flips",
+    dm.Step.MAX_WAIT: "max_wait",
+    dm.Step.NAME_WITH: "name_with",
 }
-# The options of the command line that are parameters, or fields of the body, of requests that do the same.
-PARAMETERS = re.compile(
-    # Not in what the caller has written: a name in quotes or of a key.
-    r'(?<![\w".-])--(again|ask|deadline|force|limit|max-cost|max-flips|max-wait|name-with|question|retry-dead|workers)'
-    r"(?![\w-])"
-)
+_STEPS = "|".join(re.escape(step) for step in sorted(dm.Step, key=len, reverse=True))  # one may begin as a shorter one
+_STEP = re.compile(rf"(?<![\w.-])({_STEPS})(?![\w-])")
 
 
 def spoken(text: str) -> str:
     """Return a hint, or the message before it, for the caller of the present request."""
-    if is_for_command_line.get():
-        return text
-    for command, request in REQUESTS.items():
-        text = re.sub(command, request, text)
-    return PARAMETERS.sub(lambda option: option[1].replace("-", "_"), text)
+    return text if is_for_command_line.get() else _STEP.sub(lambda step: REQUESTS[dm.Step(step[0])], text)
 
 
 MEDIA_TYPE = "application/problem+json"

@@ -71,7 +71,9 @@ class RemoteAnalysis(RemoteOperations):
         Raises `UsageError` if it is to ask: the providers of a configuration that is sent would get the remote's keys.
         """
         if ask or max_cost is not None:
-            raise dm.UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
+            raise dm.UsageError(
+                "a plan over a remote asks nobody", hint=f"leave out {dm.Step.ASK}, or run it on that machine"
+            )
         texts = (None if name is None else _text_of(Path(name)) for name in (new.config, new.routes))
         try:
             return cast("dm.Plan", self.operation("plan_texts", *texts, written_since))

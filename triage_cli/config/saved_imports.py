@@ -35,7 +35,7 @@ class SavedImport(NamedTuple):
         part = None
         try:
             if _content(target) != self.before:
-                raise dm.ConfigError(f"{self.path} was changed meanwhile", hint="run the same command again")
+                raise dm.ConfigError(f"{self.path} was changed meanwhile", hint=dm.Step.AGAIN)
             with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:  # private
                 part = Path(file.name)
                 if self.before is not None:

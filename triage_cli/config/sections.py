@@ -167,7 +167,7 @@ def _routing_map(
     if setting is None or not isinstance(setting.value, str):
         return setting, None, None
     if diagnostics.is_sent:  # its mistakes would tell what the file holds
-        setting.wrong("names a file, and a configuration that was sent names none; send that with --routes FILE")
+        setting.wrong(f"names a file, and a configuration that was sent names none; {dm.Step.ROUTES_FILE}")
         return None, None, None
     routes_path: Path | None = setting.read(path)
     if routes_path is None:

@@ -167,11 +167,11 @@ class HttpDestination:
         error.gone = answer.status == GONE and not self._has_ticket_address
         error.answer = self._beginning_of(answer)
         if error.answer:
-            error.hint = error.hint or "triage why shows its answer"
+            error.hint = error.hint or f"{dm.Step.WHY} shows its answer"
         if answer.status in UNAUTHORIZED and error.final and self._http.auth and self._http.auth.env:
             variables = " and ".join(self._http.auth.env)
             hold = "hold" if " " in variables else "holds"
-            error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
+            error.hint = f"check what {variables} {hold}, then {dm.Step.RETRY_DEAD}"
         return error
 
     def _no_json(self, request: str, answer: HttpAnswer) -> dm.DeliveryError:

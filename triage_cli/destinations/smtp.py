@@ -211,7 +211,7 @@ class MailDestination:
 
     def _refusal(self, smtp_code: int, text: bytes | str) -> dm.DeliveryError:
         answer = self._excerpt(text) or None
-        hint = "triage why shows its answer" if answer else ""
+        hint = f"{dm.Step.WHY} shows its answer" if answer else ""
         final, limited = 500 <= smtp_code < 600, smtp_code in BUSY_CODES
         why = f"{self.name} answered {smtp_code}"
         return dm.DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)

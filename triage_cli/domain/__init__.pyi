@@ -381,6 +381,7 @@ from triage_cli.domain.mail.parts import left_out as left_out
 from triage_cli.domain.mail.parts import mail_of as mail_of
 from triage_cli.domain.mail.parts import whole as whole
 from triage_cli.domain.mail.parts import without as without
+from triage_cli.domain.next_steps import Step as Step
 from triage_cli.domain.other_tickets import OtherTicketsGuard as OtherTicketsGuard
 from triage_cli.domain.other_tickets import is_edit as is_edit
 from triage_cli.domain.outcomes import MOST_ROWS_LATE as MOST_ROWS_LATE

@@ -7,6 +7,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import compact, encodable, from_json
 from triage_cli.domain.mail import parts
+from triage_cli.domain.next_steps import Step
 from triage_cli.domain.questions import without_answers
 from triage_cli.domain.tickets import UNDECIDED, URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
@@ -161,7 +162,7 @@ def repeated(identified: Identified) -> RowError:
     draft = identified.draft
     return RowError(
         f'{draft.place}: the id "{_shown_id(draft.external_id or "")}" is already in this input, with another text',
-        hint="if this column holds no ids, write --map external_id= with nothing behind it",
+        hint=f"if this column holds no ids, {Step.NO_ID}",
     )
 
 
@@ -170,7 +171,7 @@ def oversized(draft: TicketDraft) -> RowError | None:
     for field, name in (("external_id", draft.external_id), ("customer_id", draft.customer_id)):
         if name and len(name) * 4 > LONGEST_ID and len(name.encode("utf-8", "replace")) > LONGEST_ID:
             too_long = f'{field} has more than {LONGEST_ID:,} bytes: "{_shown_id(name)}"'
-            hint = f"if this is no id, name the right column with --map {field}=COLUMN"
+            hint = f"if this is no id, name the right column {Step(f'with --map {field}=COLUMN')}"
             return RowError(f"{draft.place}: {too_long}", hint=hint) if draft.line else RowError(too_long)
     return None
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.next_steps import Step
 from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.domain.wire_values import Limits
 
@@ -17,7 +18,7 @@ MOST_RETURNS = 100
 Kept = str | int | float | bool  # of an answer
 TAKEN_IN_BY_PULL = (
     "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
-    "then triage route --retry-dead"
+    f"then {Step.RETRY_DEAD}"
 )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Container, Iterator
 from enum import IntEnum, StrEnum
 
+from triage_cli.domain.next_steps import Step
+
 
 class ExitCode(IntEnum):
     """The exit codes of the process; scripts depend on these numbers."""
@@ -136,14 +138,14 @@ SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
     """Return the error about a name that no ticket has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-    usual = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    usual = f"{Step.LIST} the ids; the last 6 characters of a ticket_id are enough"
     return NotFoundError(f'no ticket "{shown}"', hint=hint or usual)
 
 
 def unknown_run(name: str) -> NotFoundError:
     """Return the error about a name that no run has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-    return NotFoundError(f'no run "{shown}"', hint="triage runs lists them with their ids")
+    return NotFoundError(f'no run "{shown}"', hint=f"{Step.RUNS} them with their ids")
 
 
 class AmbiguousError(UsageError, code="ambiguous", http_status=409):

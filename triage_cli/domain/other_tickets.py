@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.errors import InputError
 from triage_cli.domain.ids import is_forgotten
+from triage_cli.domain.next_steps import Step
 from triage_cli.domain.tickets import Ticket
 
 # Known ids of an input from which on the guard judges: the text of a single one may be anything.
@@ -51,7 +52,7 @@ class OtherTicketsGuard:
         raise InputError(
             f'{self.others:,} of {self.met:,} known ids of source "{source}" would get the text of another ticket; '
             + stored,
-            hint="if these are other tickets, give --source NAME; if they are the same ones, --same-tickets",
+            hint=f"if these are other tickets, {Step.GIVE_SOURCE}; if they are the same ones, {Step.SAME_TICKETS}",
         )
 
 

@@ -179,7 +179,7 @@ def _field_hint(field: str, mapped_header: str) -> str:
     if field.casefold() in LABEL_HEADERS:
         column = shlex.quote(mapped_header or "COLUMN")
         decided = f"--map verdict={column} takes it as people's decisions, which are sent"
-        return f"{decided}; triage learn FILE --label {column} as labels to learn from"
+        return f"{decided}; {dm.Step.LEARN} FILE --label {column} as labels to learn from"
     similar_names = difflib.get_close_matches(field, dm.IMPORT_FIELDS, 1, 0.5)
     return f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(dm.IMPORT_FIELDS)}"
 

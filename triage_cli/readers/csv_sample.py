@@ -168,7 +168,7 @@ def find_header(sample: CsvSample, name: str, mapping: Mapping[str, str], *, hea
         return _headless(rows, name, mapping, _NO_HEADER_NOTE)
     matched = match_columns(first_row, mapping, empty_indexes=empty_columns(rows[1:], len(first_row)))
     if not has_text(matched.fields):
-        advice = "if a rare character separates the columns, name it with --delimiter" if len(first_row) == 1 else ""
+        advice = f"if a rare character separates the columns, {dm.Step.DELIMITER}" if len(first_row) == 1 else ""
         raise no_text_column(name, first_row, advice)
     return HeaderRow(first_row, matched, 1)
 
@@ -192,7 +192,7 @@ def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, st
     if not has_text(fields):
         raise dm.InputError(
             f"{name} has no header row, and no column that holds a text",
-            hint=f"say which one does, by its number: --no-header --map description={min(2, column_count)}",
+            hint=dm.Step.DESCRIPTION_NUMBER,
         )
     return HeaderRow(columns, MatchedColumns(fields), 0, note)
 
@@ -207,7 +207,7 @@ def check_column_count(width: int, name: str) -> None:
 
 def no_text_column(name: str, columns: Sequence[str], other_cause: str) -> dm.InputError:
     """Return the error for an input without a subject or description, with advice about another cause."""
-    mapping_hint = 'name one with --map description="COLUMN"'
+    mapping_hint = dm.Step.DESCRIPTION_COLUMN
     return dm.InputError(
         f"{name} has no column for a subject or a description; its columns are {listing(columns)}",
         hint=f"{mapping_hint}; {other_cause}" if other_cause else mapping_hint,

@@ -326,7 +326,7 @@ def _objects_layout(sample: str, start: int, name: str, *, whole: bool) -> tuple
         first_plain = next(filter(_PLAIN_KEY.fullmatch, wrapped_lists), "NAME")
         raise dm.InputError(
             f"{name} is one object with several lists: {listing(list(wrapped_lists))}",
-            hint=f"take one of them: jq .{first_plain} FILE | triage create -",
+            hint=f"give one of them alone, for example what jq .{first_plain} prints",
         )
     if first_object is None and not object_lines:
         hint = "is the file complete?" if whole else "a ticket is a JSON object of at most 1 MB"

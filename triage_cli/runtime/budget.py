@@ -150,7 +150,9 @@ class Budget:
         limit, per_day, _ = self.limits
         with self._lock:
             is_own = per_day is None or not self._fitting_limit([usd])
-        way_out = "raise --max-cost, or run it again" if is_own else "raise budget.per_day, or run it again tomorrow"
+        way_out = (
+            f"raise {dm.Step.MAX_COST}, or run it again" if is_own else "raise budget.per_day, or run it again tomorrow"
+        )
         bound = f"limit of {_dollars(limit or 0)}" if is_own else f"budget of {_dollars(per_day or 0)} a day"
         spent_clause = f"{_dollars(self.spent_by_command)} spent"
         if not is_own and self.spent_by_all is not None:

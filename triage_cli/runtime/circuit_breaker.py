@@ -211,7 +211,7 @@ class CircuitBreaker(Circuit):
         if max(now, self.paused_until) > outage_began + self.max_wait:
             raise dm.UnavailableError(
                 f"{self.name} is not available ({self._last_failure}): "
-                f"the next try would be later than --max-wait of {self.max_wait:g} s",
+                f"the next try would be later than {dm.Step.MAX_WAIT} of {self.max_wait:g} s",
                 hint="nothing is lost, and the other tickets stay new; try again later",
             )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from triage_cli import domain as dm
 
-AGAIN = "run the same command again; nothing is lost"
+AGAIN = f"{dm.Step.AGAIN}; nothing is lost"
 LACKS = {
     errno.EMFILE: ("this process has too many open files", f"raise its limit (ulimit -n) and {AGAIN}"),
     errno.ENFILE: ("the system has too many open files", f"end other programs and {AGAIN}"),

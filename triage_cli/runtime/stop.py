@@ -46,7 +46,7 @@ class StopControl:
         """Raise `UnavailableError` if the deadline passed before the work was done."""
         if self.expired and not done:
             raise dm.UnavailableError(
-                f"stopped at --deadline, after {self._seconds:g} s", hint="the same command does the rest"
+                f"stopped at {dm.Step.DEADLINE}, after {self._seconds:g} s", hint=f"{dm.Step.SAME} does the rest"
             )
 
     def stop(self) -> None:

@@ -61,7 +61,7 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
         raise dm.CheckError(
             f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
             "seen",
-            hint=f"give --expect-head HASH or --heads FILE; to keep one again: {trail.mend}",
+            hint=f"{dm.Step.KEPT_HEAD}; to keep one again: {trail.mend}",
         )
     return head
 

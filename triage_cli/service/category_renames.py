@@ -54,11 +54,11 @@ class CategoryNames:
         """Return the error for labelled tickets if none of their labels is a category."""
         labels = ", ".join(sorted(set(row_labels))[:5])
         if not labels:
-            return dm.UsageError("no ticket of the file has a label", hint="name the right column with --label")
+            return dm.UsageError("no ticket of the file has a label", hint=dm.Step.LABEL_COLUMN)
         names = ", ".join(dict.fromkeys(self._names_by_folded.values()))
         return dm.UsageError(
             f"no label of the file is a category (labels: {labels}; categories: {names})",
-            hint="name the right column with --label, or the categories in the config",
+            hint=f"{dm.Step.LABEL_COLUMN}, or the categories in the config",
         )
 
 

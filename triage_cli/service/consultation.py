@@ -114,7 +114,7 @@ class LocalConsultation:
         if len(agents) >= dm.MOST_AGENTS and draft.agent not in agents:
             raise dm.RowError(
                 f"{dm.ids.short(ticket.ticket_id)}: {dm.MOST_AGENTS} agents suggest something for it already",
-                hint="suggest under one of their names, or let a person decide: triage review",
+                hint=f"suggest under one of their names, or let a person decide: {dm.Step.REVIEW}",
             )
         suggestion_answer = dm.suggested(ticket, draft, category, self._actor)
         # The note is not logged: it may repeat the customer's text.

@@ -35,7 +35,7 @@ def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Ite
     if unerased:
         raise dm.UnavailableError(
             f"another program is at work on {unerased} more of this customer's tickets",
-            hint="run the same command again when that has ended",
+            hint=f"{dm.Step.AGAIN} when that has ended",
         )
 
 

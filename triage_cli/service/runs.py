@@ -96,7 +96,7 @@ class RunContext:
         except dm.UnavailableError as error:
             if (lost := self.budget.unsaved_answers) > 0:
                 answers = "1 paid answer" if lost == 1 else f"{lost} paid answers"
-                error.hint = f"{answers} could not be stored; the same command asks again and does the rest"
+                error.hint = f"{answers} could not be stored; {dm.Step.SAME} asks again and does the rest"
             raise
 
     def claim(self, selection: dm.Selection, limit: int) -> list[dm.Ticket]:

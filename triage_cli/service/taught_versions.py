@@ -7,7 +7,7 @@ from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry
 from triage_cli.service.runs import RunContext
 
-LEARN_ANEW = "next: triage learn makes one without them"
+LEARN_ANEW = f"next: {dm.Step.LEARN} makes one without them"
 
 
 class TaughtVersions:
@@ -60,7 +60,7 @@ class TaughtVersions:
             again = f"version {earlier.version}" if earlier else "the built-in model"
             yield (
                 f"note: {_name(ended)} had learned the labels of {_these(ended.labels)}, so {again} answers again; "
-                "next: triage learn learns from the labels that are left, and looks again at what it decided"
+                f"next: {dm.Step.LEARN} learns from the labels that are left, and looks again at what it decided"
             )
         yield from self.notes()
 

@@ -16,7 +16,7 @@ def import_named(store: Store, name: str, actor: str, *, served: bool = False) -
     """
     run = _last_import(store, actor, served=served) if name == dm.LAST_IMPORT else _run_named(store, name)
     if run.kind not in dm.IMPORT_KINDS:
-        hint = f"triage runs lists those of {', '.join(dm.IMPORT_KINDS)}, which are imports"
+        hint = f"{dm.Step.RUNS} those of {', '.join(dm.IMPORT_KINDS)}, which are imports"
         raise dm.UsageError(f"run {dm.ids.short(run.run_id)} is no import, but triage {run.kind}", hint=hint)
     runs = store.imports.runs_of(run)
     if any(one.exit_code is None for one in runs):
@@ -28,7 +28,7 @@ def import_named(store: Store, name: str, actor: str, *, served: bool = False) -
 def _last_import(store: Store, actor: str, *, served: bool) -> dm.Run:
     run = store.imports.last(actor)
     if run is None:
-        hint = "triage runs lists what others have imported"
+        hint = f"{dm.Step.RUNS} what others have imported"
         key = "; to list that and to take it back takes an administrator's key" if served else ""
         raise dm.NotFoundError(f"{actor} has imported nothing here", hint=f"{hint}{key}")
     return run
@@ -76,7 +76,7 @@ class ImportUndo:
         if self._held:
             raise dm.UnavailableError(
                 f"another program is at work on {self._held} more of its tickets",
-                hint="run the same command again when that has ended",
+                hint=f"{dm.Step.AGAIN} when that has ended",
             )
 
     def _of_traces(self, traces: Sequence[dm.Trace]) -> Iterator[dm.Outcome[dm.Routed]]:

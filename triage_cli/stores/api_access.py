@@ -49,7 +49,7 @@ ROTATED_KEY = """select api_keys.key_id, api_keys.name, rotated_keys.hash, role,
 
 def unknown_api_key(name: str) -> dm.NotFoundError:
     """Return the error for an API key that is not there."""
-    return dm.NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
+    return dm.NotFoundError(f'no key "{name}"', hint=f"{dm.Step.KEYS} shows them")
 
 
 class SqlApiAccess:

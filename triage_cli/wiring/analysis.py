@@ -53,7 +53,9 @@ def _refuse_programs(config: Config) -> None:
 
 
 def _no_limit() -> dm.UsageError:
-    return dm.UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
+    return dm.UsageError(
+        f"{dm.Step.ASK} pays for answers and no limit is given", hint=f"add {dm.Step.MAX_COST} USD, or budget.per_day"
+    )
 
 
 class LocalAnalysis:
@@ -364,7 +366,7 @@ def _check_names_topics(config: Config, name: str) -> None:
     if spec.type not in NAMING_TYPES:
         raise dm.UsageError(
             f'classifier "{name}" is of type {spec.type}, which names nothing',
-            hint=f"name one of type {' or '.join(NAMING_TYPES)}, or leave out --name-with",
+            hint=f"name one of type {' or '.join(NAMING_TYPES)}, or leave out {dm.Step.NAME_WITH}",
         )
 
 

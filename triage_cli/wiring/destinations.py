@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 # The types whose deliveries go over the network.
 NETWORKED_TYPES = frozenset({"webhook", "http", "mail"})
 # What to do about deliveries to a destination that is not configured any more.
-UNKNOWN_DESTINATION_HINT = (
-    "add it again, or let the map decide anew: "
-    "triage list --status routing --status undeliverable -o id | triage route -"
-)
+UNKNOWN_DESTINATION_HINT = f"add it again, or let the map decide anew: {dm.Step.DECIDE_ANEW}"
 
 
 def offline_destinations(config: Config) -> frozenset[str]:

@@ -85,7 +85,7 @@ def with_copies(
     if tell is not None and (number := len(model.seen) - len(learned)):
         tell(
             f"{version_name_of(version)} is of {_EARLIER_RELEASE}: it recognises {number:,} of its texts only in their "
-            "exact spelling, so copies of these in another one count as labels; next: triage learn with their file"
+            f"exact spelling, so copies of these in another one count as labels; next: {dm.Step.LEARN} with their file"
         )
     return model._replace(copies=fitted_model.copy_numbers(learned))
 
@@ -110,7 +110,7 @@ def version_name_of(version: dm.ModelVersion) -> str:
 def how_to_learn_again(version: dm.ModelVersion) -> str:
     """Return the command that learns anew what a version has learned: labels of a file are not stored."""
     is_of_file = _of_file(json.loads(version.metrics))
-    return "triage learn FILE, with the labels that it learned" if is_of_file else "triage learn"
+    return f"{dm.Step.LEARN} FILE, with the labels that it learned" if is_of_file else dm.Step.LEARN
 
 
 def _of_file(metrics: Mapping[str, Any]) -> bool:

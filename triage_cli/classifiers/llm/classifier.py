@@ -278,7 +278,7 @@ class LLMClassifier(AskedClassifier):
         if budget.is_limited and self.spec.price is None:
             raise dm.ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
-                hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
+                hint=f"set classifiers.{self.name}.price, or leave out {dm.Step.MAX_COST} and budget",
             )
 
     def classify(

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bound
 from triage_cli.domain.levels import LevelCalibration, Levels
+from triage_cli.domain.next_steps import Step
 from triage_cli.domain.tickets import CATEGORY
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
@@ -429,4 +430,4 @@ def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> 
             then = "nothing of it is sure now" if bound.category != OVERALL else "each category needs its own proof now"
             yield f"{bound.promised_by} no longer keeps the promise {promise}: {why}; {then}"
     if needed_more := shortage(now):
-        yield f"{now[0].promised_by} is not sure yet: {needed_more}; triage eval FILE --calibrate counts them"
+        yield f"{now[0].promised_by} is not sure yet: {needed_more}; {Step.CALIBRATE} counts them"

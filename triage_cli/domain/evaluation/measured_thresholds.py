@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_most
 from triage_cli.domain.evaluation.error_bounds import MISTRUSTED, NOT_MEASURED, missing_answers
+from triage_cli.domain.next_steps import Step
 
 # The threshold where the configuration names none: of what was evaluated by those who made it, or is calibrated.
 STANDARD_THRESHOLD = 0.6
@@ -44,7 +45,7 @@ class MeasuredThreshold(NamedTuple):
         if self.threshold < CAUTIOUS_THRESHOLD:
             return f"{of_them} from there on were wrong: at most {MOST_WRONG:.0%}, with {1 - DOUBT:.0%} confidence"
         if not self.labelled:
-            return "nothing was measured yet; verdicts and triage learn bear out a lower one"
+            return f"nothing was measured yet; verdicts and {Step.LEARN} bear out a lower one"
         missing = missing_answers(self.labelled, self.wrong, MOST_WRONG, DOUBT)
         return (
             f"{of_them} from {STANDARD_THRESHOLD:.2f} on were wrong; at least {missing:,} more of them, all right, "

@@ -89,7 +89,7 @@ def changed_categories_warning(last: CategoryBasis, now: CategoryBasis) -> str:
     present = f"others ({_shown_names(now)})" if is_same_file else _basis_text(now, now.host)
     return (
         f"warning: this database was last classified by {_basis_text(last, now.host)}, and now it is by {present}: "
-        f"if that is meant, triage reclassify brings along what was decided before{way_back}"
+        f"if that is meant, {dm.Step.RECLASSIFY} brings along what was decided before{way_back}"
     )
 
 

@@ -26,7 +26,7 @@ class FlipLimit(NamedTuple):
     share: bool
 
     @classmethod
-    def read(cls, text: str | None, option: str = "--max-flips") -> "FlipLimit | None":
+    def read(cls, text: str | None, option: str = dm.Step.MAX_FLIPS) -> "FlipLimit | None":
         """Read `20` or `2%`. Raises `UsageError`, which names the option."""
         if text is None:
             return None
@@ -47,8 +47,9 @@ class FlipLimit(NamedTuple):
         """Raise `CheckError` if there are more flips."""
         if not self.allows(flips, compared):
             raise dm.CheckError(
-                f"{flips:,} of {compared:,} tickets would flip, more than --max-flips {self}, so nothing was changed",
-                hint="the answers are kept: the same command with a higher bound asks nobody again",
+                f"{flips:,} of {compared:,} tickets would flip, more than {dm.Step.MAX_FLIPS} {self}, "
+                "so nothing was changed",
+                hint=f"the answers are kept: {dm.Step.SAME} with a higher bound asks nobody again",
             )
 
 

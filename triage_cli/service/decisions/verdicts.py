@@ -163,9 +163,7 @@ class VerdictRecorder:
                 )
             if not verdicts:
                 return
-        raise dm.UnavailableError(
-            "another program keeps changing the same tickets", hint="run the same command again later"
-        )
+        raise dm.UnavailableError("another program keeps changing the same tickets", hint=f"{dm.Step.AGAIN} later")
 
     def _verdict_change(self, resolved: "_ResolvedVerdict") -> dm.Change | None:
         verdict_draft, before, category, _ = resolved

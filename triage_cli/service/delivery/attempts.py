@@ -132,9 +132,7 @@ class AttemptRecorder:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
             if not unsaved:
                 return
-        raise dm.UnavailableError(
-            "another program keeps changing the same tickets", hint="run the same command again later"
-        )
+        raise dm.UnavailableError("another program keeps changing the same tickets", hint=f"{dm.Step.AGAIN} later")
 
     def _attempt_results(
         self,
@@ -314,7 +312,7 @@ def dead_letters(ticket: dm.Ticket, deliveries: Sequence[dm.Delivery]) -> tuple[
             d.delivery_id,
             dm.DeliveryError(
                 d.last_error or "a destination did not accept it",
-                hint=d.advice or "triage route --retry-dead tries again",
+                hint=d.advice or f"{dm.Step.RETRY_DEAD} tries again",
                 final=True,
             ),
         )
@@ -325,7 +323,7 @@ def dead_letters(ticket: dm.Ticket, deliveries: Sequence[dm.Delivery]) -> tuple[
 
 def due_later(deliveries: Sequence[dm.Delivery]) -> tuple[dm.Failure, ...]:
     """Return the failures that pending deliveries of a ticket keep from earlier attempts."""
-    hint = "triage why tells when it is tried again"
+    hint = f"{dm.Step.WHY} tells when it is tried again"
     pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
     return tuple(dm.Failure(d.delivery_id, dm.DeliveryError(str(d.last_error), hint=hint)) for d in pending)
 
@@ -339,5 +337,5 @@ def with_offline_error(outcome: dm.Outcome[dm.Routed], offline: AbstractSet[str]
         return outcome
     problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
     return outcome._replace(
-        error=dm.OfflineError(problem, hint="triage route delivers it once the network is on again")
+        error=dm.OfflineError(problem, hint=f"{dm.Step.ROUTE} delivers it once the network is on again")
     )

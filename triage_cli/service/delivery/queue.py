@@ -78,7 +78,7 @@ def _paused_error(name: str, failure: dm.TriageError | None) -> dm.DeliveryError
     status = getattr(failure, "status", None)
     last = "" if status is None else f" (last status {status})"
     return dm.DeliveryError(
-        f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s", hint="the next triage route tries it again"
+        f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s", hint=f"the next {dm.Step.ROUTE} tries it again"
     )
 
 
@@ -275,7 +275,7 @@ class Dispatcher:
 def _switched_off(name: str) -> Destination:
     raise dm.DeliveryError(
         f"{name} said that it is gone (410) and was switched off",
-        hint="triage route --retry-dead tries again",
+        hint=f"{dm.Step.RETRY_DEAD} tries again",
         final=True,
     )
 

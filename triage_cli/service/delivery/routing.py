@@ -184,9 +184,9 @@ class RoutingDecider:
         if before.category is None:
             error = dm.NotClassifiedError(
                 f"{dm.ids.short(before.ticket_id)} has no category yet ({before.status})",
-                hint="triage review, or give a verdict"
+                hint=f"{dm.Step.REVIEW}, or give a verdict"
                 if before.status == "needs_review"
-                else "triage classify it, or give a verdict",
+                else f"{dm.Step.CLASSIFY_IT}, or give a verdict",
             )
             return _kept(dm.Action(before.status), before, deliveries, error), None
         if answer is not None and self._routing_map.doubts(before, answer, deliveries):

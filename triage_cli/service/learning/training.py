@@ -356,7 +356,8 @@ class TrainingRun:
                 version = self._registry.step_back(event)
             except LookupError:
                 raise dm.UsageError(
-                    "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
+                    "the built-in model is in use: there is nothing to go back to",
+                    hint=f"{dm.Step.LEARN} makes a version",
                 ) from None
             looks = [self._look(recorder.context, subject.question.name) for subject in self._subjects]
             looked = dm.Looked(*map(sum, zip(*looks, strict=True)))

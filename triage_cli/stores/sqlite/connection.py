@@ -240,7 +240,7 @@ def _kept_before(path: str) -> Path:
         raise dm.StoreUnavailableError(
             f"cannot keep a copy of {path} before it is brought forward to schema {VERSION}: {error}; nothing was "
             "changed",
-            hint="free as much space as the database takes, and run the same command again",
+            hint=f"free as much space as the database takes, and {dm.Step.AGAIN}",
         ) from error
     return kept
 
@@ -275,7 +275,7 @@ def replaced(path: str) -> dm.StoreUnavailableError:
     fate = "was removed" if file_id(path) is None else "was replaced by another file"
     return dm.StoreUnavailableError(
         f"the database {path} {fate} while this process was at work on it",
-        hint="what it had stored there went with the old file; run the same command again, or restart triage serve",
+        hint=f"what it had stored there went with the old file; {dm.Step.AGAIN}, or restart triage serve",
     )
 
 
@@ -295,7 +295,7 @@ def translate(error: sqlite3.Error, path: str) -> dm.StoreError | dm.Unavailable
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and is_file:
         return dm.StoreUnavailableError(
             f"cannot write {path}: {error}",
-            hint="nothing finished was lost; free some space and run the same command again",
+            hint=f"nothing finished was lost; free some space and {dm.Step.AGAIN}",
         )
     is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):

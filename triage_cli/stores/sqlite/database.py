@@ -162,7 +162,7 @@ class SqliteDatabase:
         connection: OpenedFile | None = getattr(self._local, "db", None)
         if connection and connection.db.frozen and connection.db.frozen != frozen_state(self.path):
             raise dm.StoreUnavailableError(
-                f"another program has changed {self.path} while it was read", hint="run the same command again"
+                f"another program has changed {self.path} while it was read", hint=dm.Step.AGAIN
             )
 
     def is_there(self) -> bool:

@@ -116,7 +116,7 @@ class Restore:
             if run_place != place() or alive(run_pid):
                 raise dm.UnavailableError(
                     f"a run is at work on {self._path} (triage {run_kind}, process {run_pid} on {run_host})",
-                    hint="run the same command again when it has ended",
+                    hint=f"{dm.Step.AGAIN} when it has ended",
                 )
         keep_head(db, self._path)  # the new log names this head as replaced
         forgotten_ids, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN_IDS, REVOKED_NAMES))

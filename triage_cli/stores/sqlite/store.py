@@ -138,7 +138,7 @@ class SqliteDialect(Dialect):
             raise dm.StoreUnavailableError(
                 f"the disk of {self._path} has less than {DISK_ROOM >> 20} MB left: "
                 "answers and results might find no room",
-                hint="nothing was lost; free some space and run the same command again",
+                hint=f"nothing was lost; free some space and {dm.Step.AGAIN}",
             )
 
     def scrub(self) -> None:
@@ -156,7 +156,7 @@ class SqliteDialect(Dialect):
         if other_readers:
             raise dm.UnavailableError(
                 f"another program is reading {self._path}, so its write-ahead log still holds what was erased",
-                hint="run the same command again when that has ended",
+                hint=f"{dm.Step.AGAIN} when that has ended",
             )
 
     # -- runs

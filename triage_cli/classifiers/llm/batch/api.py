@@ -103,6 +103,6 @@ def refused_batch(message: str, spec: ClassifierSpec, address: str) -> dm.BatchL
     if not isinstance(error, dm.RefusedError | dm.ConfigError):
         error = dm.UnavailableError(
             f'the provider refused a batch of classifier "{spec.name}" ({provider_error.summary})',
-            hint="--limit N submits fewer; -v shows what it says",
+            hint=f"{dm.Step.LIMIT} N submits fewer; -v shows what it says",
         )
     return dm.BatchLook("failed", 0, error)

@@ -85,7 +85,7 @@ class BatchClient:
         with self._open_api():
             uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, request_lines), BATCH_TIMEOUT)
             if not mark_sent():
-                raise dm.UnavailableError("another run has taken this batch back", hint="run the same command again")
+                raise dm.UnavailableError("another run has taken this batch back", hint=dm.Step.AGAIN)
             return bridge().run(self._create_once(batch, uploaded), self.heartbeat)
 
     async def _create_once(self, batch: dm.Batch, uploaded: Any) -> str:
