@@ -234,7 +234,7 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
         f"GET /tickets shows {enough}",
         "POST /tickets/{ticket_id}/classify, or give a verdict",
         f"GET /tickets shows {enough}",
-        "a status is typed as GET /tickets?status=new",
+        "a status is typed as GET /tickets with the status new",
         "POST /tickets/{ticket_id}/classify, or give a verdict",
         "this takes the role admin",
     ]
@@ -246,12 +246,12 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
 
 def test_what_a_caller_has_written_is_repeated_as_it_is(server: ApiServer) -> None:
     with server.client("admin") as admin:
-        assert admin.get("/tickets/--force").json()["detail"] == 'no ticket "--force"'
+        assert admin.get("/tickets/--limit").json()["detail"] == 'no ticket "--limit"'
         texts = {"config": None, "routes": "routes: {--limit: nobody}\n"}
         plan = admin.post("/operations/plan_texts", json=texts).json()
         assert "--limit" in plan["detail"]
         learn = admin.post("/operations/learn", json={"rows": [{"text": "a", "category": "b"}]}).json()
-    assert learn["hint"] == "send labels that are names of categories"
+    assert learn["hint"] == "send labels that are names of categories, or name the categories in the config"
 
 
 def test_a_body_of_many_mistakes_is_refused_in_a_few_sentences(server: ApiServer) -> None:

@@ -145,7 +145,7 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], messa
         (b"ID,Client,Priority,Status\n#1,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name"),
         (b'"just text"', "no column for a subject"),
         (b"1,2,3\n4,5,6\n", "no header row"),
-        (b"1\n2\n3\n", "by its number: --no-header --map description=1"),
+        (b"1\n2\n3\n", "by its number: --no-header --map description=N"),
     ],
 )
 def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, message: str) -> None:
@@ -521,7 +521,7 @@ def test_a_wrong_file_does_not_fill_a_screen(data: str) -> None:
 def test_a_key_that_is_no_word_is_in_no_command_that_is_proposed() -> None:
     with pytest.raises(dm.InputError) as refused:
         read('{"x; rm -rf ~;": [{"a": 1}], "other things": [{"a": 1}]}', "t.json")
-    assert refused.value.hint == "take one of them: jq .NAME FILE | triage create -"
+    assert refused.value.hint == "give one of them alone, for example what jq .NAME prints"
 
 
 @pytest.mark.parametrize("cell", ['="00042"', '"=""00042"""'])

@@ -22,7 +22,9 @@ is_for_command_line: ContextVar[bool] = ContextVar("is_for_command_line", defaul
 # What a caller of the API does for each step; what has no request of its own is for whoever runs the server.
 REQUESTS: Mapping[dm.Step, str] = {
     dm.Step.LIST: "GET /tickets shows",
+    dm.Step.LIST_BY_STATUS: "GET /tickets with the status",
     dm.Step.RUNS: "GET /runs lists",
+    dm.Step.RUN_ID: "the last line that POST /tickets/batch answers has it as `run`",
     dm.Step.WHY: "GET /tickets/{ticket_id}/why",
     dm.Step.REVIEW: "POST /tickets/{ticket_id}/verdict",
     dm.Step.CLASSIFY_IT: "POST /tickets/{ticket_id}/classify",
@@ -55,7 +57,7 @@ REQUESTS: Mapping[dm.Step, str] = {
     dm.Step.NAME_WITH: "name_with",
 }
 _STEPS = "|".join(re.escape(step) for step in sorted(dm.Step, key=len, reverse=True))  # one may begin as a shorter one
-_STEP = re.compile(rf"(?<![\w.-])({_STEPS})(?![\w-])")
+_STEP = re.compile(rf'(?<![\w".-])({_STEPS})(?![\w-])')  # in quotes it is what the caller has written
 
 
 def spoken(text: str) -> str:

@@ -145,7 +145,7 @@ def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
 def unknown_run(name: str) -> NotFoundError:
     """Return the error about a name that no run has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-    return NotFoundError(f'no run "{shown}"', hint=f"{Step.RUNS} them with their ids")
+    return NotFoundError(f'no run "{shown}"', hint=Step.RUN_ID)
 
 
 class AmbiguousError(UsageError, code="ambiguous", http_status=409):

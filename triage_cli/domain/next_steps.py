@@ -10,7 +10,9 @@ class Step(StrEnum):
     """
 
     LIST = "triage list shows"
+    LIST_BY_STATUS = "triage list --status"
     RUNS = "triage runs lists"
+    RUN_ID = "triage runs lists them with their ids"
     WHY = "triage why"
     REVIEW = "triage review"
     CLASSIFY_IT = "triage classify it"

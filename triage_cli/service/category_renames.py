@@ -58,7 +58,7 @@ class CategoryNames:
         names = ", ".join(dict.fromkeys(self._names_by_folded.values()))
         return dm.UsageError(
             f"no label of the file is a category (labels: {labels}; categories: {names})",
-            hint=f"{dm.Step.LABEL_COLUMN}, or the categories in the config",
+            hint=f"{dm.Step.LABEL_COLUMN}, or name the categories in the config",
         )
 
 

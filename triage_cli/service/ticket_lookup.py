@@ -32,7 +32,7 @@ def ticket_named(store: Store, name: str) -> dm.Ticket:
 def _name_hint(store: Store, name: str) -> str:
     """Return a hint for a name that no ticket has; empty without a guess."""
     if name in dm.STATUSES:
-        return f"a status is typed as triage list --status {name}"
+        return f"a status is typed as {dm.Step.LIST_BY_STATUS} {name}"
     return next((f'did you mean "{other}"?' for other in (name.upper(), name.lower()) if store.named(other, 1)), "")
 
 
