@@ -102,6 +102,7 @@ questions:
     values:
       - {name: now, examples: [The whole shop is down, Nobody can log in]}
       - {name: later, examples: [A dark mode would be nice some day, Just an idea for the future]}
+    min_confidence: 0.6
 routes:
   - {when: {urgency: now}, to: pager}
   - {to: rest}

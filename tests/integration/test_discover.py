@@ -68,7 +68,7 @@ def test_a_first_configuration_names_its_database_and_is_careful(desk: Cli) -> N
     assert "ignored" not in said
     config = load_config(config=None, env={}, cwd=desk.folder)
     assert config.database == str(desk.folder / "triage.db")
-    assert config.classifiers["local"].min_confidence == 0.85
+    assert config.classifiers["local"].max_error == dm.MaxError(0.1)
     second = desk("discover", "export.csv", "--most", "3", "-q").stdout
     assert "categories:" in second
     assert "database:" not in second

@@ -136,6 +136,20 @@ def test_ten_more_languages_are_read_untaught(default: Model, language: str) -> 
     assert sum(sure) >= 0.85 * len(sure)
 
 
+def test_a_letter_in_another_language_waits_for_a_person(default: Model) -> None:
+    """Of such letters a quarter of what was sure was wrong, at whatever confidence."""
+    problem = "Das WLAN bricht ständig ab"
+    letter = (
+        f"Sehr geehrter Kundenservice, ich hoffe, diese Nachricht erreicht Sie wohl. {problem}, seit wir vor zwei "
+        "Wochen im neuen Büro sind, und die Anmeldung am Server funktioniert nicht mehr. Ich habe schon mit meinen "
+        "Kolleginnen gesprochen, denen es genauso geht, und auch im Handbuch gesucht. Könnten Sie mir bitte mitteilen, "
+        "was ich noch tun kann, und wann ich mit Ihrer Antwort rechnen darf? Vielen Dank für Ihre Unterstützung. Mit "
+        "freundlichen Grüßen"
+    )
+    short, long = answers(classifier(default), problem, letter)
+    assert [short.sure, long.sure] == [True, False]
+
+
 def judged(model: Model, tickets: Sequence[tuple[str, str]]) -> tuple[list[bool], list[bool]]:
     """Return which tickets are right, and which of the sure ones."""
     found = answers(classifier(model), *(text for text, _ in tickets))

@@ -121,3 +121,14 @@ def test_the_default_categories_and_a_new_configuration_are_as_before(fitted: Cl
     fitted("create", "-q", "--subject", "Please refund the invoice", "--external-id", "X-1")
     assert threshold(fitted) == dm.STANDARD_THRESHOLD
     assert CAUTION not in fitted("config", "check").stderr
+
+
+def test_a_question_with_examples_alone_is_sure_of_nothing(shop: Cli) -> None:
+    question = "questions: {urgency: {values: [{name: now, examples: [Nobody can log in]}, later]"
+    for more, state in (("", "unsure"), (", min_confidence: 0.6", "answered")):
+        (shop.folder / "config.yaml").write_text(f"{CATEGORIES}{question}{more}}}}}\n")
+        told = "no label of it was learned, so no answer of the embedded model is sure"
+        assert (told in shop("doctor").stdout) == (state == "unsure")
+        shop("create", "-q", "--subject", "Nobody can log in", "--external-id", "X-2")
+        assert shop("classify", "X-2", "--force", "-q").returncode == 0
+        assert json.loads(shop("show", "X-2", "-o", "json").stdout)["answers"]["urgency"]["state"] == state

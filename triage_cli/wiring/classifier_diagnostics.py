@@ -154,18 +154,19 @@ def rule_promises(config: Config) -> Iterator[tuple[str, str, dm.MaxError, dict[
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
     """Yield what a person may not expect: the name of what it is about, and a message.
 
-    It is about names in levels, questions without examples, categories without a threshold that nobody has taught, and
-    promises that once were for each category.
+    It is about names in levels, questions that nobody has taught, categories without a threshold that nobody has
+    taught, and promises that once were for each category.
     """
     if note := levels_note(config):
         yield "levels", note
     store = open_store(config) if has_database else None
     for question in config.questions:
         has_examples = any(value.examples for value in question.values)
-        if not has_examples and (store is None or not is_taught(question, store)):
-            unsure = "so no answer of the embedded model to it is sure; give them some, or learn from verdicts"
-            untaught = f"the values of {question.name} have no examples and no label of it was learned"
-            yield f"question {question.name}", f"{untaught}, {unsure}"
+        asked = config.classifiers[question.classifier or config.classifier]
+        may_be_sure = has_examples and not is_cautious(question, asked)
+        if not may_be_sure and (store is None or not is_taught(question, store)):
+            unsure = "so no answer of the embedded model is sure; give verdicts on it, then triage learn"
+            yield f"question {question.name}", f"no label of it was learned, {unsure}"
     category = config.asked[0]
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(category, spec)

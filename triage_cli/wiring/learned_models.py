@@ -341,9 +341,10 @@ def policy_in_use(
 ) -> dm.MeasuredThreshold | None:
     """Return the threshold that held-out answers bear out; None if the configuration or a calibration decides.
 
-    So it is for a version of an earlier release, too, until the next one is learned. A further question of which it
-    was shown neither a label nor an example is never sure: names and descriptions promise nothing. `taught` says
-    whether a learned version answers, if that is known; a step of a cascade is not cautious.
+    So it is for a version of an earlier release, too, until the next one is learned. A further question is
+    never sure before it has learned labels: by examples alone it is often told worse than by its commonest value. One
+    without examples is not, whatever is configured. `taught` says whether a learned version answers, if that is known;
+    a step of a cascade is not cautious.
     """
     may_guess = question.name == dm.CATEGORY or any(value.examples for value in question.values)
     is_open = not is_step and is_cautious(question, spec)
@@ -357,7 +358,7 @@ def policy_in_use(
         return None
     if version is not None and (is_taught_by_people or version.sure_from is not None):
         return version.sure_from
-    return dm.MeasuredThreshold() if may_guess else dm.MeasuredThreshold(dm.NEVER)
+    return dm.MeasuredThreshold() if question.name == dm.CATEGORY else dm.MeasuredThreshold(dm.NEVER)
 
 
 def _is_calibrated(version: dm.ModelVersion | None, question: dm.Question, store: Store) -> bool:
