@@ -15,8 +15,10 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.browser import Visitor, chromium
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
+from tests.support.records import replace
 from tests.support.serve_command import key_of, serve_command
-from tests.support.stored_tickets import a_ticket, filled
+from tests.support.stored_tickets import a_ticket, an_answer, changed, filled
+from triage_cli import domain as dm
 from triage_cli.stores import SqliteStore
 
 CONFIG = """
@@ -356,6 +358,27 @@ def test_further_questions_are_answered_by_the_keyboard(
         ticket = ben.get(f"/tickets/{name}").json()
     answers = {each: (answer["value"], answer["verdict"]) for each, answer in ticket["answers"].items()}
     assert (ticket["category"], answers) == ("General", {"urgency": ("later", True), "mood": ("calm", True)})
+
+
+def test_of_many_categories_the_first_keys_are_the_best_guesses(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    names = [f"{letter} category" for letter in "abcdefghijkl"]
+    server = served({}, config=f"server: {{app: true}}\ncategories: [{', '.join(names)}]\n")
+    store = SqliteStore(str(tmp_path / "triage.db"))
+    (ticket,) = store.find(dm.Selection())
+    chances = {"k category": 0.5, "b category": 0.3, "l category": 0.2, "a category": 0.1, "gone": 0.9}
+    answer = replace(an_answer(ticket, "k category"), probabilities=json.dumps(chances))
+    store.save([replace(changed(ticket, suggestion="k category"), adds=(answer,))])
+    store.close()
+    ada = visit(server)
+    buttons = ada.page.locator("[data-asked] button")
+    expect(buttons.first).to_have_text("1 k category (the guess)")
+    expect(buttons).to_have_count(12)
+    shown_keys = [text.partition(" ")[0] for text in buttons.all_inner_texts()]
+    assert shown_keys == [*"123456789", "h", "i", "j"]
+    ada.presses("2")
+    ada.hears(": b category; u takes it back.")
 
 
 def test_what_waits_with_nearly_the_same_text_is_decided_by_one_key_and_taken_back_by_one(

@@ -296,7 +296,7 @@ function asQuestion({ name, required, values }) {
   const below = (parent) => values.filter((each) => each.parent === parent)
     .flatMap((each) => [each.name, ...below(each.name)]);
   const [label, holds] = name === CATEGORY.name ? ["Category", true] : [name, required];
-  return { name, label, holds, names: below(), keys: keysOf(values.map((value) => value.name)) };
+  return { name, label, holds, names: below(), keyed: values.map((value) => value.name) };
 }
 
 const CATEGORY = { name: "category" };
@@ -320,11 +320,22 @@ function ask(question = state.questions[0]) {
 
 function rowOf(question, { value, suggestion, verdict }) {
   const [isAsked, guess] = [question === state.asked, verdict ? null : suggestion || value];
+  const likely = likelyOf(question, state.shown.ticket);
+  const keys = keysOf(question.keyed, likely);
   return made("fieldset", { "data-asked": isAsked, tabindex: -1 }, made("legend", {}, question.label),
-    made("div", { class: "choices" }, question.names.map((name) => button(
+    made("div", { class: "choices" }, [...new Set([...likely, ...question.names])].map((name) => button(
       name === guess ? `${name} (the guess)` : name, () => give(question, name),
-      isAsked ? `${question.keys.get(name)}${name === guess ? " Enter" : ""}` : null,
+      isAsked ? `${keys.get(name)}${name === guess ? " Enter" : ""}` : null,
       { "data-value": name, class: name === guess && "guess", "aria-current": name === value && "true" }))));
+}
+
+// The three best guesses about a ticket, the best first; none where each value has a digit.
+function likelyOf({ name, names }, { classifications }) {
+  const of = (each) => each.question || CATEGORY.name;
+  const chances = classifications.findLast((each) => of(each) === name && each.probabilities)?.probabilities;
+  if (names.length < 10 || !chances) return [];
+  const guesses = names.filter((each) => Object.hasOwn(chances, each));
+  return guesses.sort((one, other) => chances[other] - chances[one]).slice(0, 3);
 }
 
 const fieldOf = (id, key, label, more) => [made("label", { for: id }, shown(key), label),
@@ -456,14 +467,16 @@ function table(title, names, rows) {
   ) : made("p", {}, "None.")];
 }
 
-// As the terminal has them: digits for the first nine values, and for each the first free letter of its name.
-function keysOf(names) {
+// As the terminal has them: digits for the first nine values, of which the likely ones come first, and for each the
+// first free letter of its name.
+function keysOf(names, likely) {
+  const digits = [...new Set([...likely, ...names])].slice(0, 9);
   const [used, letters] = [new Set("qsunforlw"), "abcdefghijklmnopqrstuvwxyz"];
-  return new Map(names.map((name, place) => {
+  return new Map(names.map((name) => {
     const own = name.toLowerCase().replace(/[^a-z]/g, "");
     const free = [...own, ...own.toUpperCase(), ...letters, ...letters.toUpperCase()].find((each) => !used.has(each));
     used.add(free);
-    return [name, [place < 9 && String(place + 1), free].filter(Boolean).join(" ")];
+    return [name, [digits.includes(name) && String(digits.indexOf(name) + 1), free].filter(Boolean).join(" ")];
   }));
 }
 
