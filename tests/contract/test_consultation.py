@@ -11,7 +11,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteConsultation, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteConsultation, RemoteTriage
 from triage_cli.ports import Consultation, Triage
 from triage_cli.service import LocalConsultation
 

@@ -12,7 +12,7 @@ from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteTriage, upload
+from triage_cli.extensions.remote import Address, RemoteTriage, upload
 from triage_cli.ports import Triage
 from triage_cli.readers import ReadOptions, open_table
 

@@ -15,7 +15,7 @@ from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.use_cases import classify, made
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.ports import Triage, operations
 from triage_cli.service import ticket_lookup
 from triage_cli.stores import PostgresStore, SqliteStore, where_clauses

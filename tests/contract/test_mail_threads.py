@@ -14,7 +14,7 @@ from tests.support.mails import REPLY, mail, mbox
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.ports import Triage
 from triage_cli.readers import RawMail, mail_drafts, open_table
 

@@ -12,7 +12,7 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.client import Address, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.ports import Triage, operations
 
 HEADER, OTHER = dm.header_key(["No", "Title"]), dm.header_key(["No"])

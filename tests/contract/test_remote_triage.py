@@ -18,7 +18,8 @@ from tests.support.records import replace
 from tests.support.world import World
 from triage_cli import domain as dm
 from triage_cli.cli import ReviewSession
-from triage_cli.client import (
+from triage_cli.destinations import FileDestination
+from triage_cli.extensions.remote import (
     Address,
     ConnectionLostError,
     RemoteTriage,
@@ -26,7 +27,6 @@ from triage_cli.client import (
     http_connection,
     upload,
 )
-from triage_cli.destinations import FileDestination
 from triage_cli.ports import Triage, operations
 
 ROWS = 50  # of one chunk, and of one page

@@ -18,8 +18,8 @@ from triage_cli import domain as dm
 from triage_cli.api import warn
 from triage_cli.classifiers import Model, fitted_model
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.client import Address, RemoteTriage
 from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.ports import ModelRegistry, Triage
 from triage_cli.service import LocalTriage
 from triage_cli.stores import FILLED, SqlModelRegistry

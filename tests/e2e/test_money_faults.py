@@ -30,7 +30,7 @@ from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
 from triage_cli import domain as dm
-from triage_cli.client import RemoteTriage, checked_address, upload
+from triage_cli.extensions.remote import RemoteTriage, checked_address, upload
 from triage_cli.runtime import TOLERANCE
 
 CALL = 0.0095  # USD: about what one question of these tests costs

@@ -16,7 +16,7 @@ from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
 from triage_cli.api import RequestLimits, factory, ndjson
-from triage_cli.client import DRAFTS_MEDIA_TYPE
+from triage_cli.ports import DRAFTS_MEDIA_TYPE
 from triage_cli.service import LocalTriage
 
 EARLIER_DRAFTS = "application/vnd.triage.drafts+jsonl"

@@ -15,14 +15,14 @@ from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.llm_server import Script, Step, chat, message, running_llm_server
+from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.three_subjects import three_subjects
 from tests.support.typed_terminal import Typist
 from triage_cli import domain as dm
-from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
-from triage_cli.client import RemoteAnalysis
 from triage_cli.config import load_config
+from triage_cli.extensions.remote import Address, RemoteAnalysis, RemoteTriage
 
 
 def export(number: int = 240) -> str:
@@ -181,7 +181,7 @@ def test_labels_of_topics_teach_and_prove_nothing(desk: Cli) -> None:
 def test_a_remote_knows_labels_of_topics_too(tmp_path: Path) -> None:
     labelled = [dm.Labelled(text, subject, is_typical=True) for text, subject in three_subjects(60)]
     with running_server(tmp_path, config="categories: [parcel, password, invoice]\n") as server:
-        remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+        remote = RemoteTriage(Address(server.url, server.keys["admin"]), ONLINE)
         (lesson,) = RemoteAnalysis(remote).learn(labelled, lambda _doing, _share: None)
         remote.close()
     assert (lesson.report.outcome, lesson.report.labelled, lesson.report.after) == ("learned", 60, None)
@@ -325,7 +325,7 @@ def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_pat
     with running_llm_server(lambda _n, _asked: Step(message(json.dumps(names)))) as provider:
         config = NAMED.format(url=provider.root).replace("openai", "anthropic")
         with running_server(tmp_path, config=config) as server:
-            remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
+            remote = RemoteTriage(Address(server.url, server.keys["admin"]), ONLINE)
             texts = [dm.TopicText(text, f"C-{n}") for n, (text, _) in enumerate(three_subjects(60))]
             found = RemoteAnalysis(remote).discover(texts, dm.Discovery(4, name_with="gpt", max_cost=1.0))
             plain = RemoteAnalysis(remote).discover(texts, dm.Discovery(4))

@@ -9,10 +9,8 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
-from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli import wiring
-from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_triage
+from triage_cli.extensions.remote import Address, RemoteKeyRing, RemoteTriage, remote_triage
 
 
 @pytest.fixture
@@ -23,7 +21,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def remote(server: ApiServer) -> Iterator[RemoteTriage]:
-    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
+    remote = RemoteTriage(Address(server.url, server.keys["admin"]), ONLINE)
     yield remote
     remote.close()
 
@@ -51,7 +49,7 @@ def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> 
 
 
 def test_another_role_is_refused(server: ApiServer) -> None:
-    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["agent"], insecure=False)
+    remote = RemoteTriage(Address(server.url, server.keys["agent"]), ONLINE)
     try:
         for act in (RemoteKeyRing(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
             with pytest.raises(dm.RefusedError, match="role"):

@@ -13,8 +13,7 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.use_cases import a_draft
 from triage_cli import domain as dm
-from triage_cli import wiring
-from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -31,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def there(server: ApiServer) -> Iterator[RemoteAnalysis]:
-    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
+    remote = RemoteTriage(Address(server.url, server.keys["admin"]), ONLINE)
     yield RemoteAnalysis(remote)
     remote.close()
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
+from tests.support.online import ONLINE
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli import wiring
 from triage_cli.cli import report_page, safe
-from triage_cli.client import RemoteAnalysis
+from triage_cli.extensions.remote import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 WEEK = timedelta(days=7)
@@ -174,7 +174,7 @@ def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(
     list(triage.give_verdicts([dm.VerdictDraft(0, "X-0", "now", question="urgency")]))
     since = datetime.now(UTC) - WEEK
     here = LocalAnalysis(server.config, Analyst("tester", "test")).report(since)
-    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["reader"], insecure=False)
+    remote = RemoteTriage(Address(server.url, server.keys["reader"]), ONLINE)
     try:
         there = RemoteAnalysis(remote).report(since)
     finally:

@@ -14,7 +14,7 @@ from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
 from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
-from triage_cli.client import Address, RemoteTriage
+from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore
 

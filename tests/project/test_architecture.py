@@ -15,6 +15,12 @@ import triage_cli
 ROOT = Path(triage_cli.__file__).parent.parent
 # The folder, and the names. By a pattern: to parse all modules and to walk through their trees takes seconds.
 IMPORT = re.compile(r"^\s*from triage_cli\.(\S+) import (\([^)]*\)|[^\n#(]*)", re.MULTILINE)
+FOLDER = re.compile(r"(extensions\.)?\w+")
+
+
+def folder_of(path: Path) -> str:
+    """Return the folder with a face in which a file of the package stands, as an import names it."""
+    return FOLDER.match(".".join(path.relative_to(ROOT / "triage_cli").parts))[0]  # type: ignore[index]
 
 
 def test_the_contracts_of_import_linter_hold() -> None:
@@ -51,7 +57,7 @@ def test_each_folder_is_imported_by_its_face_alone() -> None:
 
     What is taken from an imported face stands in its stub, too: mypy also knows the modules behind it.
     """
-    stubs = {path.parent.name: path for path in (ROOT / "triage_cli").glob("*/__init__.pyi")}
+    stubs = {folder_of(path): path for path in (ROOT / "triage_cli").rglob("__init__.pyi")}
     assert len(stubs) > 10
     offered = {
         folder: set(re.findall(r"^from \S+ import \w+ as (\w+)|^(\w+) = ", stub.read_text(), re.MULTILINE))
@@ -63,14 +69,14 @@ def test_each_folder_is_imported_by_its_face_alone() -> None:
         assert [name for name in names if not hasattr(module, name)] == []
     imported, deep = {folder: set[str]() for folder in faces}, []
     for path in (p for base in ("triage_cli", "tests", "benchmarks", "tools") for p in (ROOT / base).rglob("*.py")):
-        home = path.relative_to(ROOT).parts[1] if path.is_relative_to(ROOT / "triage_cli") else ""
+        home = folder_of(path) if path.is_relative_to(ROOT / "triage_cli") else ""
         text = path.read_text(encoding="utf-8")
         for whole in re.findall(r"^\s*from triage_cli import ([^\n(]+)", text, re.MULTILINE):
             for folder, _, name in (each.partition(" as ") for each in whole.split(", ")):
                 if folder in faces and folder != home:
                     imported[folder] |= set(re.findall(rf"\b{name or folder}\.(\w+)", text)) - {"py"}
         for module, names in IMPORT.findall(text):
-            folder, *inner = module.split(".")
+            folder, inner = FOLDER.match(module)[0], FOLDER.sub("", module, count=1)  # type: ignore[index]
             if folder in faces and folder != home:
                 imported[folder] |= set(re.findall(r"(\w+)(?: as \w+)?", names))
                 deep += [f"{path.name}: {module}"] if inner else []
@@ -82,7 +88,8 @@ def test_each_folder_is_imported_by_its_face_alone() -> None:
 
 def test_no_test_names_a_room_behind_a_face_in_words() -> None:
     """In a script for another process, for instance: a move inside the folder would break it."""
-    named = re.compile(rf"triage_cli\.(?:{'|'.join(p.name for p in (ROOT / 'triage_cli').iterdir())})\.\w+")
+    folders_with_face = "|".join(folder_of(path) for path in (ROOT / "triage_cli").rglob("__init__.pyi"))
+    named = re.compile(rf"triage_cli\.(?:{folders_with_face})\.\w+")
     folders = {f"triage_cli.cli.{folder}" for folder in ("commands", "display", "review")}  # which the program names
     found = {
         (path.name, name)

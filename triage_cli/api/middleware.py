@@ -17,7 +17,7 @@ from triage_cli.api.problems import is_for_command_line
 from triage_cli.api.request_limits import limited_body
 from triage_cli.api.server_log import RequestLog, error_log, request_warnings
 from triage_cli.api.server_state import ServerState
-from triage_cli.client import LINES_MEDIA_TYPE
+from triage_cli.ports import LINES_MEDIA_TYPE
 from triage_cli.runtime import lack_of
 from triage_cli.service import request_id
 

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from triage_cli import domain as dm
-from triage_cli.client import LINES_MEDIA_TYPE as NDJSON
+from triage_cli.ports import LINES_MEDIA_TYPE as NDJSON
 
 BLANK_AFTER = 1.0  # seconds without a line after which a blank is sent between lines, to keep the connection alive
 STALLED_AFTER = 60.0  # seconds after which a client that reads nothing is disconnected

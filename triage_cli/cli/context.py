@@ -8,20 +8,18 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 from triage_cli import domain as dm
-from triage_cli import wiring
+from triage_cli import hooks, wiring
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.ports import Analysis, Consultation, Store, Triage
+from triage_cli.hooks import Hook
+from triage_cli.ports import Analysis, Consultation, Instance, Store, Triage
 from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
-
-if TYPE_CHECKING:  # httpx is only needed for annotations
-    from triage_cli.client import RemoteTriage
 
 
 class GlobalOptions(NamedTuple):
@@ -214,27 +212,27 @@ class CommandContext:
 
     @functools.cached_property
     def _triage(self) -> Triage:
-        triage: Triage = self.remote if self.is_remote else self._opened_triage()
+        triage: Triage = self.remote.triage if self.is_remote else self._opened_triage()
         self.stopper.watch(triage.stop)
         return triage
 
     @functools.cached_property
-    def remote(self) -> "RemoteTriage":
-        """Return the use cases on the remote of the command."""
+    def remote(self) -> Instance:
+        """Return the remote of the command."""
         key = os.environ.get("TRIAGE_API_KEY", "").strip()
         command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.global_options.insecure)
-        remote = wiring.remote(self.config, key, messages.say, token_command=command, insecure=insecure)
-        self.exit_stack.callback(remote.close)
-        return remote
+        opened = hooks.added(Hook.PLACE, "remote")(
+            self.config, key, messages.say, token_command=command, insecure=insecure
+        )
+        self.exit_stack.callback(opened.close)
+        return cast("Instance", opened)
 
     @functools.cached_property
     def consultation(self) -> Consultation:
         """Return the consultation on the database or the remote of the command, as `triage` returns the use cases."""
         self.require_database()
         if self.is_remote:
-            from triage_cli.client import RemoteConsultation
-
-            return RemoteConsultation(self.remote)
+            return self.remote.consultation
         consultation = LocalConsultation(self._opened_services(), *self.signature)
         self.stopper.watch(consultation.stop)
         return consultation
@@ -244,9 +242,7 @@ class CommandContext:
         """Return the analysis on the database or the remote of the command."""
         analysis: Analysis
         if self.is_remote:
-            from triage_cli.client import RemoteAnalysis
-
-            analysis = RemoteAnalysis(self.remote)
+            analysis = self.remote.analysis
         else:
             from triage_cli.wiring import Analyst, LocalAnalysis
 

@@ -4,7 +4,6 @@ from triage_cli.wiring.analysis import LocalAnalysis as LocalAnalysis
 from triage_cli.wiring.analysis import discover as discover
 from triage_cli.wiring.analysis import exemplified as exemplified
 from triage_cli.wiring.assembly import ranked as ranked
-from triage_cli.wiring.assembly import remote as remote
 from triage_cli.wiring.assembly import services as services
 from triage_cli.wiring.classifiers import batch_api_of as batch_api_of
 from triage_cli.wiring.classifiers import only_loads as only_loads

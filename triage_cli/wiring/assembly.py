@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from triage_cli import domain as dm
 from triage_cli.config import Config
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.runtime import Network
 from triage_cli.service import Services, Unchecked
 from triage_cli.wiring import database_maintenance, destinations, stores
 from triage_cli.wiring.classifiers import Asker, ClassifierPool, Classifiers, about_alone, only_loads
 from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
-    from triage_cli.client import RemoteTriage
     from triage_cli.runtime import RateLimiter
 
 
@@ -80,16 +78,3 @@ def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:
     from triage_cli.classifiers import most_representative
 
     return most_representative(texts, doubts)
-
-
-def remote(
-    config: Config, key: str, warn: Callable[[str], None] = lambda _: None, *, token_command: str = "", insecure: bool
-) -> "RemoteTriage":
-    """Return the use cases on the configured remote instance; nothing is sent yet. `warn` gets its warnings.
-
-    Without a key, `token_command` is run for a token.
-    """
-    from triage_cli.client import RemoteTriage, checked_address
-
-    remote_address = checked_address(config.remote or "", key, token_command=token_command, insecure=insecure)
-    return RemoteTriage(remote_address, Network(config.offline), warn)

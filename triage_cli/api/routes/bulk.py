@@ -36,8 +36,7 @@ from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import bulk, classification, ticket_selection
 from triage_cli.api.server_log import error_log, request_warnings
 from triage_cli.api.server_state import ServerState
-from triage_cli.client import wire_format
-from triage_cli.ports import Triage
+from triage_cli.ports import Triage, wire_format
 from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
 from triage_cli.wiring import LocalAnalysis

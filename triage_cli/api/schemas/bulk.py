@@ -20,7 +20,7 @@ from triage_cli.api.schemas.shared_fields import (
 )
 from triage_cli.api.schemas.ticket_selection import Count
 from triage_cli.api.schemas.tickets import Ticket
-from triage_cli.client import wire_format
+from triage_cli.ports import wire_format
 
 # A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
 BINARY_STRING = {"type": "string", "format": "binary"}

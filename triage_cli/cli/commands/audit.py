@@ -154,9 +154,7 @@ def verify(
         heads_elsewhere[expected_head] = "that was expected"
     with verification_line(shown=context.guides) as count_verified:
         if context.is_remote:
-            from triage_cli.client import remote_triage
-
-            verified_head = remote_triage.verify(context.remote, heads_elsewhere)
+            verified_head = context.remote.verified_head(heads_elsewhere)
         else:
             verified_head = wiring.database_maintenance.verify(context.config, heads_elsewhere, count_verified)
     is_new_file = heads_file.add(verified_head) if heads_file else False

@@ -1,6 +1,6 @@
 """`triage keys`: who may use the HTTP API."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from triage_cli import domain as dm
 from triage_cli import wiring
@@ -9,10 +9,8 @@ from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.declared import argument, option
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.ports import ApiKeys
 from triage_cli.service import KeyRing
-
-if TYPE_CHECKING:
-    from triage_cli.client import RemoteKeyRing
 
 Name = Annotated[str, argument("NAME", "Who uses the key; the audit log shows this name.")]
 Expires = Annotated[str | None, option("DURATION", "When the key expires, such as 90d.")]
@@ -95,11 +93,9 @@ def _show_created_key(context: CommandContext, printer: Printer, created_key: dm
     context.say("keep the key now: it is shown only once")
 
 
-def _key_ring(context: CommandContext) -> "KeyRing | RemoteKeyRing":
+def _key_ring(context: CommandContext) -> ApiKeys:
     if context.is_remote:
-        from triage_cli.client import RemoteKeyRing
-
-        return RemoteKeyRing(context.remote)
+        return context.remote.keys
     return KeyRing(context.store, wiring.stores.open_api_access(context.store), user())
 
 

@@ -16,8 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from triage_cli import domain as dm
-from triage_cli.client import wire_format
-from triage_cli.ports import Operation, operations
+from triage_cli.ports import Operation, operations, wire_format
 from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
 
 # The remote's timeouts in seconds; the read timeout is for each piece: a server at work sends a blank each second.

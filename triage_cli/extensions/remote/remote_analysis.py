@@ -7,8 +7,8 @@ from typing import Any, cast
 import httpx
 
 from triage_cli import domain as dm
-from triage_cli.client.remote_triage import RemoteOperations, RemoteTriage
-from triage_cli.client.upload import Upload, UploadPlan
+from triage_cli.extensions.remote.remote_triage import RemoteOperations, RemoteTriage
+from triage_cli.extensions.remote.upload import Upload, UploadPlan
 from triage_cli.ports import Analysis, TellProgress
 
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets

@@ -8,8 +8,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli import domain as dm
-from triage_cli.client import wire_format
-from triage_cli.client.http_connection import (
+from triage_cli.extensions.remote.http_connection import (
     RETRY_DELAYS,
     UNKNOWN_TO_REMOTE,
     UPGRADE,
@@ -18,6 +17,7 @@ from triage_cli.client.http_connection import (
     ResponseStream,
     StreamAbortedError,
 )
+from triage_cli.ports import wire_format
 from triage_cli.runtime import OccurrenceCounter
 
 T = TypeVar("T")

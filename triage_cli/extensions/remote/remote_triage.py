@@ -15,16 +15,15 @@ from urllib.parse import quote
 import httpx
 
 from triage_cli import domain as dm
-from triage_cli.client import wire_format
-from triage_cli.client.http_connection import (
+from triage_cli.extensions.remote.http_connection import (
     TIMEOUT,
     Address,
     Connection,
     StreamAbortedError,
     UnreachableError,
 )
-from triage_cli.client.upload import Upload, UploadPlan
-from triage_cli.ports import Consultation, Operation, Triage, operations
+from triage_cli.extensions.remote.upload import Upload, UploadPlan
+from triage_cli.ports import Consultation, Operation, Triage, operations, wire_format
 from triage_cli.runtime import Network
 
 T = TypeVar("T")

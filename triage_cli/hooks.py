@@ -1,0 +1,41 @@
+"""Hooks: what extensions add to the core, and where that is found when something of it is first asked for.
+
+An extension is a folder of `extensions/`. The core imports none: it asks here, by the kind of what is added and by its
+name. So a command loads only what it uses, and what was deleted is told in one sentence.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib import import_module
+from typing import Any
+
+from triage_cli import domain as dm
+
+
+class Hook(StrEnum):
+    """The kinds of what an extension can add, as a sentence names one."""
+
+    PLACE = "place"  # where tickets are: another database than a file, another instance
+    COMMAND = "command"
+
+
+# What our own extensions add: by its name, `EXTENSION:NAME`, where NAME is one of the extension's face.
+ADDED: Mapping[Hook, Mapping[str, str]] = {
+    Hook.PLACE: {"remote": "remote:RemoteInstance"},
+    Hook.COMMAND: {},
+}
+
+
+def added(hook: Hook, name: str) -> Any:
+    """Return what an extension adds under a name. Raises `UsageError` if the extension is not there."""
+    extension, _, attribute = ADDED[hook][name].partition(":")
+    folder = f"{__package__}.extensions.{extension}"
+    try:
+        return getattr(import_module(folder), attribute)
+    except ModuleNotFoundError as error:
+        if error.name not in (folder, f"{__package__}.extensions"):
+            raise
+        raise dm.UsageError(
+            f"the {hook} {name} is of the extension {extension}, which this installation lacks",
+            hint="install triage again, with its whole folder",
+        ) from error
