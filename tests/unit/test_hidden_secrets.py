@@ -52,6 +52,10 @@ def test_a_secret_is_hidden_in_each_spelling_and_in_one_within_another(secret: s
         assert dm.hide_secrets(f"no: {spelt}, sorry", [secret]) == "no: ***, sorry", (outer, inner)
 
 
+def test_a_secret_is_hidden_where_the_bytes_of_a_header_were_read_as_latin_1() -> None:
+    assert dm.hide_secrets("'X-Key': 'gr\u00c3\u00bcn-8'", ["gr\u00fcn-8"]) == "'X-Key': '***'"
+
+
 def test_each_character_may_be_spelt_otherwise() -> None:
     chance = random.Random(1)
     single = [spelling for name, spelling in SPELLINGS.items() if name not in {"JSON", "PHP", "JSON in UTF-8"}]

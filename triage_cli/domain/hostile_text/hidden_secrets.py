@@ -39,8 +39,12 @@ def hide_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it is, as a form of HTML sends its blanks, and each as it would be read where it is decoded."""
-    for sent in (secret, secret.replace(" ", "+")):
+    """Yield a secret as it is, as a form of HTML sends its blanks, and each as it would be read where it is decoded.
+
+    A header's bytes are often read as Latin-1, whatever they are.
+    """
+    as_header = secret.encode("utf-8", "replace").decode("latin-1")
+    for sent in (secret, secret.replace(" ", "+"), as_header):
         decoded = sent
         yield decoded
         for _ in range(_STEPS):
