@@ -7,6 +7,7 @@ name. So a command loads only what it uses, and what was deleted is told in one 
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from triage_cli import domain as dm
@@ -22,20 +23,25 @@ class Hook(StrEnum):
 # What our own extensions add: by its name, `EXTENSION:NAME`, where NAME is one of the extension's face.
 ADDED: Mapping[Hook, Mapping[str, str]] = {
     Hook.PLACE: {"remote": "remote:RemoteInstance"},
-    Hook.COMMAND: {},
+    Hook.COMMAND: {"mcp": "mcp:mcp"},
 }
+
+
+def is_there(hook: Hook, name: str) -> bool:
+    """Return whether the extension that adds this is there; it is not imported."""
+    return find_spec(_folder(hook, name)) is not None
 
 
 def added(hook: Hook, name: str) -> Any:
     """Return what an extension adds under a name. Raises `UsageError` if the extension is not there."""
     extension, _, attribute = ADDED[hook][name].partition(":")
-    folder = f"{__package__}.extensions.{extension}"
-    try:
-        return getattr(import_module(folder), attribute)
-    except ModuleNotFoundError as error:
-        if error.name not in (folder, f"{__package__}.extensions"):
-            raise
+    if not is_there(hook, name):
         raise dm.UsageError(
             f"the {hook} {name} is of the extension {extension}, which this installation lacks",
             hint="install triage again, with its whole folder",
-        ) from error
+        )
+    return getattr(import_module(_folder(hook, name)), attribute)
+
+
+def _folder(hook: Hook, name: str) -> str:
+    return f"{__package__}.extensions.{ADDED[hook][name].partition(':')[0]}"

@@ -14,8 +14,8 @@ from tests.support.mcp_client import Agent, ToolFailedError, connected, in_proce
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.extensions.mcp import EXTRA_LENGTH, INSTRUCTIONS, PAGE_LENGTH, AgentServer
 from triage_cli.extensions.remote import Address, RemoteConsultation, RemoteTriage
-from triage_cli.mcp_server import EXTRA_LENGTH, INSTRUCTIONS, PAGE_LENGTH, AgentServer
 from triage_cli.ports import Consultation, Triage
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore

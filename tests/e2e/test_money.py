@@ -36,7 +36,7 @@ from triage_cli.classifiers import (
 from triage_cli.classifiers import provider as llm_provider
 from triage_cli.cli import CommandContext
 from triage_cli.config import MODELS, Price, load_config
-from triage_cli.mcp_server import AgentServer
+from triage_cli.extensions.mcp import AgentServer
 from triage_cli.ports import operations
 from triage_cli.runtime import TOLERANCE
 from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services

@@ -11,6 +11,7 @@ from tests.support.rooms import PACKAGE
 
 # What is asked of each extension, and what the core says where it was deleted.
 ASKED = {
+    "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "remote": (["list", "--remote", "https://triage.example"], "the place remote is of the extension remote"),
 }
 

@@ -15,7 +15,7 @@ from mcp_types import Implementation, TextContent, Tool
 
 from tests.support.cli import Cli
 from tests.support.forked_cli import forked
-from triage_cli.mcp_server import AgentServer
+from triage_cli.extensions.mcp import AgentServer
 
 NAME = Implementation(name="claude code", version="1.0")
 

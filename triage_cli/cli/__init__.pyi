@@ -2,6 +2,7 @@
 
 from triage_cli.cli.app import typer_app as typer_app
 from triage_cli.cli.command import as_triage_error as as_triage_error
+from triage_cli.cli.command import remote_command as remote_command
 from triage_cli.cli.command_list import COMMANDS as COMMANDS
 from triage_cli.cli.command_list import HEADINGS as HEADINGS
 from triage_cli.cli.commands import runs as runs
@@ -10,6 +11,8 @@ from triage_cli.cli.context import CommandContext as CommandContext
 from triage_cli.cli.context import GlobalOptions as GlobalOptions
 from triage_cli.cli.context import recorded_command_line as recorded_command_line
 from triage_cli.cli.context import user as user
+from triage_cli.cli.declared import flag as flag
+from triage_cli.cli.declared import option as option
 from triage_cli.cli.display import cells as cells
 from triage_cli.cli.display import insight_tables as insight_tables
 from triage_cli.cli.display import table_layout as table_layout

@@ -6,16 +6,17 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from triage_cli import __version__
+from triage_cli import __version__, hooks
 from triage_cli import domain as dm
 from triage_cli.cli import help_text, messages, terminal, typed_commands
 from triage_cli.cli.command import as_triage_error, with_global_options
 from triage_cli.cli.command_list import COMMANDS
 from triage_cli.cli.context import GlobalOptions
+from triage_cli.hooks import Hook
 from triage_cli.runtime import abandon, notices, resource_exhaustion
 
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
@@ -87,9 +88,8 @@ def typer_app(name: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
     )
     app.callback(invoke_without_command=True)(_run_app)
-    for command_name in COMMANDS if name is None else [name]:
-        module, _, function_name = COMMANDS[command_name].place.partition(":")
-        command = getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), function_name)
+    for command_name in filter(_is_there, COMMANDS) if name is None else [name]:
+        command = command_named(command_name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=command_name)
         else:
@@ -100,6 +100,18 @@ def typer_app(name: str | None = None) -> typer.Typer:
 
         completion.offer_values(app)
     return app
+
+
+def command_named(name: str) -> Any:
+    """Return a command or a group of commands, from its module. Raises `UsageError` if its extension is not there."""
+    module, _, function_name = COMMANDS[name].place.partition(":")
+    if not module:
+        return hooks.added(Hook.COMMAND, name)
+    return getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), function_name)
+
+
+def _is_there(name: str) -> bool:
+    return bool(COMMANDS[name].place) or hooks.is_there(Hook.COMMAND, name)
 
 
 def _with_help_options(args: Sequence[str]) -> Sequence[str]:

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 class Listed(NamedTuple):
     """A command or group: its `MODULE:NAME` in `cli.commands`, and its summary, short enough for 80 columns.
 
+    The `place` of a command that an extension adds is empty.
+
     `hinted` says where a message that names it asks for it: on a remote too; on its machine only; or nowhere, since the
     command runs for as long as somebody wants it.
     """
@@ -54,7 +56,7 @@ HEADINGS = {
         "doctor": Listed("doctor:doctor", "Try configuration, database and classifiers", "local"),
         "check": Listed("check:check", "Compare what waits with limits, for a monitor"),
         "serve": Listed("serve:serve", "Serve the HTTP API", "nowhere"),
-        "mcp": Listed("serve:mcp", "Let agents read, ask why and suggest, over MCP", "nowhere"),
+        "mcp": Listed("", "Let agents read, ask why and suggest, over MCP", "nowhere"),
         "keys": Listed("keys:GROUP", "Make and revoke the keys of the HTTP API"),
         "db": Listed("database:GROUP", "Back up the database, or move it to PostgreSQL", "local"),
         "audit": Listed("audit:GROUP", "Prove that the audit log is whole"),

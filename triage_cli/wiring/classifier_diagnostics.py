@@ -165,7 +165,7 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
         asked = config.classifiers[question.classifier or config.classifier]
         may_be_sure = has_examples and not is_cautious(question, asked)
         if not may_be_sure and (store is None or not is_taught(question, store)):
-            unsure = "so no answer of the embedded model is sure; give verdicts on it, then triage learn"
+            unsure = f"so no answer of the embedded model is sure; give verdicts on it, then {dm.Step.LEARN}"
             yield f"question {question.name}", f"no label of it was learned, {unsure}"
     category = config.asked[0]
     for name, spec in config.classifiers.items():

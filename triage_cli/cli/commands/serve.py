@@ -1,4 +1,4 @@
-"""`triage serve`: serves the HTTP API, and sends deliveries that fall due. `triage mcp`: an MCP server over stdin."""
+"""`triage serve`: serves the HTTP API, and sends deliveries that fall due."""
 
 import gc
 import logging
@@ -14,7 +14,7 @@ import typer
 from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
-from triage_cli.cli.command import local_command, remote_command
+from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.typed_commands import as_typed
@@ -134,31 +134,3 @@ def _warn_at_start(context: CommandContext) -> None:
     if not has_other_callers and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
         _tell(context, "note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()
-
-
-@remote_command
-def mcp(
-    context: CommandContext,
-    allow_writes: Annotated[bool, flag("--allow-writes", "Let agents create tickets and suggest categories.")] = False,
-    max_cost: Annotated[float, option("USD", "The most that classifying texts may cost in total.", min=0.0)] = 1.0,
-) -> int:
-    """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.
-
-    An agent's host starts it, and talks to it over stdin and stdout. It changes nothing, unless --allow-writes is
-    given; no agent can give a verdict.
-
-    \b
-    claude mcp add triage -- triage mcp
-    triage mcp --remote https://triage.example.com --allow-writes
-    """
-    try:
-        import mcp.server  # noqa: F401 - only to tell what is missing
-    except ImportError as error:
-        raise dm.UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
-    from triage_cli.mcp_server import AgentServer, serve_agents
-
-    agent_server = AgentServer(context.triage, context.consultation, max_cost=max_cost, allow_writes=allow_writes)
-    if terminal.is_terminal(sys.stdin):
-        context.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
-    serve_agents(agent_server, context.stopper.watch, verbose=bool(context.global_options.verbose))
-    return 0

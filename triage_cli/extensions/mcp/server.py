@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError
 
 from triage_cli import __version__
 from triage_cli import domain as dm
-from triage_cli.mcp_server import tool_answers
-from triage_cli.mcp_server.tool_answers import INSTRUCTIONS, one_line
+from triage_cli.extensions.mcp import tool_answers
+from triage_cli.extensions.mcp.tool_answers import INSTRUCTIONS, one_line
 from triage_cli.ports import Consultation, Triage
 
 MAX_WAIT = 20.0  # seconds that a tool waits for an outage of a provider
