@@ -3,8 +3,10 @@
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,21 @@ def test_the_configurations_of_the_page_are_taken(cli: Cli) -> None:
         (server,) = (configuration.get("mcpServers") or configuration["servers"]).values()
         assert server["command"].rpartition("/")[2] == "triage"
         assert cli(*server["args"], "--help").returncode == 0
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_an_unexpected_error_is_told_by_its_class_and_with_v_its_places(fitted: Cli, *, verbose: bool) -> None:
+    """Not by its message, nor with what a library logs: these may hold words of a ticket, and keys."""
+    assert fitted("create", "-q", stdin=TICKETS).returncode == 0
+    with closing(sqlite3.connect(fitted.db)) as db, db:
+        db.execute("update tickets set extra = '[\"Refund\"'")
+
+    async def script(agent: Agent) -> None:
+        with pytest.raises(ToolFailedError, match="get_ticket failed unexpectedly with JSONDecodeError"):
+            await agent.call("get_ticket", ticket="A-1")
+
+    said = over_stdio(fitted, script, *(["-v"] if verbose else [])).splitlines()
+    failed = said.index("triage.mcp: get_ticket failed unexpectedly with JSONDecodeError")
+    places = said[failed + 1 :]
+    assert bool(places) is verbose
+    assert all(re.fullmatch(r"  \w+\.py:\d+ \S+", line) for line in places)

@@ -168,6 +168,7 @@ def test_what_is_shown_names_variables_alone(folder: Path) -> None:
         ({"HOOK": "http://h.example.com/s3cret"}, "the address in HOOK must begin with https://"),
         ({"HOOK": "https://h.example.com/{{ s3cret }}"}, "the address in HOOK holds a template"),
         ({"HOOK": "https://h.example.com/"}, 'destination "d" needs the variable TOKEN'),
+        ({"HOOK": "https://h.example.com/", "TOKEN": "s3cret\udcff"}, "TOKEN holds a line break"),
     ],
 )
 def test_a_variable_that_is_missing_or_wrong_is_named_and_not_shown(

@@ -90,7 +90,7 @@ OWN_HEADERS = re.compile(
 )
 
 # Characters that no header holds.
-FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f]")
+FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # surrogates stand for bytes that are no UTF-8
 
 
 class AuthSpec(NamedTuple):

@@ -38,7 +38,7 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     if not value:
         raise dm.ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
     if FORBIDDEN_IN_HEADERS.search(value):
-        raise dm.ConfigError(f"{owner}: {variable} holds a line break or another control character")
+        raise dm.ConfigError(f"{owner}: {variable} holds a line break, another control character or no UTF-8")
     return value
 
 

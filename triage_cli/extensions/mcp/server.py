@@ -5,10 +5,12 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
 import anyio
@@ -439,7 +441,9 @@ def _error_sentence(name: str, error: ToolError) -> str:
         argument = ".".join(map(str, first_mistake["loc"])) or "the arguments"
         return f"{argument} of {name}: {first_mistake['msg']}; see the tool's input schema"
     failure = f"{name} failed unexpectedly with {type(cause or error).__name__}"
-    _log.warning("%s", failure, exc_info=cause if _log.isEnabledFor(logging.INFO) else None)
+    # Not its message, which may hold words of a ticket: what is printed here is sent to us.
+    frames = traceback.extract_tb((cause or error).__traceback__) if _log.isEnabledFor(logging.INFO) else ()
+    _log.warning("%s%s", failure, "".join(f"\n  {Path(f.filename).name}:{f.lineno} {f.name}" for f in frames))
     return f"{failure}; what triage mcp -v prints helps to mend it"
 
 
@@ -453,8 +457,8 @@ def serve_agents(server: AgentServer, watch: Callable[[Callable[[], None]], None
 
     The protocol runs in a thread of its own, since a read from stdin cannot be interrupted.
     """
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s", force=True)  # the SDK has set its own
+    _log.setLevel(logging.INFO if verbose else logging.WARNING)
     server_over, protocol_result = threading.Event(), Future[None]()
     watch(server_over.set)
 
