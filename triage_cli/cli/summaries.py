@@ -244,6 +244,15 @@ def learning_summary(training_report: "dm.TrainingReport", question: str) -> Ite
         yield _second_look_line(training_report.looked, question)
 
 
+def outlook(measured: "dm.TrainingReport | dm.Scored", question: str = dm.CATEGORY) -> Iterator[str]:
+    """Yield what measured answers recommend, and what more labels would do, a line each."""
+    about = "" if question == dm.CATEGORY else f"{question}: "
+    if measured.recommendation is not None:
+        yield f"{about}recommended: {measured.recommendation.sentence}"
+    if measured.forecast is not None:
+        yield f"{about}forecast: {measured.forecast.sentence}"
+
+
 def _how_good(before: "dm.Figures | None", after: "dm.Figures") -> str:
     """Return how a version that was taken compares with the one before, of which it is never worse beyond chance."""
     if before is None or (after.log_loss < before.log_loss and after.accuracy >= before.accuracy):

@@ -195,6 +195,13 @@ from triage_cli.domain.evaluation.near_duplicates import copy_key as copy_key
 from triage_cli.domain.evaluation.near_duplicates import copy_keys as copy_keys
 from triage_cli.domain.evaluation.near_duplicates import folded_digest as folded_digest
 from triage_cli.domain.evaluation.near_duplicates import keys_of_originals as keys_of_originals
+from triage_cli.domain.evaluation.recommendations import Forecast as Forecast
+from triage_cli.domain.evaluation.recommendations import Recommendation as Recommendation
+from triage_cli.domain.evaluation.recommendations import grown_forecast as grown_forecast
+from triage_cli.domain.evaluation.recommendations import promised_recommendation as promised_recommendation
+from triage_cli.domain.evaluation.recommendations import proven_forecast as proven_forecast
+from triage_cli.domain.evaluation.recommendations import recommended as recommended
+from triage_cli.domain.evaluation.recommendations import unknown_forecast as unknown_forecast
 from triage_cli.domain.events import Decision as Decision
 from triage_cli.domain.events import Event as Event
 from triage_cli.domain.events import EventAction as EventAction

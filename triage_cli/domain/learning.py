@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold
+from triage_cli.domain.evaluation.recommendations import Forecast, Recommendation
 from triage_cli.domain.json_values import as_record, from_json
 from triage_cli.domain.tickets import CATEGORY
 
@@ -75,6 +76,12 @@ class ModelVersion(NamedTuple):
         measured: list[Any] | None = from_json(self.metrics).get("sure_from")
         return MeasuredThreshold(*measured) if measured else None
 
+    @property
+    def forecast(self) -> Forecast | None:
+        """Return what more labels would do, as it was when the version was learned."""
+        foreseen: list[Any] | None = from_json(self.metrics).get("forecast")
+        return Forecast(*foreseen) if foreseen else None
+
 
 class Taught(NamedTuple):
     """A version, the question that it answers, how many of some tickets it has learned from, and how many labels."""
@@ -130,6 +137,8 @@ class TrainingReport(NamedTuple):
     the second look of the version in use changed; None if the built-in model stays in use. `unlabelled` is how many
     stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1). `missing`
     is how many labels the version in use before had learned from that are not among these, where no file was named.
+    `recommendation` and `forecast` are about the version in use, if it was compared; stored tickets without a verdict
+    are those of the forecast.
     """
 
     version: int | None
@@ -147,6 +156,8 @@ class TrainingReport(NamedTuple):
     unlabelled: int = 0
     unlabelled_weight: float = 0.0
     missing: int = 0
+    recommendation: Recommendation | None = None
+    forecast: Forecast | None = None
 
 
 class Lesson(NamedTuple):

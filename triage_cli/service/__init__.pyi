@@ -51,6 +51,7 @@ from triage_cli.service.learning import second_look as second_look
 from triage_cli.service.learning.attacks import AttackResult as AttackResult
 from triage_cli.service.learning.attacks import AttackTries as AttackTries
 from triage_cli.service.learning.evaluation import EvaluationRun as EvaluationRun
+from triage_cli.service.learning.evaluation import Outlook as Outlook
 from triage_cli.service.learning.second_look import SecondLook as SecondLook
 from triage_cli.service.learning.training import EVERY as EVERY
 from triage_cli.service.learning.training import FEW_LABELLED as FEW_LABELLED

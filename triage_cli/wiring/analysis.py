@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from triage_cli import domain as dm
-from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
+from triage_cli.config import REDACTABLE, ClassifierSpec, Config, DestinationSpec, load_config
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import Budget, StopControl, private
 from triage_cli.service import (
@@ -30,16 +30,16 @@ from triage_cli.service import (
     send_new_spikes,
     unasked_budget,
 )
-from triage_cli.wiring.classifier_diagnostics import own_threshold
+from triage_cli.wiring.classifier_diagnostics import own_threshold, promised_errors
 from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
-from triage_cli.wiring.learned_models import learned_before, promised_bounds, threshold_note
+from triage_cli.wiring.learned_models import learned_before, promised_bounds, promised_error, threshold_note
 from triage_cli.wiring.learning_runs import Analyst, evaluation_run, training_run
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
 
 if TYPE_CHECKING:
-    from triage_cli.service import EvaluationRun, TrainingRun
+    from triage_cli.service import EvaluationRun, Outlook, TrainingRun
 
 
 def _refuse_programs(config: Config) -> None:
@@ -208,7 +208,30 @@ class LocalAnalysis:
         if spec is not None and (note := threshold_note(spec.name, asked, open_store(self._config), spec)):
             self._analyst.tell(note)
         run = self._evaluation_run(question)
-        return run.evaluate(run.rows(rows), plan, own, fit=calibrate)
+        return run.evaluate(run.rows(rows), plan, own, self._outlook(spec, asked, own), fit=calibrate)
+
+    def _outlook(self, spec: ClassifierSpec | None, asked: dm.Question, own: float | None) -> "Outlook":
+        """Return what makes of measured answers a recommendation and a forecast; nothing for a cascade."""
+        promise = None if spec is None or spec.type == "cascade" else promised_error(asked, spec)
+
+        def outlook(
+            answers: Sequence[tuple[float, bool]], now: float
+        ) -> tuple[dm.Recommendation | None, dm.Forecast | None]:
+            if spec is None or not answers:
+                return None, None
+            if promise is not None:
+                found = [bounds for *_, bounds in promised_errors(self._config, {spec.name}, asked.name)]
+                recommendation = dm.promised_recommendation(promise.share, [b for each in found for b in each.values()])
+                return recommendation, dm.proven_forecast(answers, promise.share, now)
+            if own is None or spec.type == "cascade":
+                return None, None
+            if spec.type != "local":
+                return dm.recommended(answers, own), None
+            version = open_model_registry(open_store(self._config)).active(asked.name)
+            foreseen = version and version.forecast
+            return dm.recommended(answers, own), foreseen.at(now) if foreseen else dm.unknown_forecast(now)
+
+        return outlook
 
     def _evaluation_run(self, question: str) -> "EvaluationRun":
         if self._evaluates is None:

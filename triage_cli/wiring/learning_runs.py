@@ -10,7 +10,7 @@ from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifier_diagnostics import is_alone
 from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone
-from triage_cli.wiring.learned_models import learned_before, threshold_note
+from triage_cli.wiring.learned_models import is_cautious, learned_before, promised_error, threshold_note
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -63,7 +63,16 @@ def training_run(
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     asked = classifiers.config.asked if question is None else (classifiers.config.question(question),)
-    subjects = [Subject(each, LocalTrainer(each.values, partial(_built_in, classifiers, each))) for each in asked]
+    spec = next((each for each in alone_specs if each.name == config.classifier), [*alone_specs, *embedded_specs][0])
+    subjects = [
+        Subject(
+            each,
+            LocalTrainer(each.values, partial(_built_in, classifiers, each)),
+            None if is_cautious(each, spec) else each.min_confidence or spec.threshold,
+            promised_error(each, spec),
+        )
+        for each in asked
+    ]
     registry = open_model_registry(store)
     return TrainingRun(store, registry, subjects, look, actor=actor, command_line=command_line, began=began)
 

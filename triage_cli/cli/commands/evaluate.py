@@ -17,7 +17,7 @@ from triage_cli.service import AttackResult, EvaluationRun
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 # Figures that are tables themselves: no cell of a sheet holds them, unless --columns asks for them.
-TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability", "levels")
+TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability", "levels", "recommendation", "forecast")
 
 
 @remote_command
@@ -107,6 +107,7 @@ def evaluate(
     if not context.is_remote:
         _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
+    _say_outlook(context, measured_evaluations, question)
     if context.guides and not context.is_remote and question == dm.CATEGORY and summaries.are_any_to_send(context):
         context.say(f"next: {summaries.step_to_routing(context)}")
     return dm.gravest(evaluation_codes)
@@ -127,6 +128,13 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str], quest
     promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps, question)
     for name, _, max_error, bounds in promised_errors:
         context.say(f"{name}: {dm.bounds_summary(max_error, bounds)}")
+
+
+def _say_outlook(context: CommandContext, evaluations: Sequence[dm.Evaluated], question: str) -> None:
+    """Print what each evaluation recommends, and what more labels would do."""
+    for evaluated in evaluations:
+        for line in summaries.outlook(evaluated.scored, question):
+            context.say(line if len(evaluations) == 1 else f"{evaluated.scored.classifier}: {line}")
 
 
 def _choose_database(

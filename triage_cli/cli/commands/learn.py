@@ -70,6 +70,9 @@ def learn(
     if any(lesson.report.from_verdicts for lesson in measured):
         context.say(HARD_VERDICTS)
     _note_unmeasured(context, measured)
+    for lesson in lessons:
+        for line in summaries.outlook(lesson.report, lesson.question):
+            context.say(line)
     if context.guides:
         context.say(summaries.step_after_learning(lessons[0].report, lambda: summaries.step_to_routing(context)))
 

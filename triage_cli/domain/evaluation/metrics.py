@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.evaluation.recommendations import Forecast, Recommendation
+from triage_cli.domain.json_values import as_record
 from triage_cli.domain.levels import Levels
 
 BINS = 10
@@ -172,10 +174,13 @@ class Scored(NamedTuple):
     failed: int
     reused: int
     levels: Sequence[Mapping[str, Any]] | None = None
+    recommendation: Recommendation | None = None
+    forecast: Forecast | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the metrics by their names."""
-        return {name: value for name, value in self._asdict().items() if name != "levels" or value is not None}
+        metrics: dict[str, Any] = as_record(self)
+        return {name: value for name, value in metrics.items() if name != "levels" or value is not None}
 
 
 def scored(

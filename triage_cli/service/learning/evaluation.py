@@ -88,6 +88,10 @@ def surest_mistakes(
     return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
 
 
+# Makes of the measured answers, (confidence, right), and of the share that is sure, what these recommend and foresee.
+Outlook = Callable[[Sequence[tuple[float, bool]], float], tuple[dm.Recommendation | None, dm.Forecast | None]]
+
+
 class AttackEvaluation(NamedTuple):
     """How a classifier withstood the attacks, and the error that stopped them."""
 
@@ -180,7 +184,13 @@ class EvaluationRun:
         return matched_rows
 
     def evaluate(
-        self, labelled_rows: Sequence[dm.Labelled], plan: dm.ClassifyPlan, own_threshold: float | None, *, fit: bool
+        self,
+        labelled_rows: Sequence[dm.Labelled],
+        plan: dm.ClassifyPlan,
+        own_threshold: float | None,
+        outlook: Outlook,
+        *,
+        fit: bool,
     ) -> dm.Evaluated:
         """Ask one classifier about labelled rows and return the figures; with `fit`, store labels and a calibration.
 
@@ -206,6 +216,8 @@ class EvaluationRun:
             self._registry.keep_evaluated(self._judged(rows, calibrations), dm.times.now())
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
+            recommendation, forecast = outlook([*self._measured(rows)], figures.coverage)
+            figures = figures._replace(recommendation=recommendation, forecast=forecast)
             first_error = next((row.error for row in rows if row.error), None)
             mistakes = surest_mistakes(rows, labelled_rows, self._levels)
             return dm.Evaluated(
@@ -241,6 +253,13 @@ class EvaluationRun:
                 sure[step.fingerprint] += is_sure
                 wrong[step.fingerprint] += is_sure and not self._levels.is_within(row.label, step.category)
         return {key: dm.JudgedAnswers(number, sure[key], wrong[key]) for key, number in measured.items()}
+
+    def _measured(self, graded_rows: Sequence[GradedRow]) -> Iterator[tuple[float, bool]]:
+        """Yield the confidence of the last answer about each labelled ticket, and whether it is right."""
+        for row in graded_rows:
+            if row.steps and not row.error and not row.learned and row.label in self._labels:
+                last = row.steps[-1]
+                yield last.confidence or 0.0, self._levels.is_within(row.label, last.category)
 
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float

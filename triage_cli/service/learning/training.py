@@ -1,6 +1,6 @@
 """Trains the embedded model on verdicts, keeps a version that is better on held-out labels, and has it look again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -189,10 +189,31 @@ TellProgress = Callable[[str, float], None]
 
 
 class Subject(NamedTuple):
-    """What is taught: a question, and what trains the model that answers it."""
+    """What is taught: a question, and what trains the model that answers it.
+
+    `min_confidence` and `promise` are what the configuration says of its answers; of neither, labels set a threshold.
+    """
 
     question: dm.Question
     trainer: Trainer
+    min_confidence: float | None = None
+    promise: dm.MaxError | None = None
+
+    def threshold(self, measured: dm.MeasuredThreshold) -> float:
+        """Return from which confidence on a version is sure that was measured so, if no promise sets that."""
+        return measured.threshold if self.min_confidence is None else self.min_confidence
+
+    def recommendation(self, held_out: "Sequence[HeldOutAnswer]", measured: dm.MeasuredThreshold) -> dm.Recommendation:
+        """Return what the held-out answers of a version recommend; they prove no promise, since it learned them."""
+        answers = [(each.graded.confidence or 0.0, each.graded.right) for each in held_out]
+        return dm.recommended(answers, self.threshold(measured), self.promise, prove=False)
+
+    def share_sure(self, weights: bytes, texts: Sequence[str], measured: dm.MeasuredThreshold) -> float:
+        """Return the share of texts of which a version is sure before anything is proven of it."""
+        if self.promise is not None or not texts:
+            return 0.0
+        threshold = self.threshold(measured)
+        return sum((sure or 0.0) >= threshold for _, sure in self.trainer.answers(weights, texts)) / len(texts)
 
 
 class TrainingRun:
@@ -274,10 +295,11 @@ class TrainingRun:
         self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
     ) -> dm.TrainingReport | None:
         """Return the report of one training; None if the compared version is no longer active."""
-        question, trainer = subject
+        question, trainer, *_ = subject
         based_on = self._registry.newest()
         labelled_rows, active = training_data.rows, self._registry.active(question.name)
         used_version = active if active and trainer.suits(active.weights) else None
+        sure_before = (used_version.sure_from if used_version else None) or dm.MeasuredThreshold()
         report = dm.TrainingReport(
             used_version.version if used_version else None,
             "kept",
@@ -318,15 +340,20 @@ class TrainingRun:
             comparison = compared(trainer, labelled_rows, unlabelled, settings, in_use, trained, question.labels)
             report = _measured(report, comparison)
             if report.reason:
-                return report
-            report = report._replace(reason=_learned_reason(comparison))
+                return report._replace(recommendation=subject.recommendation(comparison.before, sure_before))
             sure_from = comparison.sure_from
+            recommendation = subject.recommendation(comparison.after, sure_from)
+            report = report._replace(reason=_learned_reason(comparison), recommendation=recommendation)
         else:
             sure_from = dm.MeasuredThreshold(dm.NOT_MEASURED)
             report = report._replace(reason=UNMEASURED)
         tell_progress("fitting the new model", measured / whole)
         weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
-        metrics = _metrics(report) | {"sure_from": sure_from}
+        if is_measured and texts:
+            before = subject.share_sure(in_use.weights, [*texts.values()], sure_before)
+            now = subject.share_sure(weights, [*texts.values()], sure_from)
+            report = report._replace(forecast=dm.grown_forecast(before, now, len(in_use.known) - sum(in_use.known)))
+        metrics = _metrics(report) | {"sure_from": sure_from, "forecast": report.forecast}
         new_version = dm.ModelVersion(
             version=0,
             categories=dm.compact([value.name for value in question.values]),
@@ -341,10 +368,7 @@ class TrainingRun:
         )
         data = metrics if question.name == dm.CATEGORY else {"question": question.name} | metrics
         event = dm.Event(dm.EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
-        guessed = set(unlabelled.texts)
-        teachers = {ticket_id: False for ticket_id, text in texts.items() if text in guessed}
-        teachers |= {row.ticket_id: True for row in labelled_rows if row.ticket_id}
-        kept_version = self._registry.add_version(new_version, event, teachers)
+        kept_version = self._registry.add_version(new_version, event, _teachers(labelled_rows, texts, unlabelled))
         return kept_version and report._replace(version=kept_version.version, outcome="learned")
 
     def roll_back(self) -> dm.TrainingReport:
@@ -366,8 +390,17 @@ class TrainingRun:
 
     def suspects(self, training_data: TrainingData) -> tuple[list[dm.Suspect], list[dm.Confused]]:
         """Return the labels that several answers contradict, and the categories that are confused."""
-        question, trainer = self._subjects[0]
+        question, trainer, *_ = self._subjects[0]
         return suspect_labels(training_data, trainer, self._registry.opinions(question.name), question.values)
+
+
+def _teachers(
+    labelled_rows: Sequence[dm.Labelled], texts: Mapping[str, str], unlabelled: dm.Unlabelled
+) -> dict[str, bool]:
+    """Return the tickets that a version learns from, and whether each has a label."""
+    guessed = set(unlabelled.texts)
+    teachers = {ticket_id: False for ticket_id, text in texts.items() if text in guessed}
+    return teachers | {row.ticket_id: True for row in labelled_rows if row.ticket_id}
 
 
 def _in_use(
