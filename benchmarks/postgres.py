@@ -23,9 +23,10 @@ from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from tests.support.pg_server import PgServer, running_pg_server, sql
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore, translated
+from triage_cli.extensions.postgres import queries as pg_queries
 from triage_cli.runtime import Network
-from triage_cli.stores import PostgresStore, translated, where_clauses
-from triage_cli.stores import queries as pg_queries
+from triage_cli.stores import where_clauses
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 LATENCY = 0.25

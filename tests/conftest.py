@@ -22,7 +22,8 @@ from tests.support.pg_server import KEPT, PgServer, running_pg_server
 from tests.support.sqlite_file import make_database
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.stores import PostgresStore, SqliteStore
+from triage_cli.extensions.postgres import PostgresStore
+from triage_cli.stores import SqliteStore
 
 FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
 # The suite tries the same examples each time, `long` others (tests/support/examples.py). A busy machine is no failure.

@@ -22,7 +22,7 @@ class Hook(StrEnum):
 
 # What our own extensions add: by its name, `EXTENSION:NAME`, where NAME is one of the extension's face.
 ADDED: Mapping[Hook, Mapping[str, str]] = {
-    Hook.PLACE: {"remote": "remote:RemoteInstance"},
+    Hook.PLACE: {"postgresql": "postgres:PostgresStore", "remote": "remote:RemoteInstance"},
     Hook.COMMAND: {"mcp": "mcp:mcp"},
 }
 

@@ -5,8 +5,9 @@ import pytest
 from tests.support.records import replace
 from tests.support.world import World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.service import LocalConsultation
-from triage_cli.stores import PostgresStore, SqliteStore
+from triage_cli.stores import SqliteStore
 
 DRAFT = dm.TicketDraft(0, 2, "Charged twice", "Text", external_id="A-1", cells=("A-1",))
 AGENTS = pytest.mark.parametrize("agent", ["import", "verdict"])

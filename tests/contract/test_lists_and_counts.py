@@ -15,10 +15,11 @@ from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.use_cases import classify, made
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.extensions.remote import Address, RemoteTriage
 from triage_cli.ports import Triage, operations
 from triage_cli.service import ticket_lookup
-from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
+from triage_cli.stores import SqliteStore, where_clauses
 
 DAYS = ("2026-01-01T08:00:00.000Z", "2026-01-02T08:00:00.000Z")
 SOURCES = ("import", "zendesk", "import", "mail")

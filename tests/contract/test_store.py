@@ -32,17 +32,10 @@ from tests.support.stored_tickets import (
     stored,
 )
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore, tables
 from triage_cli.runtime import began, machine, place
 from triage_cli.service import erased_ticket
-from triage_cli.stores import (
-    EVENTS_PER_PAGE,
-    ROWS_PER_STATEMENT,
-    TICKETS_PER_PAGE,
-    PostgresStore,
-    SqliteStore,
-    tables,
-    where_clauses,
-)
+from triage_cli.stores import EVENTS_PER_PAGE, ROWS_PER_STATEMENT, TICKETS_PER_PAGE, SqliteStore, where_clauses
 
 # What both drivers call by one name.
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)

@@ -17,11 +17,11 @@ from tests.support.stored_tickets import a_run, ended
 from tests.support.use_cases import ALL, PLAN, actions, classify, log_is_whole, now, route
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import tables as postgres_tables
 from triage_cli.extensions.remote import Address, RemoteTriage, upload
 from triage_cli.ports import Triage
 from triage_cli.service import Callers, LocalTriage
 from triage_cli.stores import Db, SqlInflow, SqlModelRegistry
-from triage_cli.stores import tables as postgres_tables
 
 ROWS = 50  # of one request
 NUMBER = 2 * ROWS + 30

@@ -21,7 +21,7 @@ from tests.support.cli import Cli
 from tests.support.http_stub import Got, HttpStub, Reply
 from tests.support.pg_server import sql
 from tests.support.serve_command import key_of, serve_command
-from triage_cli.stores import tables
+from triage_cli.extensions.postgres import tables
 
 COMMANDS, AT_ONCE = 300, 3
 PERSONS, OF_EACH = 5, 6  # in each import

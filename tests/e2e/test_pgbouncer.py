@@ -16,7 +16,7 @@ from tests.support.pgbouncer import PROGRAM, running_pgbouncer
 from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, changed, created
 from triage_cli import domain as dm
-from triage_cli.stores import PostgresStore
+from triage_cli.extensions.postgres import PostgresStore
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
 Mode = Literal["session", "transaction"]

@@ -20,8 +20,8 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli import domain as dm
 from triage_cli.api import RequestLimits
-from triage_cli.stores import STEPS, VERSION, PostgresStore, SqliteStore
-from triage_cli.stores import postgres_migrations as migrations
+from triage_cli.extensions.postgres import PostgresStore, migrations
+from triage_cli.stores import STEPS, VERSION, SqliteStore
 
 SOON = 12.0  # seconds; on a machine that does nothing else it is three to six
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}

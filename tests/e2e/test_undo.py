@@ -21,7 +21,7 @@ from tests.support.pg_server import PgServer
 from tests.support.pg_server import sql as pg_sql
 from tests.support.remotes import RemoteCli
 from tests.support.typed_terminal import Typist
-from triage_cli.stores import tables as postgres_tables
+from triage_cli.extensions.postgres import tables as postgres_tables
 
 KNOWN = "id,subject,description\n" + "".join(f"K-{n},known {n},a question of its own\n" for n in range(20))
 

@@ -18,10 +18,10 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.world import CATEGORIES, World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore, ServerTrail, migrations
 from triage_cli.ports import AuditLogReader
 from triage_cli.service import prove
-from triage_cli.stores import PostgresStore, ServerTrail, SqliteStore, trail
-from triage_cli.stores import postgres_migrations as migrations
+from triage_cli.stores import SqliteStore, trail
 
 
 def opened(store: SqliteStore | PostgresStore) -> AbstractContextManager[AuditLogReader]:

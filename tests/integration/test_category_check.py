@@ -11,8 +11,9 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.records import replace
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.service import SHOWN_CATEGORIES, CategoryBasis, CategoryCheck, changed_categories_warning
-from triage_cli.stores import CategoryMemory, PostgresStore, SqliteStore
+from triage_cli.stores import CategoryMemory, SqliteStore
 
 SHOP = """categories:
   - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}

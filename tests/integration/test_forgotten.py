@@ -18,7 +18,8 @@ from tests.support.records import replace
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
 from triage_cli import domain as dm
-from triage_cli.stores import MARK_FORGOTTEN, VERSION, PostgresStore, SqliteStore, connect, schema
+from triage_cli.extensions.postgres import PostgresStore
+from triage_cli.stores import MARK_FORGOTTEN, VERSION, SqliteStore, connect, schema
 from triage_cli.stores import sqlite_migrations as migrations
 
 BILLING = CATEGORIES[0].name

@@ -12,9 +12,10 @@ from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.runtime import Budget, StopControl, bridge
 from triage_cli.service import RENEW, LocalTriage, recorded_run
-from triage_cli.stores import PostgresStore, SqliteStore
+from triage_cli.stores import SqliteStore
 
 
 def sql(store: SqliteStore | PostgresStore, statement: str) -> list[Any]:

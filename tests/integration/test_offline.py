@@ -19,9 +19,9 @@ from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
 from triage_cli import domain as dm
 from triage_cli.destinations import WebhookDestination
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.runtime import Network, is_local
 from triage_cli.service import LocalTriage, RoutingMap
-from triage_cli.stores import PostgresStore
 
 ROOT = Path(__file__).parents[2]
 TICKETS = "id,subject,description\n" + "".join(f"T-{n},Refund,I was charged twice on invoice {n}\n" for n in range(3))

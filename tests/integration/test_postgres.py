@@ -44,26 +44,21 @@ from tests.support.stored_tickets import sql as on_either
 from tests.support.world import World
 from triage_cli import domain as dm
 from triage_cli.config import without_password
+from triage_cli.extensions.postgres import DialectConnection, PostgresStore, adapt, migrations, storable, translated
+from triage_cli.extensions.postgres import database as pg_database
+from triage_cli.extensions.postgres import queries as pg_queries
 from triage_cli.stores import (
     BEARS_CATEGORY,
     NEXT_DUE,
     VERSION,
     CategoryMemory,
     Db,
-    DialectConnection,
-    PostgresStore,
     SqlApiAccess,
     SqlInflow,
     SqliteStore,
     SqlModelRegistry,
-    adapt,
-    storable,
-    translated,
     where_clauses,
 )
-from triage_cli.stores import postgres_database as pg_database
-from triage_cli.stores import postgres_migrations as migrations
-from triage_cli.stores import queries as pg_queries
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 

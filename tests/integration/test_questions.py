@@ -26,8 +26,9 @@ from tests.support.use_cases import (
 )
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import ServerTrail
 from triage_cli.runtime import Budget
-from triage_cli.stores import ServerTrail, SqliteStore, trail
+from triage_cli.stores import SqliteStore, trail
 
 URGENCY = dm.Question("urgency", (dm.Category("now"), dm.Category("soon"), dm.Category("later")))
 MOOD = dm.Question("mood", (dm.Category("calm"), dm.Category("upset")))

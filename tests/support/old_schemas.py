@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from triage_cli.stores import STEPS, postgres_migrations, statements_of
+from triage_cli.extensions.postgres import migrations as postgres_migrations
+from triage_cli.stores import STEPS, statements_of
 from triage_cli.stores import created_tables as tables
 
 FOLDER = Path(__file__).parents[1] / "golden" / "schema"

@@ -17,8 +17,8 @@ from psycopg_pool import ConnectionPool, PoolClosed
 
 from tests.support.online import ONLINE
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore, tables, translated
 from triage_cli.runtime import Network
-from triage_cli.stores import PostgresStore, tables, translated
 
 COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.ports import Destination
 from triage_cli.runtime import Budget, BudgetLimits, Grant, StopControl
 from triage_cli.service import LocalTriage, RoutingMap, Services, never_promised
-from triage_cli.stores import PostgresStore, SqliteStore, SqlModelRegistry
+from triage_cli.stores import SqliteStore, SqlModelRegistry
 
 CATEGORIES = (dm.Category("Billing"), dm.Category("Technical"), dm.Category("General"))
 

@@ -14,7 +14,7 @@ from triage_cli.stores import VERSION, SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores import Copied, Replaced
-from triage_cli.wiring.stores import audit_key, open_postgres, open_store
+from triage_cli.wiring.stores import audit_key, open_server, open_store
 
 
 def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounted) -> dm.Head:
@@ -24,12 +24,10 @@ def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounte
     """
     log_key = audit_key(os.environ)
     if is_postgres(config.database):
-        from triage_cli.stores import ServerTrail
-
-        store = open_postgres(config.database, log_key, Network(config.offline), make=False)
+        store = open_server(config.database, log_key, Network(config.offline), make=False)
         if not store.is_there():
             raise dm.CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
-        return prove(ServerTrail(store), log_key, heads, counted)
+        return prove(store.trail(), log_key, heads, counted)
     from triage_cli.stores import trail
 
     with trail(config.database) as audit_log:
@@ -104,8 +102,8 @@ def migrate(config: Config) -> Migrated:
     if not config.database:
         raise no_home()
     if is_postgres(config.database):
-        postgres_store = open_postgres(config.database, audit_key(os.environ), Network(config.offline), make=False)
-        return Migrated(postgres_store.shown, postgres_store.database.migrate())
+        postgres_store = open_server(config.database, audit_key(os.environ), Network(config.offline), make=False)
+        return Migrated(postgres_store.shown, postgres_store.migrate())
     sqlite_store = open_store(config)
     if not sqlite_store.is_there():
         raise dm.NoDatabaseError(config.database)
@@ -131,7 +129,4 @@ def copy_to(config: Config, url: str) -> "Copied":
         raise dm.UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise dm.UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    postgres_store = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
-    from triage_cli.stores import copy_database
-
-    return copy_database(sqlite_store, postgres_store)
+    return open_server(url, audit_key(os.environ), Network(config.offline), make=True).take_over(sqlite_store)

@@ -3,25 +3,23 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 from triage_cli import domain as dm
+from triage_cli import hooks
 from triage_cli.config import Config, is_postgres, no_home
+from triage_cli.hooks import Hook
 from triage_cli.ports import ApiAccessStore, Inflow, ModelRegistry, Store
 from triage_cli.runtime import Network, machine, with_extra, write_obstacle
 from triage_cli.service import CategoryBasis, CategoryCheck, category_renames
-from triage_cli.stores import SqliteStore, SqlStore
-
-if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.stores import PostgresStore
-
+from triage_cli.stores import ServerStore, SqliteStore, SqlStore
 
 SHORTEST_AUDIT_KEY = 16
 
 
 def open_store(
     config: Config, *, make: bool = False, read_only: bool = False, for_requests: bool = False
-) -> "SqliteStore | PostgresStore":
+) -> SqliteStore | ServerStore:
     """Open the configured database: a file, or a PostgreSQL server's.
 
     A missing one is created only with `make`; else it reads as empty, and writing raises `NoDatabaseError`. With
@@ -35,7 +33,7 @@ def open_store(
         if make and "database" in config.origins:
             _check_database_folder(config.database)
         return SqliteStore(config.database, log_key, make=make, read_only=read_only)
-    store = open_postgres(config.database, log_key, Network(config.offline), make=make, for_requests=for_requests)
+    store = open_server(config.database, log_key, Network(config.offline), make=make, for_requests=for_requests)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
@@ -79,17 +77,17 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     return log_key or None
 
 
-def open_postgres(
+def open_server(
     url: str, log_key: bytes | None, network: Network, *, make: bool, for_requests: bool = False
-) -> "PostgresStore":
+) -> ServerStore:
     """Open the store on a PostgreSQL server. Raises `ConfigError` if the driver is not installed."""
     try:
-        from triage_cli.stores import PostgresStore
+        opened = hooks.added(Hook.PLACE, "postgresql")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
         raise dm.ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
-    return PostgresStore(url, log_key, network=network, make=make, for_requests=for_requests)
+    return cast("ServerStore", opened(url, log_key, network=network, make=make, for_requests=for_requests))
 
 
 def is_empty(config: Config) -> bool:

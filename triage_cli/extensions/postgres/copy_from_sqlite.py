@@ -1,49 +1,30 @@
 """Copying a SQLite database to PostgreSQL, in one transaction that is verified before it is committed."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from triage_cli import domain as dm
-from triage_cli.stores.database import Db
-from triage_cli.stores.events import EVENTS_PAGE, SET_HEAD
-from triage_cli.stores.postgres import migrations
-from triage_cli.stores.postgres.dialect import DialectConnection, storable
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.extensions.postgres import migrations
+from triage_cli.extensions.postgres.dialect import DialectConnection, storable
+from triage_cli.stores import EVENTS_PAGE, SET_HEAD, Copied, Db
 
 EVENTS_PER_QUERY = 5000
 # The row of the chain exists in a new database, and is updated instead of copied.
 CHAIN_TABLE = "chain"
 
 
-class Copied(NamedTuple):
-    """What was copied: rows by table, the verified head of the log, and how many rows lost a NUL character."""
-
-    rows: dict[str, int]
-    head: str
-    changed: int
-
-
-def copy_database(source: SqliteStore, target: PostgresStore) -> Copied:
-    """Copy a database, all or nothing. Raises `StoreError` if the target has rows, `CheckError` if the log is broken.
-
-    The write lock of the source is held meanwhile, so that no later change is left behind.
-    """
-    with source.database.transaction() as source_db:
-        return target.database.write(lambda db: _copy_database(source_db, db, target))
-
-
-def _copy_database(source_db: Db, db: DialectConnection, target: PostgresStore) -> Copied:
+def copy_database(source_db: Db, db: DialectConnection, shown: str, audit_key: bytes | None) -> Copied:
+    """Copy the tables of one database to another, which messages name as `shown`."""
     for timeout_setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
         db.execute(f"set local {timeout_setting} = 0")
     db.execute("select seq from chain for update")  # other writers, and another copy, wait here
     copied_tables = [table for table in migrations.tables() if table != CHAIN_TABLE]
     for table in copied_tables:
         if db.execute(f"select 1 from {table} limit 1").fetchone():
-            not_empty = f"{target.shown} is not empty: there are rows in {table}"
+            not_empty = f"{shown} is not empty: there are rows in {table}"
             raise dm.StoreError(not_empty, hint="name a database without tickets")
     chain_row = source_db.execute("select seq, hash, key from chain").fetchone()
-    dm.hash_chain.checked_key_mark(chain_row[2], target.audit_key)
+    dm.hash_chain.checked_key_mark(chain_row[2], audit_key)
     copied = Copied({}, "", 0)
     for table in copied_tables:
         copied = _copy_table(source_db, db, table, copied)
@@ -51,7 +32,7 @@ def _copy_database(source_db: Db, db: DialectConnection, target: PostgresStore) 
     db.execute("delete from last_head")
     db.execute("insert into last_head select 1, seq, hash from chain")
     _advance_sequences(db)
-    _verify_copy(db, chain_row, copied.rows, target.audit_key)
+    _verify_copy(db, chain_row, copied.rows, audit_key)
     return copied._replace(head=chain_row[1])
 
 

@@ -9,10 +9,8 @@ from typing import Any
 import psycopg
 
 from triage_cli import domain as dm
-from triage_cli.stores.migration_steps import FILLED, STEPS
-from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.sqlite import schema
-from triage_cli.stores.sqlite.connection import VERSION, newer
+from triage_cli.extensions.postgres.dialect import DialectConnection
+from triage_cli.stores import FILLED, STEPS, VERSION, newer, schema
 
 # The body of the function that keeps the log append-only, and the triggers that call it.
 GUARD = "begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end"

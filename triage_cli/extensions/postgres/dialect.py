@@ -10,7 +10,7 @@ import psycopg
 from psycopg.adapt import Loader
 
 from triage_cli import domain as dm
-from triage_cli.stores.database import changed_values
+from triage_cli.stores import changed_values
 
 # What must be translated, and literals and casts, which must not.
 _TRANSLATED_PARTS = re.compile(

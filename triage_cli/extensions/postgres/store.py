@@ -10,15 +10,26 @@ from typing import Any, TypeVar
 import psycopg
 
 from triage_cli import domain as dm
+from triage_cli.extensions.postgres import queries
+from triage_cli.extensions.postgres.copy_from_sqlite import copy_database
+from triage_cli.extensions.postgres.database import PATIENCE, PostgresDatabase
+from triage_cli.extensions.postgres.dialect import DialectConnection, is_unstorable, storable
+from triage_cli.extensions.postgres.trail import ServerTrail
 from triage_cli.runtime import Network
-from triage_cli.stores import where_clauses
-from triage_cli.stores.dialect import CountedGroup, Dialect
-from triage_cli.stores.events import SET_HEAD
-from triage_cli.stores.postgres import queries
-from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
-from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
-from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.tickets import COLUMN_COUNT, DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
+from triage_cli.stores import (
+    COLUMN_COUNT,
+    DECISION_COLUMNS,
+    GIVEN_COLUMNS,
+    NEW_TICKET_DEFAULTS,
+    SET_HEAD,
+    TICKET_COLUMNS,
+    Copied,
+    CountedGroup,
+    Dialect,
+    ServerStore,
+    SqliteStore,
+    where_clauses,
+)
 
 T = TypeVar("T")
 
@@ -155,7 +166,7 @@ class PostgresDialect(Dialect):
         db.execute(SET_HEAD, (head.events, head.head, mark))
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(ServerStore):
     """The store on a server; threads share a pool of connections. Errors come from `postgres.database.translate`.
 
     If the tables are missing, they are built with `make`; else any use raises `NoDatabaseError`.
@@ -178,8 +189,17 @@ class PostgresStore(SqlStore):
 
     @property
     def shown(self) -> str:
-        """Return the address without its password."""
         return self.database.shown
+
+    def migrate(self) -> int:
+        return self.database.migrate()
+
+    def trail(self) -> ServerTrail:
+        return ServerTrail(self)
+
+    def take_over(self, source: SqliteStore) -> Copied:
+        with source.database.transaction() as source_db:
+            return self.database.write(lambda db: copy_database(source_db, db, self.shown, self.audit_key))
 
 
 def _storable_change(change: dm.Change) -> dm.Change:

@@ -19,12 +19,11 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli import domain as dm
 from triage_cli.config import without_password
+from triage_cli.extensions.postgres import migrations, queries
+from triage_cli.extensions.postgres.dialect import DialectConnection, adapt
+from triage_cli.extensions.postgres.silence import QUIET_SECONDS, SharedAttempt, SignOfLife, WatchedConnection
 from triage_cli.runtime import Network
-from triage_cli.stores.database import Values
-from triage_cli.stores.postgres import migrations, queries
-from triage_cli.stores.postgres.dialect import DialectConnection, adapt
-from triage_cli.stores.postgres.silence import QUIET_SECONDS, SharedAttempt, SignOfLife, WatchedConnection
-from triage_cli.stores.sqlite.connection import VERSION, newer
+from triage_cli.stores import VERSION, Values, newer
 
 NOTHING_LOST = f"nothing that was finished is lost; {dm.Step.AGAIN} later"
 # The server surely rolled the transaction back: serialization failure, deadlock.

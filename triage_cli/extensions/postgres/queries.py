@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 from triage_cli import domain as dm
-from triage_cli.stores.batches import PUT_BATCH_ITEM
-from triage_cli.stores.counts import COUNTED_AS
-from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
-from triage_cli.stores.events import SET_HEAD
-from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.tickets import DECISION_COLUMNS, TICKET_COLUMNS
+from triage_cli.extensions.postgres.dialect import DialectConnection
+from triage_cli.stores import (
+    COUNTED_AS,
+    DECISION_COLUMNS,
+    DELIVERY_STANDS,
+    OF_THESE_TICKETS,
+    PUT_BATCH_ITEM,
+    PUT_DELIVERY,
+    SET_HEAD,
+    TAKE_DELIVERY,
+    TICKET_COLUMNS,
+)
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
