@@ -175,7 +175,7 @@ def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
     found_actions = [
         row[0] for row in rows(fitted.db, "select action from events where ticket_id is null order by seq")
     ]
-    assert found_actions == ["learned", "learned", "rolled_back", "rolled_back"]
+    assert found_actions == ["labelled", "learned", "labelled", "learned", "rolled_back", "rolled_back"]
     assert is_whole(fitted.db)
 
 

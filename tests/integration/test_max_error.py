@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from csv import writer
 from pathlib import Path
+from typing import Any
 
 from tests.support.api_server import running_server
 from tests.support.cli import Cli
@@ -16,7 +18,9 @@ from tests.support.records import replace
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli import domain as dm
 from triage_cli.classifiers import Bounded, Model, Promise
+from triage_cli.config import load_config
 from triage_cli.stores import SqlModelRegistry
+from triage_cli.wiring import Analyst, LocalAnalysis
 
 CONFIG = "classifiers: {local: {type: local, max_error: {each: 5%}}}\n"
 ONE_PROMISE = "classifiers: {local: {type: local, max_error: 5%}}\n"
@@ -490,3 +494,32 @@ def test_a_rule_takes_what_keeps_its_promised_error_and_verdicts(world: World) -
         "0.8": "sure",
         "0.7": "strict",
     }
+
+
+def test_what_proves_is_never_learned_and_a_version_that_breaks_the_promise_is_not_used(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(f"{ONE_PROMISE}{CATEGORIES}")
+    config = load_config(config=str(fitted.folder / "config.yaml"), db=str(fitted.db), env={}, cwd=fitted.folder)
+    analysis = LocalAnalysis(config, Analyst("tester", "test"), make=True)
+
+    def given(texts: Sequence[tuple[str, str]], **fields: Any) -> list[dm.Labelled]:
+        return [dm.Labelled(text, label, source="history", **fields) for text, label in texts]
+
+    def learned(texts: Sequence[dm.Labelled]) -> dm.TrainingReport:
+        return analysis.learn(texts, lambda *_: None)[0].report
+
+    proving = given(others(60, seed=1), proves=True)
+    first = learned([*given(others(30)), *proving])
+    assert (first.version, first.labelled) == (1, 90)
+    fitted("create", "-q", "--subject", "about my ducat today please", "--external-id", "X-1")
+    assert "nothing is promised" not in fitted("classify", "X-1").stderr
+    assert json.loads(fitted("show", "X-1", "-o", "json").stdout)["status"] == "classified"
+
+    assert learned(proving).outcome == "kept", "given again to teach, it still proves"
+    others_names = {"Billing": "General", "Technical": "Billing", "General": "Technical"}
+    wrong = learned(given([(text, others_names[label]) for text, label in others(300, seed=2)]))
+    assert (wrong.version, wrong.outcome) == (1, "kept")
+    assert (
+        wrong.reason == "the promise of 5%, which holds, is not proven of the new model by 179 texts"
+    )  # one is a copy
+    stored = fitted("stats", "-o", "json").stdout
+    assert json.loads(stored)["labelled_texts"] == {"history": 990, "proving": 180}

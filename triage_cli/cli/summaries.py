@@ -239,7 +239,7 @@ def learning_summary(training_report: "dm.TrainingReport", question: str) -> Ite
             missing, "labels of the version before are missing", "label of the version before is missing"
         )
         about = "" if question == dm.CATEGORY else f" --question {question}"
-        yield f"{are_missing}: those of a file are not stored, so name it each time: triage learn FILE{about}"
+        yield f"{are_missing}, since earlier releases did not store those of a file: triage learn FILE{about}"
     if training_report.looked is not None:
         yield _second_look_line(training_report.looked, question)
 

@@ -55,6 +55,7 @@ class Config(NamedTuple):
     escalations: tuple[dm.Rule, ...] = ()
     questions: tuple[dm.Question, ...] = ()  # that tickets are asked beside that for their category
     levels: bool = True  # whether names with slashes may be below others
+    texts_kept: int = 50_000  # of the labelled texts, how many of the newest teach
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
 
     @property

@@ -138,6 +138,7 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     return values | {
         **values.get("server", {}),
         "per_day": values.get("budget", {}).get("per_day"),
+        **({"texts_kept": kept} if (kept := values.get("labelled_texts", {}).get("keep")) else {}),
         "spikes_to": spikes_to,
         "categories": categories,
         "classifiers": classifiers,
@@ -220,6 +221,7 @@ SERVER: Mapping[str, Field] = {
 }
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}
+TEXTS: Mapping[str, Field] = {"keep": Field(number(1_000, 1_000_000, whole=True))}
 TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
@@ -227,6 +229,7 @@ TOP_KEYS: Mapping[str, Field] = {
     "questions": Field(read_questions),
     "classifier": Field(text),
     "classifiers": Field(read_classifiers),
+    "labelled_texts": Field(mapping(TEXTS)),
     "budget": Field(mapping(BUDGET)),
     "destinations": Field(read_destinations),
     "routes": Field(later(routes_schema)),

@@ -29,6 +29,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "classifier", config.classifier
     for name, classifier in config.classifiers.items():
         yield from _record_settings(f"classifiers.{name}", classifier, CLASSIFIER)
+    yield "labelled_texts.keep", config.texts_kept
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
         yield from _destination_settings(name, destination)

@@ -353,6 +353,7 @@ from triage_cli.domain.learning import NOTHING as NOTHING
 from triage_cli.domain.learning import TOPIC_LABEL as TOPIC_LABEL
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Figures as Figures
+from triage_cli.domain.learning import KeptTexts as KeptTexts
 from triage_cli.domain.learning import LabelCounts as LabelCounts
 from triage_cli.domain.learning import Labelled as Labelled
 from triage_cli.domain.learning import Lesson as Lesson
@@ -361,6 +362,8 @@ from triage_cli.domain.learning import ModelVersion as ModelVersion
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import Taught as Taught
+from triage_cli.domain.learning import TextCounts as TextCounts
+from triage_cli.domain.learning import TextQuery as TextQuery
 from triage_cli.domain.learning import TrainingReport as TrainingReport
 from triage_cli.domain.learning import Unlabelled as Unlabelled
 from triage_cli.domain.learning import is_typical as is_typical

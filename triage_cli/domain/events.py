@@ -39,6 +39,8 @@ class EventAction(StrEnum):
     BATCH_RETURNED = "batch_returned"  # a batch ended without answers
 
     # Events of models, categories, data and keys
+    LABELLED = "labelled"  # labelled texts were stored
+    LABELS_ERASED = "labels_erased"  # labelled texts were forgotten, or taken back
     LEARNED = "learned"  # a version of the model was stored
     ROLLED_BACK = "rolled_back"  # an earlier version is in use again
     CALIBRATED = "calibrated"  # a calibration of confidence was stored

@@ -1,12 +1,13 @@
 """What the embedded model learns from, the versions that come of it, and what the search for wrong labels reports."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold
 from triage_cli.domain.evaluation.recommendations import Forecast, Recommendation
 from triage_cli.domain.json_values import as_record, from_json
-from triage_cli.domain.tickets import CATEGORY
+from triage_cli.domain.tickets import CATEGORY, WholeNumber
+from triage_cli.domain.wire_values import Limits
 
 # The column of a labelled file, and its cell, that say: this is the label of a topic, of which the text is typical.
 LABEL_SOURCE, TOPIC_LABEL = "label_source", "topic"
@@ -18,17 +19,63 @@ def is_typical(columns: Mapping[str, object]) -> bool:
     return isinstance(label_source, str) and label_source.strip().casefold() == TOPIC_LABEL
 
 
+LabelSource = Literal["history", "file", "topic", "teacher"]
+
+
 class Labelled(NamedTuple):
-    """A text to learn from, with its known category, and the id of its ticket (empty: a row of a file).
+    """A text to learn from, with its known category, and the id of its ticket (empty: it is of none).
 
     `is_typical` if it is the label of a topic, of which the text is typical. Such a text is easy, and nobody has looked
-    at it: a model learns from it, and nothing is measured on it.
+    at it: a model learns from it, and nothing is measured on it. `identity` says which row of which source it is
+    (empty: its text does), `source` where its label is from, `written_at` when a customer wrote it. What `proves`
+    judges versions, and none learns it. A stored one has a `text_id`.
     """
 
     text: str
     category: str
     ticket_id: str = ""
     is_typical: bool = False
+    identity: str = ""
+    source: LabelSource = "file"
+    customer_id: str | None = None
+    written_at: str | None = None
+    proves: bool = False
+    text_id: str = ""
+
+    @property
+    def teacher_id(self) -> str:
+        """Return the id under which a version that learned from it says so; empty without one."""
+        return self.ticket_id or self.text_id
+
+
+class KeptTexts(NamedTuple):
+    """How many labelled texts that were given are new, have another text or label now, or were erased before.
+
+    What was erased stays out.
+    """
+
+    new: int = 0
+    changed: int = 0
+    erased: int = 0
+
+
+class TextQuery(NamedTuple):
+    """Which labelled texts are listed: those behind an id (empty: from the first on), at most `limit`."""
+
+    after: Annotated[str, Limits(0, 36)] = ""
+    limit: WholeNumber | None = None
+
+
+class TextCounts(NamedTuple):
+    """How many labelled texts are stored: of each source those that teach, and all that prove."""
+
+    teaching: Annotated[Mapping[str, int], "those that teach, by the source of their label"] = {}
+    proving: Annotated[int, "those that judge versions and are never learned"] = 0
+
+    @property
+    def by_use(self) -> Mapping[str, int]:
+        """Return those that teach by their source, and those that prove; empty without any."""
+        return {**self.teaching, **({"proving": self.proving} if self.proving else {})}
 
 
 NO_TEACHERS: Mapping[str, bool] = {}

@@ -53,6 +53,7 @@ SERVED: Mapping[type, Mapping[str, dm.Role]] = {
         "why": "reader",
         "similar": "reader",
         "events": "reader",
+        "labelled_texts": "reader",
         "stats": "reader",
         "stats_by": "reader",
         "overruled": "reader",

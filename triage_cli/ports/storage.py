@@ -191,6 +191,34 @@ class Imports(Protocol):
         """A store returns why tickets that these runs made stay, by id; the others were not touched since."""
 
 
+class LabelledTexts(Protocol):
+    """Port of texts with a label that are no tickets: they teach the embedded model, or prove what it promises."""
+
+    def keep(self, texts: Sequence[dm.Labelled], question: str, lease: dm.Lease, event: dm.Event) -> dm.KeptTexts:
+        """A store keeps labelled texts that a run gives, each once, in one transaction; no one that was erased.
+
+        A known one has its new text and label, and teaches or proves as it did before.
+        """
+
+    def held(self, question: str, *, proves: bool, newest: int | None = None) -> list[dm.Labelled]:
+        """A store returns what teaches, or what proves, for a question, oldest first; of many the newest."""
+
+    def listed(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
+        """A store yields labelled texts of all questions, the last stored first."""
+
+    def counts(self) -> dm.TextCounts:
+        """A store counts its labelled texts."""
+
+    def of_customer(self, customer_id: str | None) -> list[str]:
+        """A store returns the ids of a customer's labelled texts (None: of those without a customer)."""
+
+    def given_only_by(self, run_ids: Sequence[str]) -> list[str]:
+        """A store returns the ids of the labelled texts that no other runs have given."""
+
+    def erase(self, text_ids: Sequence[str], *, withdrawn: bool, event: dm.Event) -> None:
+        """A store erases labelled texts: forgotten ones stay out for good, `withdrawn` ones while their label is so."""
+
+
 class Categories(Protocol):
     """Port of the names of categories in a store."""
 
@@ -301,6 +329,10 @@ class Store(Protocol):
     @property
     def imports(self) -> Imports:
         """A store knows what its imports did."""
+
+    @property
+    def labelled_texts(self) -> LabelledTexts:
+        """A store has labelled texts that are no tickets."""
 
     @property
     def log(self) -> AuditLog:

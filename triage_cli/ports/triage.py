@@ -101,6 +101,9 @@ class Triage(Protocol):
     def events(self, query: dm.EventQuery) -> Iterator[dm.LoggedEvent]:
         """A `Triage` yields the events of the audit log, oldest first."""
 
+    def labelled_texts(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
+        """A `Triage` yields the labelled texts that are no tickets, the last stored first."""
+
     def stats(self) -> dm.Stats:
         """A `Triage` returns the counts of its whole store."""
 

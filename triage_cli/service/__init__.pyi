@@ -59,6 +59,7 @@ from triage_cli.service.learning.training import Comparison as Comparison
 from triage_cli.service.learning.training import HeldOutAnswer as HeldOutAnswer
 from triage_cli.service.learning.training import InUse as InUse
 from triage_cli.service.learning.training import Subject as Subject
+from triage_cli.service.learning.training import TextUse as TextUse
 from triage_cli.service.learning.training import TrainingRun as TrainingRun
 from triage_cli.service.learning.training import compared as compared
 from triage_cli.service.learning.training import shared_settings as shared_settings

@@ -1,7 +1,7 @@
 """What learned versions have of tickets whose text is erased: counted, put out of use, and told."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry
@@ -17,6 +17,7 @@ class TaughtVersions:
         self._registry = registry
         self._action = action
         self._uncounted: list[str] = []  # ids
+        self._what = "tickets"
         self._tickets: Counter[tuple[int, str]] = Counter()  # by version and question
         self._labels: Counter[tuple[int, str]] = Counter()
 
@@ -30,6 +31,13 @@ class TaughtVersions:
             yield outcome
         self._count()
 
+    def count_texts(self, text_ids: Sequence[str]) -> None:
+        """Count the versions that have learned from labelled texts, too."""
+        if text_ids:
+            self._what = "texts" if self._tickets else "labelled texts"
+            self._uncounted += text_ids
+            self._count()
+
     def _count(self) -> None:
         for version, question, tickets, labels in self._registry.taught_by(self._uncounted):
             self._tickets[version, question] += tickets
@@ -39,13 +47,15 @@ class TaughtVersions:
     def notes(self) -> Iterator[str]:
         """Yield what is to be said of each version that stays in use, where only its words count."""
         for taught in self._taught():
-            yield f"note: {_name(taught)} has learned from {_these(taught.tickets)}, and keeps no word; {LEARN_ANEW}"
+            learned = self._these(taught.tickets)
+            yield f"note: {_name(taught)} has learned from {learned}, and keeps no word; {LEARN_ANEW}"
 
     def previews(self) -> Iterator[str]:
         """Yield what would become of each version if the tickets were withdrawn."""
         for taught in self._taught():
             if taught.labels:
-                yield f"note: {_name(taught)} has learned the labels of {_these(taught.labels)} and would be out of use"
+                learned = self._these(taught.labels)
+                yield f"note: {_name(taught)} has learned the labels of {learned} and would be out of use"
 
     def end(self, context: RunContext) -> Iterator[str]:
         """Put the versions out of use that have learned labels of withdrawn tickets; yield what is to be said.
@@ -59,10 +69,14 @@ class TaughtVersions:
             earlier = self._registry.active(ended.question)
             again = f"version {earlier.version}" if earlier else "the built-in model"
             yield (
-                f"note: {_name(ended)} had learned the labels of {_these(ended.labels)}, so {again} answers again; "
+                f"note: {_name(ended)} had learned the labels of {self._these(ended.labels)}, "
+                f"so {again} answers again; "
                 f"next: {dm.Step.LEARN} learns from the labels that are left, and looks again at what it decided"
             )
         yield from self.notes()
+
+    def _these(self, number: int) -> str:
+        return f"{number:,} of these {self._what}"
 
     def _taught(self) -> Iterator[dm.Taught]:
         for key, tickets in sorted(self._tickets.items(), reverse=True):
@@ -72,7 +86,3 @@ class TaughtVersions:
 def _name(taught: dm.Taught) -> str:
     of_question = "" if taught.question == dm.CATEGORY else f" of {taught.question}"
     return f"learned model version {taught.version}{of_question}"
-
-
-def _these(tickets: int) -> str:
-    return f"{tickets:,} of these tickets"

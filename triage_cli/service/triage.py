@@ -16,6 +16,7 @@ from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder,
 from triage_cli.service.decisions.verdicts import VerdictRecorder, Verdicts
 from triage_cli.service.delivery.additions import seen_rules
 from triage_cli.service.delivery.run import DeliveryRun, deliver_due, last_outcome_per_ticket, routed
+from triage_cli.service.erased_texts import forget_texts, preview_texts, withdraw_texts
 from triage_cli.service.intake.drafts import Intake, Posted, check_against_others
 from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.reclassification import ReclassifyRun
@@ -394,6 +395,7 @@ class LocalTriage:
         with self._recorded_run("forget") as recorder:
             forgotten = forget(recorder.context, customer_id, self._services.routing_map.longest_attempt)
             yield from recorder.counted([outcome] for outcome in taught.counted(forgotten))
+            self._warn(forget_texts(recorder.context, customer_id, taught))
             self._warn(taught.notes())
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
@@ -409,6 +411,7 @@ class LocalTriage:
         taught = TaughtVersions(self._services.registry(), dm.Action.WITHDRAWN)
         if dry_run:
             yield from taught.counted(ImportUndo(self._store, runs).outcomes())
+            self._warn(preview_texts(self._store, runs, taught))
             self._warn(taught.previews())
             return
         with self._recorded_run("undo") as recorder:
@@ -416,6 +419,7 @@ class LocalTriage:
             for outcome in taught.counted(import_undo.outcomes()):
                 recorder.add([outcome])
                 yield outcome
+            self._warn(withdraw_texts(recorder.context, runs, taught))
             self._warn(taught.end(recorder.context))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
@@ -553,6 +557,9 @@ class LocalTriage:
 
     def audit_head(self) -> dm.Head:
         return self._store.log.head()
+
+    def labelled_texts(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
+        return self._store.labelled_texts.listed(query)
 
     def stats(self) -> dm.Stats:
         stats = self._store.stats()

@@ -15,7 +15,7 @@ def import_named(store: Store, name: str, actor: str, *, served: bool = False) -
     `AmbiguousError`, or `UsageError` for a run that imports nothing or is still at work.
     """
     run = _last_import(store, actor, served=served) if name == dm.LAST_IMPORT else _run_named(store, name)
-    if run.kind not in dm.IMPORT_KINDS:
+    if run.kind not in dm.IMPORT_KINDS and not store.labelled_texts.given_only_by([run.run_id]):
         hint = f"{dm.Step.RUNS} those of {', '.join(dm.IMPORT_KINDS)}, which are imports"
         raise dm.UsageError(f"run {dm.ids.short(run.run_id)} is no import, but triage {run.kind}", hint=hint)
     runs = store.imports.runs_of(run)

@@ -17,7 +17,8 @@ RUN_ENDING = re.compile("[0-9a-f-]{6,36}")
 RUNS_NAMED = "where run_id = :name or run_id like :ending"
 # Runs of one import, by whatever client; another actor may call its own import the same.
 RUNS_OF_IMPORT = "where run_id = :run or (import_id = :import_id and import_id <> '' and actor = :actor)"
-LAST_IMPORT = f"""where actor = :actor and kind in ({", ".join(map(repr, dm.IMPORT_KINDS))})"""
+LAST_IMPORT = f"""where actor = :actor and (kind in ({", ".join(map(repr, dm.IMPORT_KINDS))})
+    or exists (select 1 from labelled_by g where g.run_id = runs.run_id))"""
 TRACES_PER_PAGE = 500
 # The first thing that the runs did to each ticket. A page begins behind the last one, so that the log is read once.
 TRACES = """select seq, ticket_id, action from events e where seq > :after

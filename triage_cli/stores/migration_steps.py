@@ -169,6 +169,15 @@ STEPS: dict[str, tuple[str, ...]] = {
     "twenty-seventh": (
         "alter table evaluations add column sure integer not null default 0",
         "alter table evaluations add column wrong integer not null default 0",
+        """create table labelled_texts (
+            text_id text primary key, question text not null, identity text not null, source text not null,
+            proves integer not null, text text, label text, customer_id text, written_at text, stored_at text not null,
+            status text not null default 'held' check (status in ('held', 'forgotten', 'withdrawn')),
+            unique (question, identity))""",
+        "create index labelled_texts_of on labelled_texts (customer_id) where customer_id is not null",
+        """create table labelled_by (
+            run_id text not null, text_id text not null, primary key (run_id, text_id)) without rowid""",
+        "create index labelled_by_runs on labelled_by (text_id)",
     ),
 }
 # What fills the tables of a step with what SQL cannot compute.

@@ -15,14 +15,19 @@ ADD_VERSION = """insert into versions
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ?, ?, ? from versions returning version"""
 ADD_TEACHER = "insert into learned_from (version, ticket_id, labelled) values (?, ?, ?)"
 ANY_ERASED = """select 1 from tickets where status in ('forgotten', 'withdrawn')
-    and ticket_id in (select value from json_each(?)) limit 1"""
-# Of these versions, and of the tickets that `where` names.
+    and ticket_id in (select value from json_each(:ids)) union all
+    select 1 from labelled_texts where status <> 'held' and text_id in (select value from json_each(:ids)) limit 1"""
+# Of these versions, and of the tickets and labelled texts that `where` names.
 TAUGHT = """select l.version, v.question, count(*), count(nullif(l.labelled, 0)) from learned_from l
-    join versions v on v.version = l.version join tickets t on t.ticket_id = l.ticket_id
+    join versions v on v.version = l.version left join tickets t on t.ticket_id = l.ticket_id
+    left join labelled_texts x on x.text_id = l.ticket_id
     where l.version in ({versions}) and {where}
     group by l.version, v.question order by l.version desc"""
-BY_THESE, BY_WITHDRAWN = "l.ticket_id in (select value from json_each(:ids))", "t.status = 'withdrawn'"
-BY_ERASED = "t.status in ('forgotten', 'withdrawn')"
+BY_THESE, BY_WITHDRAWN = (
+    "l.ticket_id in (select value from json_each(:ids))",
+    "coalesce(t.status, x.status) = 'withdrawn'",
+)
+BY_ERASED = "coalesce(t.status, x.status) in ('forgotten', 'withdrawn')"
 VERSION_LINKS = "select version, active, based_on, question, run_id from versions order by version desc"
 # `value`, `suggestion` and `verdict` are those of a question.
 LABELLED_TICKETS = """select ticket_id, subject, description, extra, {value} from tickets
@@ -107,7 +112,7 @@ class SqlModelRegistry:
             active = next(iter(versions_in_use(db.execute(VERSION_LINKS).fetchall())), None)
             if (active.version if active else 0) != version.based_on:
                 return None
-            if db.execute(ANY_ERASED, (dm.compact(list(teachers)),)).fetchone():
+            if db.execute(ANY_ERASED, {"ids": dm.compact(list(teachers))}).fetchone():
                 return None
             db.execute("update versions set active = 0 where active = 1")
             version_values = (*version[1:4], *version[5:])

@@ -15,6 +15,7 @@ from triage_cli.stores.deliveries import CHANGED_TICKET, SqlAdditions, SqlDelive
 from triage_cli.stores.dialect import AnswerColumns, Dialect
 from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.imports import SqlImports, SqlReadings
+from triage_cli.stores.labelled_texts import SqlLabelledTexts
 from triage_cli.stores.precedents import SqlPrecedents
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets, erase_texts, names_of
@@ -58,6 +59,7 @@ class SqlStore:
         self.readings = SqlReadings(database)
         self.additions = SqlAdditions(database)
         self.imports = SqlImports(database, self.runs)
+        self.labelled_texts = SqlLabelledTexts(database, self.runs, self.log)
         self.precedents = SqlPrecedents(database)
         self.words = SqlWordIndex(database)
         self._tickets = Tickets(database, dialect)
@@ -231,6 +233,7 @@ class SqlStore:
             waiting=self.batches.waiting(),
             audited=self.answers.audited(),
             oldest_pending_delivery=counts.oldest_pending_delivery(),
+            labelled_texts=self.labelled_texts.counts().by_use,
         )
 
     def stats_by(self, query: dm.StatsQuery) -> list[dm.StatsGroup]:

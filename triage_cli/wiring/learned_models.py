@@ -108,7 +108,7 @@ def version_name_of(version: dm.ModelVersion) -> str:
 
 
 def how_to_learn_again(version: dm.ModelVersion) -> str:
-    """Return the command that learns anew what a version has learned: labels of a file are not stored."""
+    """Return the command that learns anew what a version has learned; earlier releases stored no labels of a file."""
     is_of_file = _of_file(json.loads(version.metrics))
     return f"{dm.Step.LEARN} FILE, with the labels that it learned" if is_of_file else dm.Step.LEARN
 

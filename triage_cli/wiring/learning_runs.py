@@ -5,12 +5,19 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.config import Config
+from triage_cli.config import ClassifierSpec, Config
 from triage_cli.ports import Classifier, Store
-from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
+from triage_cli.runtime import StopControl
+from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames, unasked_budget
 from triage_cli.wiring.classifier_diagnostics import is_alone
 from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone
-from triage_cli.wiring.learned_models import is_cautious, learned_before, promised_error, threshold_note
+from triage_cli.wiring.learned_models import (
+    find_error_bounds,
+    is_cautious,
+    learned_before,
+    promised_error,
+    threshold_note,
+)
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -37,7 +44,7 @@ def training_run(
     changed. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
-    from triage_cli.service import SecondLook, Subject, TrainingRun
+    from triage_cli.service import SecondLook, Subject, TextUse, TrainingRun
 
     actor, command_line, tell, warn, began = analyst
     store = store or open_store(config)
@@ -74,7 +81,68 @@ def training_run(
         for each in asked
     ]
     registry = open_model_registry(store)
-    return TrainingRun(store, registry, subjects, look, actor=actor, command_line=command_line, began=began)
+    return TrainingRun(
+        store,
+        registry,
+        subjects,
+        look,
+        actor=actor,
+        command_line=command_line,
+        began=began,
+        texts=TextUse(config.texts_kept, partial(prove_version, store, alone_specs), tell),
+    )
+
+
+def prove_version(
+    store: Store,
+    specs: Sequence[ClassifierSpec],
+    question: dm.Question,
+    weights: bytes,
+    rows: Sequence[dm.Labelled],
+) -> str:
+    """Grade a version's answers about labelled texts that prove, so that promises about it are found by them.
+
+    Returns why the version must not be used: the one in use keeps a promise that this one breaks. Copies of texts that
+    it has learned prove nothing. A label that is no value any more makes each sure answer wrong.
+    """
+    from triage_cli.classifiers import embedded_classifier, fitted_model
+
+    model = fitted_model.Model.from_bytes(weights)
+    names = category_renames.CategoryNames.of(question)
+    learned = fitted_model.has_learned(model, [row.text for row in rows])
+    unlearned = [row for row, is_known in zip(rows, learned, strict=True) if not is_known]
+    head = embedded_classifier.Head(model, 0.0, question.values, question.name)
+    classifier = embedded_classifier.LocalClassifier("learn", [head], actor="", run_id=None, overlaps=False)
+    tickets = (
+        dm.Ticket.of_text(row.text, ticket_id=str(n), source="learn")._replace(asked=(question.name,))
+        for n, row in enumerate(unlearned)
+    )
+    graded = (
+        dm.LabelledAnswer(answer, names.match(row.category) or "", row.text)
+        for outcomes in classifier.classify(dm.chunked(tickets, classifier.chunk_size), unasked_budget(StopControl()))
+        for outcome in outcomes
+        if outcome.value
+        for answer, row in [(outcome.value.steps[-1], unlearned[int(outcome.ticket.ticket_id)])]
+        if answer.category is not None and answer.raw_confidence is not None
+    )
+    registry = open_model_registry(store)
+    registry.keep_graded(graded)
+    active = registry.active(question.name)
+    for max_error in {promise for spec in specs if (promise := promised_error(question, spec))} if active else ():
+        own = fitted_model.Model.from_bytes(active.weights).learned if active else ""
+        in_use = embedded_classifier.question_fingerprint(
+            own, levels=bool(question.labels.parents), question=question.name
+        )
+        if not _holds(question, store, in_use, max_error) or _holds(question, store, head.fingerprint, max_error):
+            continue
+        share = dm.in_percent(max_error.share)
+        return f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
+    return ""
+
+
+def _holds(question: dm.Question, store: Store, fingerprint: str, max_error: dm.MaxError) -> bool:
+    found = find_error_bounds(question, store, fingerprint, max_error)
+    return any(bound.threshold is not None for bound in found.values())
 
 
 def _built_in(classifiers: Classifiers, question: dm.Question) -> bytes:

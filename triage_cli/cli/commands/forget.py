@@ -40,7 +40,12 @@ def forget(
     if dry_run:
         found = list(context.look().find(dm.Selection(customer_id=customer)))
         printing.printer(quiet=True).many(found, dm.ticket_record, context.ticket_columns(), TICKETS_TABLE)
-        context.say(f"{messages.plural(len(found), 'tickets')} of {customer} would be erased (--dry-run)")
+        texts = (
+            f" and {messages.plural(n, 'labelled texts', 'labelled text')}"
+            if (n := _labelled_texts(context, customer))
+            else ""
+        )
+        context.say(f"{messages.plural(len(found), 'tickets')}{texts} of {customer} would be erased (--dry-run)")
         return
     context.need_agreement(yes=yes)
     if yes or _agreed_to_erase(context, customer):
@@ -51,8 +56,21 @@ def forget(
 
 def _agreed_to_erase(context: CommandContext, customer: str) -> bool:
     """Ask for confirmation, unless there is nothing to erase."""
-    to_erase = sum(1 for _ in context.look().find(dm.Selection(customer_id=customer)))
-    return not to_erase or context.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
+    tickets = sum(1 for _ in context.look().find(dm.Selection(customer_id=customer)))
+    texts = _labelled_texts(context, customer)
+    to_erase = f"{messages.plural(tickets, 'tickets')}{_and_texts(texts)} of {customer}"
+    return not (tickets or texts) or context.agrees(f"this erases {to_erase} for good")
+
+
+def _and_texts(number: int) -> str:
+    return f" and {messages.plural(number, 'labelled texts', 'labelled text')}" if number else ""
+
+
+def _labelled_texts(context: CommandContext, customer: str) -> int:
+    """Return how many labelled texts are a customer's."""
+    listed = context.look().labelled_texts(dm.TextQuery()) if context.has_database else ()
+    names = customer, dm.mail_address(customer)
+    return sum(each.customer_id in names or dm.mail_address(each.customer_id or "") in names[1:] for each in listed)
 
 
 def _exemplified(context: CommandContext, customer: str) -> list[str]:

@@ -70,6 +70,7 @@ def _run_counts(run_record: Any) -> str:
     return run_counts or as_typed(UNCOUNTED_RUNS.get(run_record["exit_code"], ""))
 
 
+LEARN = "learn"  # the kind of a run that gave labelled texts, and no ticket
 MOST_LOOKED_AT = 100  # runs, for one whose tickets are still there
 # What stays, and why, in the order of the summary.
 KEPT: Mapping[str, str] = {
@@ -91,6 +92,8 @@ def undo(
     printing: PrintOptions,
 ) -> None:
     """Take back an import of create, run or pull: withdraw the tickets that it made, with their text.
+
+    Of a learn with a file it erases the labelled texts that no other run gave, and ends versions that learned them.
 
     A ticket stays if a person decided it, or if a later import changed it, or while a batch asks about it. What the
     import only changed stays too, and is listed. What was sent stays where it is, and is listed by destination.
@@ -132,6 +135,8 @@ def _agreed(context: CommandContext, runs: Sequence[dm.Run]) -> bool:
     messages.say(_described(runs))
     preview.say(context, runs[-1], would=True)
     withdrawn = messages.plural(preview.counts[dm.Action.WITHDRAWN], "tickets")
+    if runs[-1].kind == LEARN:
+        return context.agrees("this erases the labelled texts of that run for good")
     return not preview.counts[dm.Action.WITHDRAWN] or context.agrees(f"this takes back {withdrawn} for good")
 
 
@@ -163,6 +168,8 @@ class Summary:
 
     def say(self, context: CommandContext, run: dm.Run, *, would: bool = False) -> None:
         """Write the summary of a run's import: of what was done, or of what `would` be."""
+        if run.kind == LEARN:  # it made no ticket, and what became of its labelled texts is told already
+            return
         kept = [f"{self.counts[action]:,} {why}" for action, why in KEPT.items() if self.counts[action]]
         stays = f", {sum(self.counts[action] for action in KEPT):,} kept ({', '.join(kept)})" if kept else ""
         context.say(f"{self.counts[dm.Action.WITHDRAWN]:,} {'would be ' if would else ''}withdrawn{stays}")

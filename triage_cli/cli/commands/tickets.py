@@ -111,6 +111,9 @@ class TicketFilters:
 def list_tickets(
     context: CommandContext,
     ids: options.Ids = None,
+    labelled: Annotated[
+        bool, flag("--labelled", "List the labelled texts that are no tickets, which teach or prove.")
+    ] = False,
     *,
     filters: TicketFilters,
     limit: options.Limit = None,
@@ -123,8 +126,12 @@ def list_tickets(
     triage list --search refund --since 7d -o csv
     triage list --verdict --columns external_id,category,reason -o tsv
     """
-    printer = printing.printer()
     selection = filters.selection(context.question_names)
+    if labelled:
+        if ids or selection != dm.Selection():
+            raise dm.UsageError("--labelled goes with no ids, no filter and no sorting", hint="leave one of them out")
+        return _list_labelled(context, limit, printing)
+    printer = printing.printer()
     if ids and selection != dm.Selection():
         raise dm.UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named_ids, missing = ticket_id_input.ids(context, ids) if ids and context.has_database else (None, 0)
@@ -144,6 +151,22 @@ def list_tickets(
     if is_cut and any(found_tickets):
         context.say(messages.cut_list("first", LISTED_ON_TERMINAL))
     return dm.ExitCode.PARTIAL if missing else dm.ExitCode.OK
+
+
+TEXT_COLUMNS = ("text_id", "label", "source", "proves", "customer_id", "written_at", "text")
+
+
+def _list_labelled(context: CommandContext, limit: int | None, printing: TicketPrintOptions) -> int:
+    printer = printing.printer(TEXT_COLUMNS)
+    most = LISTED_ON_TERMINAL if limit is None and terminal.is_terminal(sys.stdout) else limit
+    listed = context.look().labelled_texts(dm.TextQuery(limit=most)) if context.has_database else iter(())
+    printer.many(listed, _text_record, TEXT_COLUMNS, drawn_by("tables.plain", columns=TEXT_COLUMNS), rows=most)
+    return dm.ExitCode.OK
+
+
+def _text_record(labelled: dm.Labelled) -> dict[str, object]:
+    values = {**labelled._asdict(), "label": labelled.category}
+    return {column: values[column] for column in TEXT_COLUMNS}
 
 
 @remote_command

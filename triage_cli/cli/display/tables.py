@@ -119,6 +119,10 @@ def stats(records: Sequence[Record]) -> RenderableType:
     audited = titled_table(audit_title, "classifier", "asked", "agreed")
     for classifier, audit_counts in ticket_stats["audited"].items():
         audited.add_row(text(classifier), text(audit_counts["asked"]), text(audit_counts["agreed"]))
+    labelled = titled_table("labelled texts", "source", "texts")
+    labelled.columns[1].justify = "right"
+    for source, number in ticket_stats["labelled_texts"].items():
+        labelled.add_row(text(source), text(f"{number:,}"))
     deliveries = titled_table("deliveries", "destination", "accepted", "pending", "dead")
     for column in deliveries.columns[1:]:
         column.justify = "right"
@@ -126,7 +130,7 @@ def stats(records: Sequence[Record]) -> RenderableType:
         state_counts = ((s, states.get(s, 0)) for s in ("accepted", "pending", "dead"))
         count_cells = (text(f"{count:,}", STATUS_COLOURS[s] if count else "dim") for s, count in state_counts)
         deliveries.add_row(text(destination), *count_cells)
-    return Group(*stats_parts, *(table for table in (waiting, audited, deliveries) if table.row_count))
+    return Group(*stats_parts, *(table for table in (waiting, audited, labelled, deliveries) if table.row_count))
 
 
 PRIORITY_STYLES = {"urgent": "bold red", "high": AMBER, "low": "dim"}

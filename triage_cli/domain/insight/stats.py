@@ -43,6 +43,9 @@ class Stats(NamedTuple):
     oldest_pending_delivery: Annotated[
         str | None, "when the oldest delivery that is pending was created; null if none is", datetime | None
     ] = None
+    labelled_texts: Annotated[
+        Mapping[str, int], "labelled texts that are no tickets: by source those that teach, and those that prove"
+    ] = {}
 
 
 # What each means in a database is in `GROUP_KEYS` of `stores.where_clauses`.

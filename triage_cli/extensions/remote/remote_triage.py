@@ -121,6 +121,9 @@ class RemoteTriage(RemoteOperations):
         else:  # the last ones
             yield from deque(self._listed("events", query._replace(limit=None), attrgetter("seq")), query.limit)
 
+    def labelled_texts(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
+        return self._listed("labelled_texts", query, attrgetter("text_id"))
+
     def _listed(self, name: str, query: Any, place: Callable[[Any], Any]) -> Iterator[Any]:
         """Yield what an operation lists, page after page; each begins behind the `place` of the last value before it.
 

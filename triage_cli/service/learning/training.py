@@ -1,5 +1,6 @@
 """Trains the embedded model on verdicts, keeps a version that is better on held-out labels, and has it look again."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from triage_cli.service.learning.training_data import (
     splits,
     too_few,
 )
-from triage_cli.service.runs import Began, RunContext, recorded_run
+from triage_cli.service.runs import Began, RunContext, RunRecorder, recorded_run
 
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.
 FEW_LABELLED = 200
@@ -216,6 +217,21 @@ class Subject(NamedTuple):
         return sum((sure or 0.0) >= threshold for _, sure in self.trainer.answers(weights, texts)) / len(texts)
 
 
+# Puts the weights of a version of a question to texts that prove; returns why it must not be used, or nothing.
+Prove = Callable[[dm.Question, bytes, Sequence[dm.Labelled]], str]
+
+
+class TextUse(NamedTuple):
+    """How stored labelled texts are used: the newest `keep` teach, `prove` puts a version to those that prove.
+
+    `tell` gets notes.
+    """
+
+    keep: int
+    prove: Prove
+    tell: Callable[[str], None]
+
+
 class TrainingRun:
     """Trains for questions, as one actor. The labels of files are about the first one.
 
@@ -232,9 +248,11 @@ class TrainingRun:
         actor: str,
         command_line: str,
         began: Began,
+        texts: TextUse,
     ) -> None:
         self._store = store
         self._registry = registry
+        self._texts = texts
         self._subjects = subjects
         self._look = look
         self._actor = actor
@@ -253,23 +271,44 @@ class TrainingRun:
         stored = chain(meant, self._registry.labelled(question.name))
         return gather_training_data(rows, stored, CategoryNames.of(question))
 
+    def _stored_data(self, subject: Subject) -> TrainingData:
+        """Return the training data of a subject: the labelled texts that teach it, and all that overrules them."""
+        name = subject.question.name
+        teaching = self._store.labelled_texts.held(name, proves=False, newest=self._texts.keep)
+        named = CategoryNames.of(subject.question)
+        known = [row for row in teaching if named.match(row.category)]
+        training_data = self.training_data(known, subject)
+        return training_data._replace(
+            skipped=Counter(r.category for r in teaching) - Counter(r.category for r in known)
+        )
+
     def learn(
         self, rows: Sequence[dm.Labelled] = (), tell_progress: TellProgress = lambda _doing, _share: None
     ) -> list[dm.Lesson]:
         """Train a model for each question, keep it if it is better on held-out tickets than that in use, look again.
 
+        The rows are stored first, in a transaction: this and each later training learns what teaches of all that is
+        stored. Raises `UsageError` if none of their labels is a value of the question.
+
         A question after the first one is left out if it has no label. If another version became active meanwhile, the
         new one is compared with that, with the present verdicts. The second look is also taken by a version that stays
         in use, so that what an interrupted run left is done. Raises `UnavailableError` if others keep learning.
         """
-        material = [(each, self.training_data(() if n else rows, each)) for n, each in enumerate(self._subjects)]
+        names = CategoryNames.of(self._subjects[0].question)
+        if rows and not any(names.match(row.category) for row in rows):
+            raise names.none_of(row.category for row in rows)
         lessons: list[dm.Lesson] = []
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
-            for subject, training_data in material:
+            if rows:
+                self._keep_rows(rows, recorder)
+            for subject in self._subjects:
+                training_data = self._stored_data(subject)
                 if lessons and not training_data.rows:
                     continue
-                report = self._train_until_active(subject, training_data, recorder.context, tell_progress)
+                report = self._train_until_active(
+                    subject, training_data, recorder.context, tell_progress, of_file=bool(rows)
+                )
                 lessons.append(dm.Lesson(subject.question.name, training_data.counts, report))
             for n, (question, _, report) in enumerate(lessons):
                 # What a version has decided that is out of use is looked at again by the built-in model.
@@ -280,19 +319,43 @@ class TrainingRun:
                     )
         return lessons
 
+    def _keep_rows(self, rows: Sequence[dm.Labelled], recorder: RunRecorder) -> None:
+        """Store the labelled rows, and put the version in use to those that prove."""
+        context, question = recorder.context, self._subjects[0].question
+        event = dm.Event(dm.EventAction.LABELLED, None, context.run.run_id, self._actor, dm.times.now())
+        kept = self._store.labelled_texts.keep(rows, question.name, context.lease, event)
+        recorder.counts.update(kept._asdict())
+        if kept.erased:
+            self._texts.tell(f"note: {kept.erased:,} of these texts were forgotten or taken back, and stay out")
+        active = self._registry.active(question.name)
+        if active and kept.new and any(row.proves for row in rows):
+            self._texts.prove(question, active.weights, self._store.labelled_texts.held(question.name, proves=True))
+
     def _train_until_active(
-        self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
+        self,
+        subject: Subject,
+        training_data: TrainingData,
+        context: RunContext,
+        tell_progress: TellProgress,
+        *,
+        of_file: bool,
     ) -> dm.TrainingReport:
         for _ in range(TRAINING_TRIES):
-            if report := self._train_once(subject, training_data, context, tell_progress):
+            if report := self._train_once(subject, training_data, context, tell_progress, of_file=of_file):
                 return report
-            training_data = self.training_data(training_data.file_rows, subject)
+            training_data = self._stored_data(subject)
         raise dm.UnavailableError(
             "other programs keep learning at the same time", hint="run it again when they have ended"
         )
 
     def _train_once(
-        self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
+        self,
+        subject: Subject,
+        training_data: TrainingData,
+        context: RunContext,
+        tell_progress: TellProgress,
+        *,
+        of_file: bool,
     ) -> dm.TrainingReport | None:
         """Return the report of one training; None if the compared version is no longer active."""
         question, trainer, *_ = subject
@@ -310,16 +373,15 @@ class TrainingRun:
             len(training_data.overruled),
         )
         by_erased = self._registry.taught_by_erased(active.version) if active else None
-        erased = by_erased.labels if by_erased else 0
+        erased = (by_erased.labels if by_erased else 0) + self._too_old()
         in_use = _in_use(trainer, labelled_rows, used_version, erased)
-        if active and not training_data.file_rows:
+        if active and not of_file:
             report = report._replace(missing=_missing(trainer, training_data, active, erased))
         is_measured = has_proof(labelled_rows)
         if not is_measured and used_version and used_version.is_measured:
             return report._replace(reason=UNPROVEN)
-        # The store has the texts of verdicts; those of a file are known only while it is here. A version that has
-        # learned from what was forgotten since is learned anew, without that.
-        is_old = by_erased is not None or trainer.is_outdated(in_use.weights, of_file=bool(training_data.file_rows))
+        # A version that has learned from what was forgotten since is learned anew, without that.
+        is_old = by_erased is not None or trainer.is_outdated(in_use.weights, of_file=of_file)
         is_outdated = in_use.whole and is_old
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use, labelled_rows)):
             return report._replace(reason=reason)
@@ -368,8 +430,19 @@ class TrainingRun:
         )
         data = metrics if question.name == dm.CATEGORY else {"question": question.name} | metrics
         event = dm.Event(dm.EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
+        if broken := self._broken_promise(question, weights):
+            return report._replace(reason=broken)
         kept_version = self._registry.add_version(new_version, event, _teachers(labelled_rows, texts, unlabelled))
         return kept_version and report._replace(version=kept_version.version, outcome="learned")
+
+    def _broken_promise(self, question: dm.Question, weights: bytes) -> str:
+        """Return which promise a version breaks that the one in use keeps, by what proves; empty if none."""
+        proving = self._store.labelled_texts.held(question.name, proves=True)
+        return self._texts.prove(question, weights, proving) if proving else ""
+
+    def _too_old(self) -> int:
+        """Return how many labelled texts teach no more, since enough newer ones do."""
+        return max(sum(self._store.labelled_texts.counts().teaching.values()) - self._texts.keep, 0)
 
     def roll_back(self) -> dm.TrainingReport:
         """Make the versions before the last learning active, or the built-in models, and have them look again."""
@@ -400,7 +473,7 @@ def _teachers(
     """Return the tickets that a version learns from, and whether each has a label."""
     guessed = set(unlabelled.texts)
     teachers = {ticket_id: False for ticket_id, text in texts.items() if text in guessed}
-    return teachers | {row.ticket_id: True for row in labelled_rows if row.ticket_id}
+    return teachers | {row.teacher_id: True for row in labelled_rows if row.teacher_id}
 
 
 def _in_use(

@@ -15,14 +15,12 @@ ONE_FOLD_FROM = 2_000  # labelled tickets from which on only one fold is held ou
 class TrainingData(NamedTuple):
     """Labelled tickets to train on, each text once, and how many rows had an unknown category.
 
-    `overruled` is the label that does not count of each text with two labels. `file_rows` are the rows of a file that
-    were part of it.
+    `overruled` is the label that does not count of each text with two labels.
     """
 
     rows: list[dm.Labelled]
     skipped: Counter[str]
     overruled: Mapping[str, str]
-    file_rows: Sequence[dm.Labelled] = ()
 
     @property
     def counts(self) -> dm.LabelCounts:
@@ -53,7 +51,7 @@ def gather_training_data(
         if other is not None and other.category != category and not other.is_typical:
             overruled[labelled.text] = other.category
         rows_by_text[labelled.text] = labelled._replace(category=category)
-    return TrainingData(_without_copies(list(rows_by_text.values())), skipped, overruled, rows)
+    return TrainingData(_without_copies(list(rows_by_text.values())), skipped, overruled)
 
 
 def _without_copies(rows: list[dm.Labelled]) -> list[dm.Labelled]:

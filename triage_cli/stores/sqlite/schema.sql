@@ -329,6 +329,23 @@ create table changed_precedents (
     digest text not null, question text not null, mark text not null, primary key (digest, question)
 );
 
+-- Texts with a label that are no tickets. proves: 1 where it judges versions, and no version learns it. status: held, or
+-- how its text was erased; its identity is a hash then. And the runs that gave each one that is held.
+create table labelled_texts (
+    text_id text primary key, question text not null, identity text not null, source text not null,
+    proves integer not null, text text, label text, customer_id text, written_at text, stored_at text not null,
+    status text not null default 'held' check (status in ('held', 'forgotten', 'withdrawn')),
+    unique (question, identity)
+);
+
+create index labelled_texts_of on labelled_texts (customer_id) where customer_id is not null;
+
+create table labelled_by (
+    run_id text not null, text_id text not null, primary key (run_id, text_id)
+) without rowid;
+
+create index labelled_by_runs on labelled_by (text_id);
+
 -- Numbers of the words of tickets, by which similar ones are found; filled in by whoever looks for some.
 create table ticket_words (
     ticket_id text primary key, words blob not null
