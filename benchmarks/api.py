@@ -99,8 +99,8 @@ def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import domain as dm
     from triage_cli import wiring
-    from triage_cli.api import RequestLimits, ServerState, analysis_opener, create_app
     from triage_cli.config import load_config
+    from triage_cli.extensions.server import RequestLimits, ServerState, analysis_opener, create_app
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.services(config, guarded=True, make=True)
@@ -116,7 +116,7 @@ def serve(which: str, folder: Path) -> None:
     """Serve one of them; the first line of stdout is the port and the key."""
     import uvicorn
 
-    from triage_cli.api import open_socket
+    from triage_cli.extensions.server import open_socket
 
     sys.setswitchinterval(0.0005)
     app, key = ours(folder) if which == "ours" else (inserting(folder, which), "")

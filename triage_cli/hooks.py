@@ -18,12 +18,14 @@ class Hook(StrEnum):
 
     PLACE = "place"  # where tickets are: another database than a file, another instance
     COMMAND = "command"
+    ROUTES = "server"  # of the HTTP API
 
 
 # What our own extensions add: by its name, `EXTENSION:NAME`, where NAME is one of the extension's face.
 ADDED: Mapping[Hook, Mapping[str, str]] = {
     Hook.PLACE: {"postgresql": "postgres:PostgresStore", "remote": "remote:RemoteInstance"},
-    Hook.COMMAND: {"mcp": "mcp:mcp"},
+    Hook.COMMAND: {"mcp": "mcp:mcp", "serve": "server:serve"},
+    Hook.ROUTES: {"app": "server:app"},
 }
 
 

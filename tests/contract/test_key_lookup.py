@@ -10,7 +10,7 @@ from tests.support.api_server import make_key
 from tests.support.records import replace
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.api import Authenticator
+from triage_cli.extensions.server import Authenticator
 from triage_cli.stores import SqlApiAccess, SqliteStore
 from triage_cli.wiring import open_api_access
 

@@ -15,11 +15,11 @@ from tests.support.records import replace
 from tests.support.use_cases import create, log_is_whole
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.api import warn
 from triage_cli.classifiers import Model, fitted_model
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.extensions.remote import Address, RemoteTriage
+from triage_cli.extensions.server import warn
 from triage_cli.ports import ModelRegistry, Triage
 from triage_cli.service import LocalTriage
 from triage_cli.stores import FILLED, SqlModelRegistry

@@ -8,8 +8,8 @@ import pytest
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli import domain as dm
-from triage_cli.api import problems
 from triage_cli.extensions.remote import Address, RemoteConsultation, RemoteTriage
+from triage_cli.extensions.server import problems
 
 QUESTION, PLAN = dm.TextQuestion("Refund?"), dm.ClassifyPlan(max_cost=0.25)
 

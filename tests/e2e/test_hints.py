@@ -17,9 +17,9 @@ from tests.support.remotes import RemoteCli
 from tests.support.rooms import PACKAGE, room_of
 from tests.support.typed_terminal import Typist
 from tests.support.watched_terminal import STREAMS, lasting_text, watched
-from triage_cli.api import openapi
 from triage_cli.cli import COMMANDS, help_text, typed_commands
 from triage_cli.extensions.mcp import tool_answers
+from triage_cli.extensions.server import openapi
 
 TICKETS = "id,subject\nT-1,refund my invoice please\nT-2,the app crashes with an error\nT-3,qqqq\n"
 DATABASE = "my demo.db"

@@ -17,7 +17,7 @@ from tests.support.cli import Cli
 from tests.support.every_command import check_rows
 from tests.support.rooms import PACKAGE, room_of
 from triage_cli import domain as dm
-from triage_cli.api import Server
+from triage_cli.extensions.server import Server
 from triage_cli.runtime import MailServer, Network
 
 NETWORK = PACKAGE / room_of(Network)

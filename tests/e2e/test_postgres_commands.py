@@ -19,8 +19,8 @@ from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, 
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli import domain as dm
-from triage_cli.api import RequestLimits
 from triage_cli.extensions.postgres import PostgresStore, migrations
+from triage_cli.extensions.server import RequestLimits
 from triage_cli.stores import STEPS, VERSION, SqliteStore
 
 SOON = 12.0  # seconds; on a machine that does nothing else it is three to six

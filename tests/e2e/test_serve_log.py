@@ -20,7 +20,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
 from tests.support.serve_command import all_serve, children_of
-from triage_cli.api import server_log
+from triage_cli.extensions.server import server_log
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 

@@ -22,7 +22,7 @@ from tests.support.commands import rows, until
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.serve_command import all_serve, children_of, is_serving, key_of, serve_command
 from tests.support.token_server import ENV, token_server
-from triage_cli.api import WorkerProcesses, open_socket, worker_processes
+from triage_cli.extensions.server import WorkerProcesses, open_socket, worker_processes
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 

@@ -18,7 +18,7 @@ from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_s
 from tests.support.commands import PATIENCE, rows
 from tests.support.rooms import module_of
 from triage_cli import domain as dm
-from triage_cli.api import RequestLimits, TimeoutProtocol, create_app
+from triage_cli.extensions.server import RequestLimits, TimeoutProtocol, create_app
 from triage_cli.ports import operations
 from triage_cli.service import KeyRing
 

@@ -13,7 +13,7 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.api import RequestLimits
+from triage_cli.extensions.server import RequestLimits
 from triage_cli.ports import operations
 from triage_cli.service import KeyRing, time_after
 from triage_cli.wiring import open_api_access

@@ -15,7 +15,7 @@ from tests.support.api_server import ApiServer, assert_for_callers, running_serv
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.api import RequestLimits, factory, ndjson
+from triage_cli.extensions.server import RequestLimits, factory, ndjson
 from triage_cli.ports import DRAFTS_MEDIA_TYPE
 from triage_cli.service import LocalTriage
 

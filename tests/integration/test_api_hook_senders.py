@@ -20,9 +20,9 @@ from starlette.datastructures import Headers
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli import domain as dm
-from triage_cli.api import IncomingWebhook, verified_event_id
 from triage_cli.config import WEBHOOK_PRESETS as PRESETS
 from triage_cli.config import load_preset, preset_names
+from triage_cli.extensions.server import IncomingWebhook, verified_event_id
 
 SHARED = "It's a Secret to Everybody"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

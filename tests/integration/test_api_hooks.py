@@ -19,9 +19,9 @@ from standardwebhooks import Webhook
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli import wiring
-from triage_cli.api import IncomingWebhook, ticket_of_event
 from triage_cli.config import HookSpec
 from triage_cli.extensions.postgres import PostgresStore
+from triage_cli.extensions.server import IncomingWebhook, ticket_of_event
 from triage_cli.stores import SqliteStore
 
 SECRET = "whsec_" + b64encode(b"s" * 24).decode()

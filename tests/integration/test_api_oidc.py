@@ -22,9 +22,9 @@ from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.api import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
 from triage_cli.config import OidcSpec, load_config
 from triage_cli.extensions.remote import RemoteTriage, checked_address
+from triage_cli.extensions.server import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
 from triage_cli.runtime import Network
 
 CONFIG = """server:

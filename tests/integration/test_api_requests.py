@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
-from triage_cli.api import NdjsonResponse, StreamSlots
+from triage_cli.extensions.server import NdjsonResponse, StreamSlots
 from triage_cli.runtime import USER_AGENT
 
 EXPOSED = "access-control-expose-headers"

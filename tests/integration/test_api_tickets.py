@@ -17,7 +17,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, rows
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.api import idempotency, tickets
+from triage_cli.extensions.server import idempotency, tickets
 from triage_cli.ports import Store
 from triage_cli.service import ticket_lookup
 

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, until
-from triage_cli.api import TimeoutProtocol, uvicorn_config
+from triage_cli.extensions.server import TimeoutProtocol, uvicorn_config
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"

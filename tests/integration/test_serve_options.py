@@ -11,7 +11,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import until
 from tests.support.webhook_receiver import Receiver
-from triage_cli.api import FailedKeys, RequestLimits, ServerSettings, auth
+from triage_cli.extensions.server import FailedKeys, RequestLimits, ServerSettings, auth
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 

@@ -17,8 +17,8 @@ from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
 from triage_cli import domain as dm
-from triage_cli.api import ServerState, analysis_opener, create_app
 from triage_cli.config import load_config
+from triage_cli.extensions.server import ServerState, analysis_opener, create_app
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"
@@ -101,7 +101,7 @@ def test_everything_has_a_description_and_an_example_that_fits(described: dict[s
             found.append((path, parameter["schema"], parameter["example"]))
         for message in (operation.get("requestBody", {}), *operation["responses"].values()):
             for content in message.get("content", {}).values():
-                assert "example" in content, f"{path}: api/openapi_examples.json has none of {content['schema']}"
+                assert "example" in content, f"{path}: openapi_examples.json has none of {content['schema']}"
                 found.append((path, content["schema"], content["example"]))
         for response in operation["responses"].values():
             assert "$ref" in response or response["description"] not in ("", "Successful Response"), path

@@ -13,6 +13,7 @@ from tests.support.rooms import PACKAGE
 ASKED = {
     "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "postgres": (["list", "--db", "postgresql://u@127.0.0.1:1/d"], "the place postgresql is of the extension postgres"),
+    "server": (["serve"], "the command serve is of the extension server"),
     "remote": (["list", "--remote", "https://triage.example"], "the place remote is of the extension remote"),
 }
 

@@ -108,8 +108,8 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     data = {str(path.relative_to(ROOT)) for kind in ("*.json", "*.typed") for path in (ROOT / "triage_cli").rglob(kind)}
     assert len(data) > 2
     assert data <= set(names)
-    for kind in ("destinations", "sources", "api"):
-        folder = f"triage_cli/{kind}/presets/"
+    for kind in ("destinations/presets", "sources/presets", "config/webhook_presets"):
+        folder = f"triage_cli/{kind}/"
         presets = {f"{folder}{name}.yaml" for name in preset_names(ROOT / folder)}
         assert presets
         assert {name for name in names if name.startswith(folder)} == presets

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.rooms import PACKAGE, room_of
 from triage_cli import domain as dm
-from triage_cli.api import problems
 from triage_cli.classifiers import OpenAIBatchApi
 from triage_cli.extensions.postgres import PostgresStore
+from triage_cli.extensions.server import problems
 
 # Who may look into an event: what writes and reads it, what proves it, and what prints it.
 READERS = {room_of(thing) for thing in (dm.Event, dm.hash_chain, dm.explain, dm.event_record, PostgresStore)}

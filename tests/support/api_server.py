@@ -19,7 +19,8 @@ from tests.support.commands import PATIENCE
 from tests.support.sqlite_file import make_database
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.api import (
+from triage_cli.config import Config, load_config
+from triage_cli.extensions.server import (
     BrowserAccess,
     OtherCallers,
     RequestLimits,
@@ -34,7 +35,6 @@ from triage_cli.api import (
     uvicorn_config,
     warn,
 )
-from triage_cli.config import Config, load_config
 from triage_cli.ports import ApiAccessStore
 from triage_cli.service import Services
 

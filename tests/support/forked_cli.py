@@ -34,7 +34,7 @@ from tests.support.forked_process import ForkedProcess, ask
 
 # What few commands need, and takes long to import: it is imported for all of them when the first is called.
 LATER = {
-    "serve": ("triage_cli.api", ("create_app", "Server")),
+    "serve": ("triage_cli.extensions.server", ("create_app", "Server")),
     "mcp": ("triage_cli.extensions.mcp", ("AgentServer",)),
     "review": ("triage_cli.cli", ("ReviewApp",)),
 }
@@ -43,7 +43,7 @@ AT_FIRST_USE = (
     "anthropic", "anyio._backends._asyncio", "encodings.idna", "httpcore", "httpcore2", "httpx2", "openai",
     "openai.resources", "rich.table", "truststore", "typer._click.decorators", "yaml",
 )  # fmt: skip
-LEFT_OUT = ("triage_cli.__main__", "triage_cli.extensions.mcp", "triage_cli.api", "triage_cli.cli.review")
+LEFT_OUT = ("triage_cli.__main__", "triage_cli.extensions.mcp", "triage_cli.extensions.server", "triage_cli.cli.review")
 CONFIG = """
 classifiers: {model: {type: openai, model: m, base_url: "http://127.0.0.1:1/v1", api_key_env: null}}
 destinations: {http: {type: http, url: "http://127.0.0.1:1/", body: "{{ ticket.subject | json }}"}}

@@ -2,6 +2,7 @@
 
 from triage_cli.cli.app import typer_app as typer_app
 from triage_cli.cli.command import as_triage_error as as_triage_error
+from triage_cli.cli.command import local_command as local_command
 from triage_cli.cli.command import remote_command as remote_command
 from triage_cli.cli.command_list import COMMANDS as COMMANDS
 from triage_cli.cli.command_list import HEADINGS as HEADINGS

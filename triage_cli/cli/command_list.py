@@ -55,7 +55,7 @@ HEADINGS = {
         "config": Listed("config:GROUP", "Make, show and check the configuration", "local"),
         "doctor": Listed("doctor:doctor", "Try configuration, database and classifiers", "local"),
         "check": Listed("check:check", "Compare what waits with limits, for a monitor"),
-        "serve": Listed("serve:serve", "Serve the HTTP API", "nowhere"),
+        "serve": Listed("", "Serve the HTTP API", "nowhere"),
         "mcp": Listed("", "Let agents read, ask why and suggest, over MCP", "nowhere"),
         "keys": Listed("keys:GROUP", "Make and revoke the keys of the HTTP API"),
         "db": Listed("database:GROUP", "Back up the database, or move it to PostgreSQL", "local"),

@@ -13,7 +13,7 @@ from triage_cli.config.validators import header as header_name
 from triage_cli.config.validators import named_entries, one_of, optional, several, text, text_matching, variable
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
-PRESETS = Path(__file__).parent.parent / "api" / "presets"
+PRESETS = Path(__file__).with_name("webhook_presets")
 WEBHOOK_NAME = "[A-Za-z0-9._-]+"
 # The name of an item in a header, such as the t of t=1492774577.
 HEADER_ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")

@@ -1,0 +1,47 @@
+# What other folders import from this one.
+
+from triage_cli.extensions.server.auth import Authenticator as Authenticator
+from triage_cli.extensions.server.auth import FailedKeys as FailedKeys
+from triage_cli.extensions.server.auth import OtherCallers as OtherCallers
+from triage_cli.extensions.server.auth import server_key_digest as server_key_digest
+from triage_cli.extensions.server.command import serve as serve
+from triage_cli.extensions.server.factory import ENDPOINT_THREADS as ENDPOINT_THREADS
+from triage_cli.extensions.server.factory import app as app
+from triage_cli.extensions.server.factory import create_app as create_app
+from triage_cli.extensions.server.ndjson import NdjsonResponse as NdjsonResponse
+from triage_cli.extensions.server.ndjson import StreamSlots as StreamSlots
+from triage_cli.extensions.server.request_limits import RequestLimits as RequestLimits
+from triage_cli.extensions.server.routes import queries as queries
+from triage_cli.extensions.server.routes import tickets as tickets
+from triage_cli.extensions.server.routes.webhooks import ticket_of_event as ticket_of_event
+from triage_cli.extensions.server.routes.webhooks import verified_event_id as verified_event_id
+from triage_cli.extensions.server.server import Server as Server
+from triage_cli.extensions.server.server import ServerSettings as ServerSettings
+from triage_cli.extensions.server.server import TimeoutProtocol as TimeoutProtocol
+from triage_cli.extensions.server.server import open_socket as open_socket
+from triage_cli.extensions.server.server import uvicorn_config as uvicorn_config
+from triage_cli.extensions.server.server_log import error_log as error_log
+from triage_cli.extensions.server.server_log import warn as warn
+from triage_cli.extensions.server.server_log import written_log as written_log
+from triage_cli.extensions.server.server_state import BrowserAccess as BrowserAccess
+from triage_cli.extensions.server.server_state import IncomingWebhook as IncomingWebhook
+from triage_cli.extensions.server.server_state import ServerState as ServerState
+from triage_cli.extensions.server.server_state import analysis_opener as analysis_opener
+from triage_cli.extensions.server.server_state import incoming_webhooks as incoming_webhooks
+from triage_cli.extensions.server.server_state import token_verification as token_verification
+from triage_cli.extensions.server.token_verifier import TokenVerifier as TokenVerifier
+from triage_cli.extensions.server.worker_processes import SOCKET_FD_ENV as SOCKET_FD_ENV
+from triage_cli.extensions.server.worker_processes import WorkerProcesses as WorkerProcesses
+from triage_cli.extensions.server.worker_processes import follow_parent as follow_parent
+
+from . import auth as auth
+from . import factory as factory
+from . import idempotency as idempotency
+from . import ndjson as ndjson
+from . import openapi as openapi
+from . import problems as problems
+from . import server as server
+from . import server_log as server_log
+from . import server_state as server_state
+from . import token_verifier as token_verifier
+from . import worker_processes as worker_processes
