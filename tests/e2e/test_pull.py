@@ -18,7 +18,7 @@ from tests.support.commands import rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.watched_terminal import watched
-from triage_cli.sources import MOST_IDLE_PAGES, linked
+from triage_cli.extensions.pull import MOST_IDLE_PAGES, linked
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.pg_server import PgServer, sql
 from triage_cli import domain as dm
-from triage_cli.sources import MOST_IDLE_PAGES
+from triage_cli.extensions.pull import MOST_IDLE_PAGES
 
 STOPS = ("kill", "limit", "deadline")
 ANEW = "no place in it is kept: the next pull begins anew\n"

@@ -18,8 +18,8 @@ from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from triage_cli import domain as dm
+from triage_cli.extensions.pull import ImapLogin, ImapSource, imap, imap_day, quoted_folder
 from triage_cli.runtime import ImapConnection, Network, mail_connections
-from triage_cli.sources import ImapLogin, ImapSource, imap, imap_day, quoted_folder
 
 
 @pytest.fixture(scope="module")

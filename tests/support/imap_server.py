@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from tests.support.commands import until
 from tests.support.ports import number_of, reserve_port
-from triage_cli.sources import quoted_folder
+from triage_cli.extensions.pull import quoted_folder
 
 USER, PASSWORD = "ann", "secret-canary"
 

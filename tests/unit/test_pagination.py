@@ -7,8 +7,8 @@ import pytest
 from tests.support.records import replace
 from triage_cli import domain as dm
 from triage_cli.config import CursorSpec, NextSpec, SourceSpec
-from triage_cli.sources import ItemReader, Page, Walk, begin_walk
-from triage_cli.sources import items as source_items
+from triage_cli.extensions.pull import ItemReader, Page, Walk, begin_walk
+from triage_cli.extensions.pull import items as source_items
 
 SPEC = SourceSpec(
     "shop", "http", query={"since": "{{ cursor }}"}, next=NextSpec("link", "next"), cursor=CursorSpec("at", 0.0, 0.0)

@@ -41,7 +41,7 @@ from triage_cli.config.validators import (
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 
-PRESETS = Path(__file__).parent.parent / "sources" / "presets"
+PRESETS = Path(__file__).with_name("source_presets")
 _CONFIGURED_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 STARTTLS_PORT = 143  # the port of IMAP, of which TLS is made by STARTTLS
 NEXT_KINDS = ("link", "path", "page", "offset", "token")

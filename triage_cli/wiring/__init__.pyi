@@ -1,5 +1,6 @@
 # What other folders import from this one.
 
+from triage_cli.wiring.access_tokens import open_tokens as open_tokens
 from triage_cli.wiring.analysis import LocalAnalysis as LocalAnalysis
 from triage_cli.wiring.analysis import discover as discover
 from triage_cli.wiring.analysis import exemplified as exemplified

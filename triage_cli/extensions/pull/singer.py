@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from triage_cli import domain as dm
 from triage_cli.config import SourceSpec
+from triage_cli.extensions.pull.items import ItemReader
 from triage_cli.ports import Pause
 from triage_cli.runtime import end_command, kill_group, open_text, started_command
-from triage_cli.sources.items import ItemReader
 
 # The longest line of a tap, in bytes; of a longer one so much of the beginning is kept.
 LONGEST_LINE = 8 << 20

@@ -10,10 +10,8 @@ from typing import Any
 
 from triage_cli import domain as dm
 from triage_cli.config import SourceSpec, TemplateFailure
-from triage_cli.ports import Pause
-from triage_cli.runtime import READ, Exchange, HttpAnswer, HttpRequest, limit_wait, retry_after
-from triage_cli.sources.items import ItemReader, ReadItems
-from triage_cli.sources.pagination import (
+from triage_cli.extensions.pull.items import ItemReader, ReadItems
+from triage_cli.extensions.pull.pagination import (
     CLOCK_TOLERANCE,
     LARGEST_PAGE,
     Page,
@@ -22,6 +20,8 @@ from triage_cli.sources.pagination import (
     begin_walk,
     takes_cursor,
 )
+from triage_cli.ports import Pause
+from triage_cli.runtime import READ, Exchange, HttpAnswer, HttpRequest, limit_wait, retry_after
 
 # The most retries of a source's request in a row: if the answer says when to retry, and if it does not.
 MOST_ASKED_RETRIES, MOST_RETRIES = 100, 8
