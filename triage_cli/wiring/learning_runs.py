@@ -70,14 +70,9 @@ def training_run(
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     asked = classifiers.config.asked if question is None else (classifiers.config.question(question),)
-    spec = next((each for each in alone_specs if each.name == config.classifier), [*alone_specs, *embedded_specs][0])
+    by_use = sorted([*alone_specs, *embedded_specs], key=lambda spec: spec.name != config.classifier)
     subjects = [
-        Subject(
-            each,
-            LocalTrainer(each.values, partial(_built_in, classifiers, each)),
-            None if is_cautious(each, spec) else each.min_confidence or spec.threshold,
-            promised_error(each, spec),
-        )
+        Subject(each, LocalTrainer(each.values, partial(_built_in, classifiers, each)), *_configured(each, by_use))
         for each in asked
     ]
     registry = open_model_registry(store)
@@ -143,6 +138,14 @@ def prove_version(
 def _holds(question: dm.Question, store: Store, fingerprint: str, max_error: dm.MaxError) -> bool:
     found = find_error_bounds(question, store, fingerprint, max_error)
     return any(bound.threshold is not None for bound in found.values())
+
+
+def _configured(question: dm.Question, specs: Sequence[ClassifierSpec]) -> tuple[float | None, dm.MaxError | None]:
+    """Return the threshold and the promise of the first embedded classifier about a question; None if labels set it."""
+    for spec in specs:
+        is_open = is_cautious(question, spec)
+        return None if is_open else question.min_confidence or spec.threshold, promised_error(question, spec)
+    return None, None
 
 
 def _built_in(classifiers: Classifiers, question: dm.Question) -> bytes:

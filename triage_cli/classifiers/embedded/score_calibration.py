@@ -157,6 +157,27 @@ def best_temperature(held_out_scores: HeldOutScores, prior_temperature: float) -
     return loss(best) / len(labels), best
 
 
+class Judged(NamedTuple):
+    """How good held-out scores are once they are calibrated: mean losses in nats.
+
+    `loss` is about the probability of each text's label; `confidence_loss` about that of its best label, being right.
+    """
+
+    loss: float
+    confidence_loss: float
+
+
+def judged(held_out_scores: HeldOutScores, prior: ScoreCalibration) -> Judged:
+    """Return how good held-out scores are."""
+    if not held_out_scores:
+        return Judged(0.0, 0.0)
+    scores, labels = _all_folds(held_out_scores)
+    chances = fitted_calibration(held_out_scores, prior).chances(scores)
+    is_right, log_odds = chances.argmax(axis=1) == labels, logit(chances.max(axis=1))
+    confidence_loss = float(np.logaddexp(0, np.where(is_right, -log_odds, log_odds)).mean())
+    return Judged(best_temperature(held_out_scores, prior.temperature)[0], confidence_loss)
+
+
 def _all_folds(held_out_scores: HeldOutScores) -> tuple[Floats, Integers]:
     all_scores = np.concatenate([scores for scores, _ in held_out_scores])
     return all_scores, np.concatenate([labels for _, labels in held_out_scores])
