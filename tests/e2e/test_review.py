@@ -137,14 +137,19 @@ def test_of_many_categories_the_first_keys_are_the_best_guesses(fitted: Cli) -> 
                 "holidays", "parking", "refunds of money")  # fmt: skip
     config = "".join(f"  - {{name: {each.split()[0].capitalize()}, description: {each}}}\n" for each in subjects)
     (fitted.folder / "config.yaml").write_text(
-        f"categories:\n{config}classifiers: {{local: {{type: local, min_confidence: 0.99}}}}\n"
+        f"categories:\n{config}classifiers: {{local: {{type: local, min_confidence: 1}}}}\n"
     )
-    fitted("create", "-q", "--subject", "Refund", "--description", "I want a refund of my money", "--external-id", "R")
+    for name, priority, text in (("R", "urgent", "I want a refund of my money"), ("L", "low", "new laptops please")):
+        fitted("create", "-q", "--description", text, "--external-id", name, "--priority", priority)
     assert fitted("classify", "-q").returncode == 0
-    typist = Typist(fitted, "review", term="dumb")
+    typist = Typist(fitted, "review", "--order", "urgent", term="dumb")
     typist.sees("1/R Refunds")
     typist.types("1\r", see="R: Refunds")
-    typist.sees("1 verdict given")
+    typist.sees("1/a Laptops")
+    typist.types("u\r", see="1/R Refunds")
+    typist.types("1\r", see="1/a Laptops")
+    typist.types("1\r", see="L: Laptops")
+    typist.sees("2 verdicts given")
     assert typist.ends() == 0
 
 

@@ -225,6 +225,10 @@ def test_the_screen_edits_by_keys() -> None:
             shown = "\n".join(strip.text for strip in screen.screen._compositor.render_strips())
             assert "Parcels (10 tickets)" in shown
             assert "Passwords example" in shown
+            await pilot.resize_terminal(60, 3)
+            await pilot.pause()
+            shown = "\n".join(strip.text for strip in screen.screen._compositor.render_strips())
+            assert "1  Parcels (10 tickets)…" in shown, "it is cut before the scroll bar, and one sees that"
             await pilot.press("q")
 
     asyncio.run(run())

@@ -45,7 +45,7 @@ def test_each_edit_changes_the_categories_and_is_taken_back() -> None:
 
 def test_merged_topics_share_their_tickets_and_examples() -> None:
     edited = editor()
-    assert edited.do("merge 1 3") == "3 joined Late parcel: describe all of it anew"
+    assert edited.do("merge 1 3") == "3 joined 1: describe all of it anew"
     assert edited.topics[0].tickets == 40
     assert edited.topics[0].core == ("Late parcel one", "Rate one", "Late parcel two", "Rate two")
     edited.do("name 1 Both")

@@ -287,7 +287,7 @@ class ReviewSession:
 
     def _back_at(self, undone: ReviewStep) -> ReviewStep:
         """Ask again what an undone step had answered."""
-        self._asked_of = undone.ticket.ticket_id
+        self._asked_of, self._chances = undone.ticket.ticket_id, self._chances_of(undone.ticket)
         self.turn_to(undone.question)
         return undone
 

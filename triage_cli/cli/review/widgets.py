@@ -97,7 +97,7 @@ class QueuePane(Pane, can_focus=False):
         if queue_place >= self.virtual_size.height:
             return self._strip([])
         click_mark = Style.from_meta({"place": queue_place})
-        queue_line = self._queue_line(queue_place, self.size.width)
+        queue_line = self._queue_line(queue_place, self.scrollable_content_region.width)
         return self._strip([Segment(s.text, s.style + click_mark if s.style else click_mark) for s in queue_line])
 
 

@@ -173,7 +173,7 @@ class TopicEditor:
             tickets=sum(known) if known else None, core=tuple(dict.fromkeys(text for text in interleaved if text))
         )
         self.topics = tuple(merged if each is first else each for each in self.topics if each not in others)
-        return f"{', '.join(str(other.number) for other in others)} joined {merged.category}: describe all of it anew"
+        return f"{', '.join(str(other.number) for other in others)} joined {merged.number}: describe all of it anew"
 
     def _drop(self, rest: str) -> str:
         dropped = [self.topic(number) for number in rest.split() or [""]]
