@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import httpx
 
-from triage_cli.destinations import WORKERS
+from triage_cli.extensions.http import WORKERS
 
 RECEIVER = """
 import asyncio, sys

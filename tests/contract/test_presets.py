@@ -95,7 +95,7 @@ def refused(outcome: dm.Outcome[dm.Receipt]) -> dm.DeliveryError:
 
 def test_each_preset_has_a_stub_and_names_the_pages_it_was_made_from() -> None:
     assert set(preset_names()) == SAMPLES.keys()
-    folder = Path(__file__).parents[2] / "triage_cli" / "destinations" / "presets"
+    folder = Path(__file__).parents[2] / "triage_cli" / "config" / "destination_presets"
     for name in SAMPLES:
         assert re.search(r"^source:\n(  - https://\S+\n)+", (folder / f"{name}.yaml").read_text(), re.MULTILINE), name
 

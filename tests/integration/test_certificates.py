@@ -20,7 +20,7 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
 from triage_cli import domain as dm
-from triage_cli.destinations import WebhookDestination
+from triage_cli.extensions.http import WebhookDestination
 from triage_cli.runtime import trust
 
 TICKET = "subject,description\nRefund,I was charged twice on my invoice\n"

@@ -27,7 +27,8 @@ from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.destinations import CommandDestination, WebhookDestination
+from triage_cli.destinations import CommandDestination
+from triage_cli.extensions.http import WebhookDestination
 from triage_cli.extensions.server import server_state
 from triage_cli.runtime import StopControl, bridge
 from triage_cli.service import AttemptRecorder, RetryPolicy, RunContext, queue

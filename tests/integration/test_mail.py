@@ -22,8 +22,8 @@ from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
 from triage_cli import domain as dm
-from triage_cli.destinations import LONGEST, MailDestination, MailMessages, login_of
-from triage_cli.destinations import mail_as_text as as_text
+from triage_cli.extensions.http import LONGEST, MailDestination, MailMessages, login_of
+from triage_cli.extensions.http import mail_as_text as as_text
 from triage_cli.readers import mail_draft
 from triage_cli.runtime import Network
 

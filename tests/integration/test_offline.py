@@ -18,7 +18,7 @@ from tests.support.pg_server import PgServer
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
 from triage_cli import domain as dm
-from triage_cli.destinations import WebhookDestination
+from triage_cli.extensions.http import WebhookDestination
 from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.runtime import Network, is_local
 from triage_cli.service import LocalTriage, RoutingMap

@@ -20,7 +20,7 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
 from triage_cli import domain as dm
-from triage_cli.destinations import WORKERS, WebhookDestination, webhook
+from triage_cli.extensions.http import WORKERS, WebhookDestination, webhook
 from triage_cli.runtime import checked, host_of, is_public, reason
 from triage_cli.service import DestinationBreakers, Dispatcher, QueueResults
 

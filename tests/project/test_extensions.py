@@ -11,13 +11,17 @@ from tests.support.rooms import PACKAGE
 
 # What is asked of each extension, and what the core says where it was deleted.
 ASKED = {
+    "http": (["doctor", "--send", "hook"], "the destination webhook is of the extension http"),
     "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "postgres": (["list", "--db", "postgresql://u@127.0.0.1:1/d"], "the place postgresql is of the extension postgres"),
     "pull": (["pull"], "the source http is of the extension pull"),
     "server": (["serve"], "the command serve is of the extension server"),
     "remote": (["list", "--remote", "https://triage.example"], "the place remote is of the extension remote"),
 }
-SOURCE = "sources: {desk: {preset: zendesk, url: 'https://desk.example', auth: {basic: [U, T]}}}\n"
+CONFIG = """
+sources: {desk: {preset: zendesk, url: "https://desk.example", auth: {basic: [U, T]}}}
+destinations: {hook: {type: webhook, url: "https://hook.example"}}
+"""
 
 
 def without(extension: str, folder: Path) -> Path:
@@ -38,11 +42,11 @@ def test_without_an_extension_the_core_works_and_says_what_is_missing(extension:
         env = {"PYTHONPATH": str(package), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TRIAGE_API_KEY": "k"}
         return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    (tmp_path / "config.yaml").write_text(SOURCE)
     (tmp_path / "tickets.csv").write_text("subject\nRefund for a double charge on my card\n")
     stored = triage("run", "tickets.csv")
     assert stored.returncode == 0, stored.stderr
     assert "Billing" in triage("list").stdout
+    (tmp_path / "config.yaml").write_text(CONFIG)
     asked = triage(*words)
     assert asked.returncode == 2
     assert asked.stderr.splitlines()[-1].startswith(

@@ -108,7 +108,7 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     data = {str(path.relative_to(ROOT)) for kind in ("*.json", "*.typed") for path in (ROOT / "triage_cli").rglob(kind)}
     assert len(data) > 2
     assert data <= set(names)
-    for kind in ("destinations/presets", "config/source_presets", "config/webhook_presets"):
+    for kind in ("config/destination_presets", "config/source_presets", "config/webhook_presets"):
         folder = f"triage_cli/{kind}/"
         presets = {f"{folder}{name}.yaml" for name in preset_names(ROOT / folder)}
         assert presets

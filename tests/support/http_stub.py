@@ -12,7 +12,7 @@ from tests.support.online import ONLINE
 from tests.support.records import replace
 from triage_cli import domain as dm
 from triage_cli.config import Config, load_config
-from triage_cli.destinations import HttpDestination, secrets_of
+from triage_cli.extensions.http import HttpDestination, secrets_of
 from triage_cli.wiring import check_templates
 
 

@@ -9,7 +9,7 @@ from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.destinations import WebhookDestination, WebhookTarget
+from triage_cli.extensions.http import WebhookDestination, WebhookTarget
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 

@@ -13,9 +13,8 @@ from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.destinations import FileDestination
-from triage_cli.runtime import open_text, write_obstacle
+from triage_cli.runtime import open_text, unwritable, write_obstacle
 from triage_cli.stores import connection
-from triage_cli.wiring import unwritable
 
 
 def test_a_file_and_one_in_folders_that_are_to_be_made_can_be_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from triage_cli import domain as dm
 from triage_cli.config import AnswerTest, AuthSpec, Config, HttpSpec, load_config, no_address, presets, shown
-from triage_cli.destinations import secrets_of
+from triage_cli.extensions.http import secrets_of
 from triage_cli.wiring import check_templates
 
 URL = "url: 'https://example.com/x'"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node, parse
 
-FOLDER = Path(__file__).parent.parent / "destinations" / "presets"
+FOLDER = Path(__file__).with_name("destination_presets")
 # These keys are merged with those of the preset; any other key that a user gives replaces the preset's.
 MERGED = ("query", "headers", "body", "form", "fields", "where")
 

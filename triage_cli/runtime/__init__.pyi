@@ -13,6 +13,7 @@ from triage_cli.runtime.budget import BudgetLimits as BudgetLimits
 from triage_cli.runtime.budget import Grant as Grant
 from triage_cli.runtime.budget import number_that_fits as number_that_fits
 from triage_cli.runtime.build import build_commit as build_commit
+from triage_cli.runtime.child_command import checked_program as checked_program
 from triage_cli.runtime.child_command import end_command as end_command
 from triage_cli.runtime.child_command import run_command as run_command
 from triage_cli.runtime.child_command import started_command as started_command
@@ -34,6 +35,7 @@ from triage_cli.runtime.file_system import is_read_only as is_read_only
 from triage_cli.runtime.file_system import make_private as make_private
 from triage_cli.runtime.file_system import open_text as open_text
 from triage_cli.runtime.file_system import private as private
+from triage_cli.runtime.file_system import unwritable as unwritable
 from triage_cli.runtime.file_system import write_obstacle as write_obstacle
 from triage_cli.runtime.http_exchange import READ as READ
 from triage_cli.runtime.http_exchange import Endpoint as Endpoint
@@ -45,6 +47,7 @@ from triage_cli.runtime.http_exchange import exchange as exchange
 from triage_cli.runtime.http_exchange import host_of as host_of
 from triage_cli.runtime.http_exchange import open_exchange as open_exchange
 from triage_cli.runtime.http_exchange import reason as reason
+from triage_cli.runtime.http_secrets import HttpSecrets as HttpSecrets
 from triage_cli.runtime.installation import AGAIN as AGAIN
 from triage_cli.runtime.installation import NEWER as NEWER
 from triage_cli.runtime.installation import USER_AGENT as USER_AGENT

@@ -1,5 +1,6 @@
 """Starts commands of the configuration without a shell, and helpers of this program; runs one, bounded in time."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Literal, NamedTuple
 
+from triage_cli import domain as dm
 from triage_cli.runtime.process import children, kill_group
 
 # Seconds to wait for the last output of a command that has ended.
@@ -106,3 +108,10 @@ def _keep_output(pipe: IO[bytes], output: bytearray, most: int) -> None:
     with pipe:
         while piece := pipe.read1(65_536):  # type: ignore[attr-defined] # a buffered reader has it
             output += piece[: most - len(output)]
+
+
+def checked_program(program: str) -> str:
+    """Return the program of a destination or a source, if it can be run. Raises `ConfigError`."""
+    if shutil.which(program) is None:
+        raise dm.ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
+    return program

@@ -10,6 +10,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
+from triage_cli import domain as dm
+
 FOLDER = 0o700  # for `mkdir`
 BY_OTHERS = "can be written by others"
 OF_ANOTHER = "belongs to another user"
@@ -104,3 +106,21 @@ def _is_private_group(status: os.stat_result) -> bool:
         return False
     is_named_like_owner = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
     return is_named_like_owner and status.st_uid != 0 and set(group.gr_mem) <= {owner.pw_name}
+
+
+def unwritable(path: Path) -> dm.ConfigError | None:
+    """Return the error for a destination's file that this user cannot write; None if it can be."""
+    obstacle = write_obstacle(path)
+    disk_problem = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
+    if obstacle is None and is_full(path):
+        disk_problem = ("there is no space left on its disk", "free some space")
+    if disk_problem:
+        return dm.ConfigError(
+            f"cannot write {path}: {disk_problem[0]}", hint=f"{disk_problem[1]}, or name another path"
+        )
+    if obstacle is None:
+        return None
+    kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
+    return dm.ConfigError(
+        f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path"
+    )

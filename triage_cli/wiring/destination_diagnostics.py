@@ -1,18 +1,16 @@
 """Checks of destinations for `config check`, `serve`, `doctor` and `route --dry-run`: their warnings and requests."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from triage_cli import domain as dm
 from triage_cli.config import Config, DestinationSpec, OAuth2Spec, unset
 from triage_cli.ports import Store
-from triage_cli.runtime import is_full, is_public, is_read_only, write_obstacle
-from triage_cli.wiring.destinations import open_destination, renewed_destinations, target
+from triage_cli.runtime import is_public, unwritable
+from triage_cli.wiring.destination_types import payload_text, type_of
+from triage_cli.wiring.destinations import NETWORKED_TYPES, offline_destinations, open_destination, renewed_destinations
 
 
 def unset_variables(config: Config, receiver: str) -> Iterator[str]:
@@ -27,24 +25,6 @@ def destination_warnings(config: Config, receiver: str) -> Iterator[str]:
     spec = config.destinations[receiver]
     if spec.path is not None and (problem := unwritable(spec.path)):
         yield f"destinations.{receiver}.path: {problem.message}; {problem.hint}"
-
-
-def unwritable(path: Path) -> dm.ConfigError | None:
-    """Return the error for a destination's file that this user cannot write; None if it can be."""
-    obstacle = write_obstacle(path)
-    disk_problem = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
-    if obstacle is None and is_full(path):
-        disk_problem = ("there is no space left on its disk", "free some space")
-    if disk_problem:
-        return dm.ConfigError(
-            f"cannot write {path}: {disk_problem[0]}", hint=f"{disk_problem[1]}, or name another path"
-        )
-    if obstacle is None:
-        return None
-    kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
-    return dm.ConfigError(
-        f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path"
-    )
 
 
 def _private_address_warning(config: Config, receiver: str) -> Iterator[str]:
@@ -109,23 +89,9 @@ def preview_requests(
 
 
 def _request_text(config: Config, outgoing: dm.OutgoingDelivery) -> str:
-    """Return the request that a destination would get; for a file, a command or an unknown destination the payload."""
+    """Return the request that a destination would get; for one that is not configured any more the payload."""
     spec = config.destinations.get(outgoing.delivery.destination)
-    if spec is not None and spec.http is not None:
-        from triage_cli.destinations import http_as_text as http_text
-
-        return http_text(spec.http, outgoing)
-    if spec is not None and spec.mail is not None:
-        from triage_cli.destinations import mail_as_text as mail_text
-
-        return mail_text(spec.mail, outgoing, datetime.now(UTC))
-    if spec is not None and spec.type == "webhook":
-        from triage_cli.destinations import webhook_as_text as webhook_text
-
-        return webhook_text(target(spec, os.environ), outgoing)
-    from triage_cli.destinations import payload_line
-
-    return payload_line(outgoing).decode().rstrip()
+    return payload_text(outgoing) if spec is None else type_of(spec).request_text(spec, outgoing)
 
 
 def send_test(config: Config, receiver: str) -> str:
@@ -176,26 +142,12 @@ def try_destination(config: Config, receiver: str) -> str:
     """Check a destination without sending to it, and return its description. Raises what a run would raise."""
     open_destination(config, receiver)
     spec = config.destinations[receiver]
-    if spec.type == "command":
-        return f"runs {checked_program(spec.run[0])}"
-    if spec.type == "file" and spec.path is not None:
-        if problem := unwritable(spec.path):
-            raise problem
-        return f"appends to {spec.path}"
-    limits = f"{_token_note(config, spec)}{', but waits offline' if config.offline else ''}"
-    if _is_private(spec):
+    limits = f"{_token_note(config, spec)}"
+    if spec.name in offline_destinations(config):
+        limits += ", but waits offline"
+    if _is_private(spec) and spec.type in NETWORKED_TYPES:
         limits += "; triage serve sends nothing to a private address without allow_private"
-    if spec.mail is not None:
-        encryption = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
-        login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
-        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {encryption}{login}{limits}"
-    from triage_cli.runtime import host_of
-
-    if spec.http is not None:
-        to = f"the address in {spec.http.url_env}" if spec.http.url_env else host_of(spec.http.url or "")
-        return f"sends {spec.http.method} to {to}{limits}"
-    signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
-    return f"posts to {host_of(spec.url or '')}{signed}{limits}"
+    return f"{type_of(spec).tried(config, spec)}{limits}"
 
 
 def _token_note(config: Config, spec: DestinationSpec) -> str:
@@ -208,10 +160,3 @@ def _token_note(config: Config, spec: DestinationSpec) -> str:
     tokens = open_tokens(config, f'destination "{spec.name}"', auth, os.environ)
     tokens.waited_for()
     return f", with a token of {tokens.client}"
-
-
-def checked_program(program: str) -> str:
-    """Return the program of a destination or a source, if it can be run. Raises `ConfigError`."""
-    if shutil.which(program) is None:
-        raise dm.ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
-    return program

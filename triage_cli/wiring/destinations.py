@@ -1,31 +1,20 @@
 """Creates the destinations of the configuration and the routing map over them, and tells where they file."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage_cli import domain as dm
 from triage_cli.config import (
-    AuthSpec,
     Config,
-    DestinationSpec,
     HttpSpec,
-    TokenSpec,
-    check_signing_secrets,
     raise_template_mistakes,
-    without_secrets,
 )
 from triage_cli.ports import Destination, Store
-from triage_cli.runtime import Network
 from triage_cli.service import RoutingMap
+from triage_cli.wiring.destination_types import type_of
 from triage_cli.wiring.learned_models import level_chances, promised_thresholds
-
-if TYPE_CHECKING:
-    from triage_cli.destinations import WebhookTarget
-    from triage_cli.runtime import AccessTokens
-
 
 # The types whose deliveries go over the network.
 NETWORKED_TYPES = frozenset({"webhook", "http", "mail"})
@@ -50,53 +39,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     spec = config.destinations.get(receiver)
     if spec is None:
         raise dm.ConfigError(f'no destination "{receiver}" in the config', hint=UNKNOWN_DESTINATION_HINT)
-    guarded = guarded and not spec.allow_private
-    network = Network(config.offline)
-    if spec.type == "file" and spec.path is not None:
-        from triage_cli.destinations import FileDestination
-
-        return FileDestination(receiver, spec.path, spec.max_attempts, spec.retry_schedule)
-    if spec.type == "webhook":
-        from triage_cli.destinations import WebhookDestination
-
-        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded), network)
-    if spec.http is not None:
-        from triage_cli.destinations import HttpDestination, secrets_of
-
-        check_templates(config, [receiver])
-        secrets = secrets_of(receiver, spec.http, os.environ)
-        if spec.http.auth is not None and not isinstance(spec.http.auth, AuthSpec):
-            secrets = secrets._replace(tokens=_tokens(config, receiver, spec.http.auth, guarded=guarded))
-        return HttpDestination(spec, spec.http, secrets, network, guarded=guarded)
-    if spec.mail is not None:
-        from triage_cli.destinations import MailDestination, login_of
-
-        check_templates(config, [receiver])
-        tokens = _tokens(config, receiver, spec.mail.auth, guarded=guarded) if spec.mail.auth else None
-        login = login_of(receiver, spec.mail, os.environ, tokens)
-        return MailDestination(spec, spec.mail, login, network, guarded=guarded)
-    if spec.type == "command":
-        from triage_cli.destinations import CommandDestination
-
-        env = without_secrets(config, os.environ)
-        return CommandDestination(
-            receiver,
-            spec.run,
-            spec.timeout,
-            spec.max_attempts,
-            spec.retry_schedule,
-            env=env,
-            final_exit=spec.final_exit,
-        )
-    raise dm.ConfigError(
-        f'destination "{receiver}" has no type that is known', hint="triage config check names the types"
-    )
-
-
-def _tokens(config: Config, receiver: str, auth: TokenSpec, *, guarded: bool) -> "AccessTokens":
-    from triage_cli.wiring.access_tokens import open_tokens
-
-    return open_tokens(config, f'destination "{receiver}"', auth, os.environ, guarded=guarded)
+    return type_of(spec).opened(config, spec, guarded=guarded and not spec.allow_private)
 
 
 def field_setters(config: Config, receivers: Collection[str], *, labels: bool) -> Collection[str]:
@@ -119,29 +62,9 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     This is not done with each command's configuration, because few commands render a template.
     """
     chosen_destinations = config.destinations if names is None else names
-    mistakes = {receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen_destinations}
+    specs = {receiver: config.destinations[receiver] for receiver in chosen_destinations}
+    mistakes = {receiver: type_of(spec).template_mistakes(spec) for receiver, spec in specs.items()}
     raise_template_mistakes(config, "destinations", mistakes)
-
-
-def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
-    if spec.http is not None:
-        from triage_cli.destinations import request_mistakes as mistakes
-
-        yield from mistakes(spec.http)
-    if spec.mail is not None:
-        from triage_cli.destinations import mail_mistakes
-
-        yield from mail_mistakes(spec.mail)
-
-
-def target(spec: DestinationSpec, env: Mapping[str, str]) -> "WebhookTarget":
-    """Return the target of a webhook, with its secrets from the environment."""
-    from triage_cli.destinations import WebhookTarget
-
-    owner = f'destination "{spec.name}"'
-    check_signing_secrets(owner, spec.secret_env, env)
-    secrets = tuple(dm.secret_of(env[variable], f"{owner}: {variable}") for variable in spec.secret_env)
-    return WebhookTarget(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
 def routing_map(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from triage_cli import domain as dm
 from triage_cli.config import Config, SourceSpec, without_secrets
 from triage_cli.config import secret as secret_of
-from triage_cli.runtime import Network
+from triage_cli.runtime import Network, checked_program
 
 if TYPE_CHECKING:  # each type imports its own
     from triage_cli.extensions.pull.http import HttpSource
@@ -31,9 +31,7 @@ class TapType:
         return SingerSource(spec, without_secrets(config, os.environ), tell)
 
     def tried(self, _config: Config, spec: SourceSpec, _tell: Callable[[str], None]) -> str:
-        from triage_cli.wiring import destination_diagnostics
-
-        return f"runs {destination_diagnostics.checked_program(spec.run[0])}"
+        return f"runs {checked_program(spec.run[0])}"
 
     def template_mistakes(self, _spec: SourceSpec) -> Iterator[tuple[str, str]]:
         return iter(())
@@ -44,10 +42,9 @@ class HttpType:
 
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> "HttpSource":
         from triage_cli.config import AuthSpec, auth_header_value
-        from triage_cli.destinations import HttpSecrets
         from triage_cli.extensions.pull.http import HttpSource
         from triage_cli.extensions.pull.pagination import PageRequests
-        from triage_cli.runtime import Endpoint, host_of, open_exchange
+        from triage_cli.runtime import Endpoint, HttpSecrets, host_of, open_exchange
         from triage_cli.wiring import open_tokens
         from triage_cli.wiring import sources as configured
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
-from triage_cli.destinations.payload import payload_line
+from triage_cli.destinations import payload_line
+from triage_cli.extensions.http.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
 from triage_cli.runtime import USER_AGENT, Endpoint, HttpRequest, Network, Resolver, host_of
 
 # Only the status of an answer counts. Its body is read for at most so many seconds, so that the connection can be

@@ -1,10 +1,9 @@
 """The requests of a destination of type `http`, rendered from its configuration for one delivery, and its secrets."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from triage_cli import domain as dm
 from triage_cli.config import (
@@ -27,41 +26,12 @@ from triage_cli.config import (
     no_address,
     secret,
 )
-from triage_cli.destinations.payload import template_values
-from triage_cli.runtime import USER_AGENT, AccessTokens, HttpRequest
-
-# Shorter parts of a secret address, and shorter user names, are not hidden.
-SHORTEST_HIDDEN = 8
-
+from triage_cli.destinations import template_values
+from triage_cli.runtime import USER_AGENT, HttpRequest, HttpSecrets
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
 # How many bytes are read of an answer that is looked into: a search may list all new items, and a ticket is long.
 EXAMINED = 4_000_000
-
-
-class HttpSecrets(NamedTuple):
-    """The secrets of an HTTP destination: the address, the authentication header, and the key for the body.
-
-    With `tokens` there is no such header here: the sender adds one with an access token.
-    """
-
-    url: str | None = None
-    auth: tuple[str, str] | None = None
-    key: str | None = None
-    values: tuple[str, ...] = ()
-    tokens: AccessTokens | None = None
-
-    def hidden_in(self, text: str) -> str:
-        """Return a text with the secrets hidden, in whatever spelling: an answer may repeat its request."""
-        parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
-        if self.auth:
-            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
-        parts += self.tokens.secrets if self.tokens else ()
-        if self.url:
-            _, _, path, query, _ = urlsplit(self.url)
-            url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
-            parts += [self.url, *url_parts, *map(unquote, url_parts)]
-        return dm.hide_secrets(text, parts)
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:

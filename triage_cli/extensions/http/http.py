@@ -5,10 +5,10 @@ from typing import Any
 
 from triage_cli import domain as dm
 from triage_cli.config import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, TemplateFailure, is_template
-from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
-from triage_cli.destinations.payload import not_renderable
-from triage_cli.destinations.rendered_requests import HttpRequests, HttpSecrets, hidden_secrets
-from triage_cli.runtime import Endpoint, HttpAnswer, HttpRequest, Network, host_of
+from triage_cli.destinations import not_renderable
+from triage_cli.extensions.http.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
+from triage_cli.extensions.http.rendered_requests import HttpRequests, hidden_secrets
+from triage_cli.runtime import Endpoint, HttpAnswer, HttpRequest, HttpSecrets, Network, host_of
 
 OK = range(200, 300)
 UNAUTHORIZED = (401, 403)

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 from triage_cli import domain as dm
 from triage_cli.config import MailSpec, Template, TemplateFailure, TemplateMistake, delivery_names
-from triage_cli.destinations.payload import template_values
+from triage_cli.destinations import template_values
 
 # Characters of a mail's subject, and of another mail's Message-ID.
 LONGEST = 250

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.config import DestinationSpec, MailSpec, TemplateFailure
-from triage_cli.destinations.payload import attempted, not_renderable
-from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
+from triage_cli.destinations import attempted, not_renderable
+from triage_cli.extensions.http.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.runtime import (
     AccessTokens,
     MailConnectionLost,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from triage_cli import domain as dm
-from triage_cli.destinations.payload import attempted
+from triage_cli.destinations import attempted
 from triage_cli.runtime import (
     READ,
     AccessTokens,
