@@ -22,6 +22,7 @@ from tests.support.pg_server import PgServer
 
 # A run of each command, or several, in the order in which they do something: (arguments, stdin).
 CASES: dict[str, list[tuple[str, str]]] = {
+    "init": [("tickets.csv --label team --to made.yaml", ""), ("--to short.yaml", "")],
     "config init": [("new.yaml", "")],
     "config show": [("", "")],
     "config check": [("", "")],
@@ -72,7 +73,11 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "mcp": [("", ""), ("--allow-writes", "")],
 }
 MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on the server that it copies to
-FILE_MAKERS = {"learn": {0}, "eval": {0, 1}}  # those of the cases that read a file, and make a database for it
+FILE_MAKERS = {
+    "init": {0},
+    "learn": {0},
+    "eval": {0, 1},
+}  # those of the cases that read a file, and make a database for it
 # What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0}, "report": {0},

@@ -83,6 +83,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "undo": [("undo last --dry-run", ""), ("undo last --yes", "")],
     "forget": [("forget --customer-id C-3 --yes", "")],
     "stats": [("stats", "")],
+    "init": [("init --to made.yaml", "")],
     "config init": [("config init other.yaml", "")],
     "config show": [("config show", "")],
     "config check": [("config check", "")],

@@ -200,6 +200,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "suspects": ("suspects", "suspects new.csv"),
     "audit verify": ("audit verify",),
     "audit head": ("audit head",),
+    "init": ("init new.csv --to made.yaml", "init --to made.yaml"),
     "config init": ("config init",),
     "config show": ("config show",),
     "config check": ("config check",),

@@ -11,7 +11,7 @@ from triage_cli.cli import typer_app
 
 REMOTE = "https://127.0.0.1:9"  # nothing listens, and without a key nothing is asked
 # They have nothing to do with tickets, so that a remote of the environment does not concern them; serve is one as well.
-PASSED_OVER = ("config init", "config check", "config show", "config schema")
+PASSED_OVER = ("init", "config init", "config check", "config show", "config schema")
 
 
 def lines_of(group: Any, *names: str) -> Iterator[tuple[str, list[str]]]:

@@ -20,6 +20,7 @@ class Listed(NamedTuple):
 # By the headings of the help, in their order.
 HEADINGS = {
     "The job": {
+        "init": Listed("init:init", "Make a configuration and a model out of an export", "local"),
         "run": Listed("run:run", "Store, classify and route in one pass"),
         "create": Listed("create:create", "Store tickets: one typed, or a file of many"),
         "pull": Listed("pull:pull", "Store what is new in the sources of the configuration", "local"),

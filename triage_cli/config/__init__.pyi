@@ -64,6 +64,7 @@ from triage_cli.config.sources import NextSpec as NextSpec
 from triage_cli.config.sources import SourceSpec as SourceSpec
 from triage_cli.config.starter import STARTER as STARTER
 from triage_cli.config.starter import every_key as every_key
+from triage_cli.config.starter import learned_configuration as learned_configuration
 from triage_cli.config.starter import proposed_configuration as proposed_configuration
 from triage_cli.config.template_language import FILTERS as FILTERS
 from triage_cli.config.template_language import LARGEST as LARGEST

@@ -1,6 +1,6 @@
 """Texts of configurations: those of `triage config init`, short or with every key, and one that proposes categories."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from triage_cli import domain as dm
@@ -66,6 +66,28 @@ classifiers:
 """
 
 
+LEARNED_HEADER = """\
+# Made by triage init from the column {column} of an export: its values are the categories. Check changes with triage
+# config check, see with triage plan what they would do, and learn from later exports with {learn} FILE --label.
+"""
+
+
+def learned_configuration(
+    categories: Iterable[dm.Category], column: str, max_error: str, *, database: str | None, missing: int = 0
+) -> str:
+    """Return a configuration with the categories that a column of an export has, and a promise, proven or not.
+
+    `missing` is how many further labelled tickets the promise needs at least.
+    """
+    lines = [LEARNED_HEADER.format(column=scalar(column)[:80], learn=dm.Step.LEARN)]
+    if database is not None:
+        lines.append(f"database: {scalar(database)}\n")
+    if missing:
+        lines.append(f"# not proven yet, so everything waits for a person: at least {missing:,} labels are missing\n")
+    lines.append(f"classifiers:\n  local: {{type: local, max_error: {max_error}}}\n")
+    return "".join([*lines, "categories:\n", *_category_lines(categories)])
+
+
 def proposed_configuration(categories: Iterable[dm.Category], *, database: str | None = None) -> str:
     """Return a configuration with these categories, and nothing else unless it names a database, as a first one does.
 
@@ -74,12 +96,16 @@ def proposed_configuration(categories: Iterable[dm.Category], *, database: str |
     lines = [HEADER]
     if database is not None:
         lines.append(f"database: {scalar(database)}\n{PROMISED}")
-    lines.append("categories:\n")
+    return "".join([*lines, "categories:\n", *_category_lines(categories)])
+
+
+def _category_lines(categories: Iterable[dm.Category]) -> Iterator[str]:
     for category in categories:
-        lines.append(f"  - name: {scalar(category.name)}\n")
+        yield f"  - name: {scalar(category.name)}\n"
         if category.description:
-            lines.append(f"    description: {scalar(category.description)}\n")
+            yield f"    description: {scalar(category.description)}\n"
+        if category.was:
+            yield f"    was: [{', '.join(map(scalar, category.was))}]\n"
         if category.examples:
-            lines.append("    examples:\n")
-            lines += [f"      - {scalar(text)}\n" for text in category.examples]
-    return "".join(lines)
+            yield "    examples:\n"
+            yield from (f"      - {scalar(text)}\n" for text in category.examples)

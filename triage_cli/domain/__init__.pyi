@@ -344,6 +344,8 @@ from triage_cli.domain.kept_mappings import Reading as Reading
 from triage_cli.domain.kept_mappings import delimiter_named as delimiter_named
 from triage_cli.domain.kept_mappings import header_key as header_key
 from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_files
+from triage_cli.domain.labelled_history import LabelHistory as LabelHistory
+from triage_cli.domain.labelled_history import split_history as split_history
 from triage_cli.domain.languages import LANGUAGES as LANGUAGES
 from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES
 from triage_cli.domain.languages import with_blanks as with_blanks
@@ -352,6 +354,8 @@ from triage_cli.domain.learning import NO_TEACHERS as NO_TEACHERS
 from triage_cli.domain.learning import NOTHING as NOTHING
 from triage_cli.domain.learning import TOPIC_LABEL as TOPIC_LABEL
 from triage_cli.domain.learning import Confused as Confused
+from triage_cli.domain.learning import Expectation as Expectation
+from triage_cli.domain.learning import ExpectedPromise as ExpectedPromise
 from triage_cli.domain.learning import Figures as Figures
 from triage_cli.domain.learning import KeptTexts as KeptTexts
 from triage_cli.domain.learning import LabelCounts as LabelCounts

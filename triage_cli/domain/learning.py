@@ -241,6 +241,23 @@ class Confused(NamedTuple):
     descriptions: Annotated[tuple[str, str], "of both categories in the configuration", list[str]]
 
 
+class ExpectedPromise(NamedTuple):
+    """What is to be expected with a promise, as labelled texts that prove have it: shares, and how many are missing."""
+
+    max_error: float
+    proven: bool
+    sent: float
+    wrong: float
+    missing: int
+
+
+class Expectation(NamedTuple):
+    """What is to be expected of a new version: by promise, and the two categories that are confused most."""
+
+    promises: tuple[ExpectedPromise, ...]
+    confused: Confused | None
+
+
 class SuspectReport(NamedTuple):
     """The labels that are likely wrong."""
 

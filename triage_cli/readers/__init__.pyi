@@ -20,6 +20,11 @@ from triage_cli.readers.decoding import decoded as decoded
 from triage_cli.readers.json_reader import JsonRecords as JsonRecords
 from triage_cli.readers.json_reader import json_cell as json_cell
 from triage_cli.readers.json_reader import json_values as json_values
+from triage_cli.readers.label_columns import LEAST_TICKETS as LEAST_TICKETS
+from triage_cli.readers.label_columns import LabelColumn as LabelColumn
+from triage_cli.readers.label_columns import candidate_columns as candidate_columns
+from triage_cli.readers.label_columns import label_column as label_column
+from triage_cli.readers.label_columns import label_of as label_of
 from triage_cli.readers.mail_files import MailFolder as MailFolder
 from triage_cli.readers.mail_files import RawMail as RawMail
 from triage_cli.readers.mail_message import mail_draft as mail_draft

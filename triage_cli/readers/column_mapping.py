@@ -102,6 +102,11 @@ def compact(header: str) -> str:
     return plain(header).replace(" ", "")
 
 
+def names_other_field(header: str) -> bool:
+    """Return whether a header is that of a customer, a priority, a time or an id."""
+    return any(compact(header) in _RANKS[name] for name in ("customer_id", "priority", "created_at", "external_id"))
+
+
 def known_headers(headers: Sequence[str]) -> int:
     """Return how many of these headers match a field; a row of data matches at most one."""
     return len(_common_columns([compact(h) for h in headers], headers))

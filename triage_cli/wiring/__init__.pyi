@@ -20,6 +20,7 @@ from . import cost_estimate as cost_estimate
 from . import database_maintenance as database_maintenance
 from . import destination_diagnostics as destination_diagnostics
 from . import destinations as destinations
+from . import first_models as first_models
 from . import learning_runs as learning_runs
 from . import sources as sources
 from . import stores as stores

@@ -34,6 +34,11 @@ def init(
     triage config init
     triage config init --full -
     """
+    write_starter(context, path, full=full)
+
+
+def write_starter(context: CommandContext, path: Path, *, full: bool = False) -> None:
+    """Write a short configuration, or one with every key; - is stdout. Raises `ConfigError` where one is there."""
     config_text = every_key() if full else STARTER
     if str(path) == "-":
         Printer("table").write(config_text)
