@@ -11,7 +11,7 @@ from tests.support.rooms import PACKAGE
 
 # What is asked of each extension, and what the core says where it was deleted.
 ASKED = {
-    "http": (["doctor", "--send", "hook"], "the destination webhook is of the extension http"),
+    "http": (["route"], "the destination webhook is of the extension http"),
     "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "postgres": (["list", "--db", "postgresql://u@127.0.0.1:1/d"], "the place postgresql is of the extension postgres"),
     "pull": (["pull"], "the source http is of the extension pull"),
