@@ -119,3 +119,16 @@ def test_json_that_names_no_tickets_is_2_in_one_sentence(filled: Cli, text: str)
     done = filled("classify", "-", stdin=text)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert len(done.stderr) < 200
+
+
+def test_a_text_that_is_no_ticket_is_answered_and_nothing_is_stored(cli: Cli) -> None:
+    piped = "the app crashes when I log in\n\nplease refund me\n"
+    done = cli(
+        "classify", "--text", "I was charged twice", "--text", "-", "-o", "csv", "--columns", "category", stdin=piped
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["category", "Billing", "Technical", "Billing"]
+    assert json.loads(cli("classify", "--text", "I was charged twice", "-o", "json").stdout)["category"] == "Billing"
+    assert not cli.db.exists()
+    for words in (("--text", ""), ("--text", "refund", "--force"), ("some-id", "--text", "refund")):
+        assert cli("classify", *words).returncode == 2

@@ -57,6 +57,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("classify", ""),
         ("classify 0 --classifier both --force", ""),
         ("classify 1 --force", ""),
+        ("classify --text - --max-cost 1", "A crash of the app\nThe case number 78\n"),
     ],
     "route": [("route --dry-run", ""), ("route", ""), ("route 0 --again --retry-dead", "")],
     "run": [

@@ -1,20 +1,23 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import messages, options, safe_text, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.declared import flag
-from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.declared import flag, option
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import ProgressBar, among
+from triage_cli.readers import text_lines
 
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
+TEXT_COLUMNS = ("text", *dm.TextAnswer._fields)
+TEXTS_TABLE = drawn_by("tables.texts")
 CLASSIFY_LABELS = {
     "waiting": "waiting in a batch",
     "needs_review": "need review",
@@ -28,6 +31,10 @@ def classify(
     context: CommandContext,
     ids: options.Ids = None,
     *,
+    text: Annotated[
+        list[str] | None,
+        option("--text", "TEXT", "Answer about this text, and store nothing; may be repeated. -: one a line on stdin."),
+    ] = None,
     classify_options: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
@@ -48,8 +55,13 @@ def classify(
     \b
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
+    triage classify --text "I was charged twice"
     """
     classify_plan = classify_options.plan(context, force=force, batch=batch)
+    if text:
+        _refuse_ticket_options({"ID": ids, "--limit": limit, "--since": since, "--dry-run": dry_run, "--batch": batch,
+                                "--force": force})  # fmt: skip
+        return _answer_texts(context, text, classify_plan, printing.printer(TEXT_COLUMNS, stop=context.stopper.stop))
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     named_ids, missing = ticket_id_input.ids(context, ids)
     limited_ids = named_ids[:limit] if named_ids is not None else None
@@ -91,6 +103,45 @@ def classify(
         )
         context.say(next_steps and f"next: {next_steps}")
     return dm.gravest(classify_codes)
+
+
+def _refuse_ticket_options(ticket_options: Mapping[str, object]) -> None:
+    """Raise `UsageError` for options about tickets, which mean nothing beside --text."""
+    for name in (name for name, value in ticket_options.items() if value):
+        raise dm.UsageError(f"--text asks about a text that is no ticket, so {name} means nothing", hint="leave it out")
+
+
+def _answer_texts(context: CommandContext, typed: Sequence[str], plan: dm.ClassifyPlan, printer: Printer) -> int:
+    """Print how each text would be classified; what has no answer is reported, and the others go on."""
+    name = plan.classifier or context.config.classifier
+    if not context.is_remote and not wiring.classifier_diagnostics.asks_provider(context.config, name):
+        context.lend_database()  # what asks a provider books its cost in a database that stays
+    consultation, codes = context.consultation, {dm.ExitCode.OK}
+
+    def answers() -> Iterator[dict[str, Any]]:
+        for each in typed:
+            for text in filter(str.strip, _piped_texts(context)) if each == "-" else [each]:
+                question = dm.TextQuestion(description=dm.storable_or_none(text))
+                left = None if plan.max_cost is None else max(0.0, plan.max_cost - consultation.spent)
+                try:
+                    answer = consultation.classify_text(question, plan._replace(max_cost=left))
+                except dm.TriageError as error:
+                    if error.exit_code is not dm.ExitCode.PARTIAL:
+                        raise
+                    codes.add(context.report(error))
+                else:
+                    yield {"text": question.description} | answer._asdict()
+
+    if len(typed) == 1 and typed != ["-"]:
+        for record in answers():
+            printer.one(record, TEXTS_TABLE, TEXT_COLUMNS, "text")
+    else:
+        printer.many(answers(), lambda record: record, TEXT_COLUMNS, TEXTS_TABLE, "text")
+    return dm.gravest(codes)
+
+
+def _piped_texts(context: CommandContext) -> Iterator[str]:
+    return context.stopper.interruptible(text_lines(ticket_id_input.stdin("type --text TEXT")))
 
 
 def _waiting_line(context: CommandContext, classify_counts: Counter[str], step: summaries.NextStep | None) -> str:

@@ -170,11 +170,22 @@ def similar(records: Sequence[Record]) -> RenderableType:
     return table
 
 
+def texts(records: Sequence[Record]) -> RenderableType:
+    """Return a table of texts that are no tickets, with how each would be decided."""
+    table = AutoWidthTable(("status", "category", "confidence", "text", "reason"), spare=("reason", "status"))
+    for answer in records:
+        table.add_row(*_answer_cells(answer), text(answer["text"]), text(answer["reason"]))
+    return table
+
+
 def _decision_cells(ticket: Record) -> tuple[Text, Text, Text, Text]:
     """Return the cells with a ticket's name, status, category and confidence."""
+    return (ticket_name(ticket), *_answer_cells(ticket))
+
+
+def _answer_cells(ticket: Record) -> tuple[Text, Text, Text]:
     status, category, suggestion = (ticket.get(name) for name in ("status", "category", "suggestion"))
     return (
-        ticket_name(ticket),
         text(status, STATUS_COLOURS.get(status or "", "")),
         text(category) if category else text(f"{suggestion}?" if suggestion else "", "dim italic"),
         text("a person", "cyan") if ticket.get("verdict") else bar(ticket.get("confidence")),
