@@ -4,12 +4,13 @@ import json
 import os
 import random
 import re
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,7 @@ database: t.db
 classifiers: {local: {type: local, min_confidence: 0.7}}
 routes:
   - {name: words, when: {text: [outage]}, to: page, before: classify}
-  - {when: {category: [Billing]}, to: [lead, box]}
+  - {when: {category: [Billing]}, to: [lead, box, tool]}
   - {to: [hook, box]}
 escalations:
   - {name: late, when: {status: [needs_review, routing, undeliverable], age: {over: 1s}}, to: lead}
@@ -40,15 +41,25 @@ destinations:
   lead: {type: http, url: "URL/lead", BODY}
   hook: {type: webhook, url: "URL/hook", allow_private: true, retry_schedule: [0.1, 0.5, 1, 1, 1]}
   box: {type: file, path: box.jsonl}
+  tool: {type: command, run: [sh, -c, cat >> tool.jsonl]}
 """
 BODY = """allow_private: true, retry_schedule: [0.1, 0.5, 1, 1, 1],
     body: {text: "{{ ticket.subject }} {{ ticket.description }}", who: "{{ ticket.customer_id }}"}"""
+FILES = "box.jsonl", "tool.jsonl"  # that destinations write
+KILLED = ("route", "-q"), ("classify", "-q"), ("reclassify", "--apply", "--max-flips", "1000", "-q")
 MARK = re.compile(r"zork[a-z]{4}\d", re.IGNORECASE)  # of a ticket; that of its person is all but the digit
 
 
 def mark_of(number: int) -> str:
     """Return a word without a digit: numbers make no other text."""
     return "zork" + "".join(chr(97 + number // 26**k % 26) for k in range(4))
+
+
+class Erased(NamedTuple):
+    """When the command that erased a ticket had ended, and how long the files of destinations were then."""
+
+    at: float
+    lengths: list[int]
 
 
 class Said(NamedTuple):
@@ -77,9 +88,9 @@ class Campaign:
         self.base, self.keyed = "", dict[str, tuple[dict[str, str], str]]()
         self.client = client
         self.imports: list[Import] = []
-        self.erased: dict[str, float] = {}  # when the command that erased a mark had ended
+        self.erased: dict[str, Erased] = {}  # by marks
         self.said: list[Said] = []
-        self.codes = Counter[tuple[str, int]]()
+        self.codes = Counter[tuple[str, int | str]]()
         self.broken: list[str] = []
         self.numbers = iter(range(10**6))
         self.chance = random.Random(seed)
@@ -103,13 +114,17 @@ class Campaign:
             self.said.append(Said(" ".join(words), began, done.stdout + done.stderr))
             if done.returncode in {1, -6, -11} or "Traceback" in done.stderr:
                 self.broken.append(f"{words}: {done.returncode} {done.stderr[-2000:]}")
-        return done.stdout if done.returncode == 0 else ""
+        return done.stdout if done.returncode in {0, 3} else ""
 
     def note_erased(self, marks: Iterator[str]) -> None:
         with self.lock:
-            ended = time.time()
+            erased = Erased(time.time(), [len(self.written(name)) for name in FILES])
             for mark in marks:
-                self.erased.setdefault(mark, ended)
+                self.erased.setdefault(mark, erased)
+
+    def written(self, name: str) -> bytes:
+        path = self.cli.folder / name
+        return path.read_bytes() if path.exists() else b""
 
     # -- what a worker does
 
@@ -147,14 +162,34 @@ class Campaign:
         with self.lock:
             left = [p for made in self.imports for p in made.persons if f"{p}0" not in self.erased][-2 * PERSONS :]
             person = self.chance.choice(left) if left else ""
-        if person:
+            over_http = self.chance.random() < 0.4
+        if person and over_http:
+            answer = self.client.post(f"{self.base}/forget", json={"customer_id": f"C-{person}"})
+            end = json.loads(answer.text.splitlines()[-1])
+            self.erased_by("POST /forget", person, end.get("problem", {}).get("code", "done"), answer.text)
+        elif person:
             done = self.cli("forget", "--customer-id", f"C-{person}", "--yes", USER=user, LOGNAME=user)
-            with self.lock:
-                self.codes["forget", done.returncode] += 1
-                if done.returncode not in {0, 5, 6}:
-                    self.broken.append(f"forget: {done.returncode} {done.stderr[-2000:]}")
-            if done.returncode == 0:
-                self.note_erased(f"{person}{k}" for k in range(OF_EACH))
+            self.erased_by("forget", person, done.returncode, done.stderr)
+
+    def erased_by(self, how: str, person: str, code: int | str, said: str) -> None:
+        with self.lock:
+            self.codes[how, code] += 1
+            if code not in {0, 5, 6, "done", "unavailable", "busy"}:
+                self.broken.append(f"{how}: {code} {said[-2000:]}")
+        if code in {0, "done"}:
+            self.note_erased(f"{person}{k}" for k in range(OF_EACH))
+
+    def killed(self) -> None:
+        """Begin to send, or to decide, and die at any moment."""
+        with self.lock:
+            words, late = self.chance.choice(KILLED), self.chance.uniform(0.1, 1.5)
+        process = self.cli.start(*words, stdin=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(late)
+        process.kill()
+        process.wait()
+        with self.lock:
+            self.codes["killed", process.returncode] += 1
 
     def undo(self, own: list[Import], user: str) -> None:
         if own and own[-1].is_there and own[-1].ids:
@@ -211,6 +246,7 @@ class Campaign:
             (3, lambda: self.command("verdict", self.some_ticket(), "Technical", "-q", user=user)),
             (1, lambda: self.command("verdict", self.some_ticket(), "--clear", "-q", user=user)),
             (7, lambda: self.command("route", "-q", user=user)),
+            (3, self.killed),
             (2, lambda: self.command("classify", "-q", user=user)),
             (1, lambda: self.command("reclassify", "--apply", "--max-flips", "1000", "-q", user=user)),
             (1, lambda: self.command("learn", "-q", user=user)),
@@ -233,10 +269,19 @@ class Campaign:
     def came_out_late(self) -> list[str]:
         """Return what was sent or answered about erased tickets after the command that erased them had ended."""
         return [
-            f"{said.what}, {said.began - self.erased[mark.lower()]:.2f} s after {mark} was erased"
+            f"{said.what}, {said.began - self.erased[mark.lower()].at:.2f} s after {mark} was erased"
             for said in self.said
             for mark in set(MARK.findall(said.text))
-            if said.began > self.erased.get(mark.lower(), float("inf"))
+            if mark.lower() in self.erased and said.began > self.erased[mark.lower()].at
+        ]
+
+    def written_late(self) -> list[str]:
+        """Return what destinations' files got about erased tickets after the command that erased them had ended."""
+        return [
+            f"{name}: {found[0].decode()} at {found.start()}, erased at {erased.lengths[n]}"
+            for n, name in enumerate(FILES)
+            for found in re.finditer(MARK.pattern.encode(), self.written(name), re.IGNORECASE)
+            if (erased := self.erased.get(found[0].decode().lower())) and found.start() > erased.lengths[n]
         ]
 
     def left_in(self, text: str) -> list[str]:
@@ -278,12 +323,12 @@ def test_nothing_of_an_erased_person_stays_or_leaves(
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(campaign.work, range(AT_ONCE)))
             campaign.command("route", "-q")
-        boxed = (tmp_path / "box.jsonl").read_text()
-        did = f"seed {seed}: {len(campaign.erased)} tickets erased; {sorted(campaign.codes.items())}"
+        did = f"seed {seed}: {len(campaign.erased)} tickets erased; {campaign.codes}"
         assert campaign.broken == [], did
         assert len(campaign.erased) > 30, did
-        assert campaign.came_out_late() == []
+        assert campaign.came_out_late() + campaign.written_late() == []
         assert campaign.left_in(log()) == []
         assert campaign.left_in(text_of(cli, url)) == []
         assert cli("audit", "verify", "-q").returncode == 0
-        assert len(boxed) > 1000
+        assert min(len(campaign.written(name)) for name in FILES) > 1000
+        assert campaign.codes["killed", -9] > 3, did
