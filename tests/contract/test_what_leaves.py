@@ -14,6 +14,8 @@ from tests.support.mail_server import MailStub
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
 from triage_cli.ports import Destination
+from triage_cli.runtime import lease_clock
+from triage_cli.service import RunContext
 from triage_cli.wiring import open_destination
 
 EVERYTHING = dm.Selection(limit=0)
@@ -133,8 +135,12 @@ class Watched:
             yield chunk
 
 
+@pytest.mark.parametrize("sleeps", [False, True], ids=["erased", "asleep"])
 @pytest.mark.parametrize("kind", ["webhook", "http", "mail", "file", "command"])
-def test_no_type_of_destination_sends_what_was_erased_while_it_waited(world: World, tmp_path: Path, kind: str) -> None:
+def test_no_type_of_destination_sends_what_another_has_in_hand_by_then(
+    world: World, tmp_path: Path, kind: str, *, sleeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was erased while it waited, or the machine fell asleep after the mark, for longer than the lease."""
     script = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
     with closing(HttpStub()) as http, closing(MailStub()) as mail:
         spec = {
@@ -150,11 +156,19 @@ def test_no_type_of_destination_sends_what_was_erased_while_it_waited(world: Wor
             world.store.database.write(lambda db: db.execute("update deliveries set begun_by = null"))
             forget(World(world.store), "")
 
-        world.destinations = {"page": Watched(real, erase)}
+        def sleep() -> None:
+            monkeypatch.setattr(
+                sys.modules[RunContext.__module__], "lease_clock", lambda: lease_clock() + dm.LEASE_SECONDS
+            )
+
+        world.destinations = {"page": Watched(real, sleep if sleeps else erase)}
         list(world.triage().create(drafts()))
         routed(world)
         got = tmp_path / "got.txt"
         texts = [*(each.body.decode() for each in http.got), *(each.raw.decode() for each in mail.got)]
         texts += got.read_text().splitlines() if got.exists() else []
-    assert len(texts) == 1, texts
-    assert "hello" in texts[0]
+    assert len(texts) == (0 if sleeps else 1), texts
+    assert all("hello" in text for text in texts)
+    if sleeps:
+        left = world.store.database.read("select distinct state, begun_by, attempts from deliveries")
+        assert left == [("pending", None, 0)]

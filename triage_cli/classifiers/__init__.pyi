@@ -79,7 +79,6 @@ from triage_cli.classifiers.llm.batch.client import BatchedClassifier as Batched
 from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi as OpenAIBatchApi
 from triage_cli.classifiers.llm.classifier import LLMClassifier as LLMClassifier
 from triage_cli.classifiers.llm.classifier import build as build
-from triage_cli.classifiers.llm.costs import CLOCK as CLOCK
 from triage_cli.classifiers.llm.costs import VALID_SECONDS as VALID_SECONDS
 from triage_cli.classifiers.llm.costs import BudgetReserver as BudgetReserver
 from triage_cli.classifiers.llm.costs import Cost as Cost

@@ -62,7 +62,10 @@ class CommandDestination:
         run_began = time.perf_counter()
         exit_code: int | None = None
         try:
+            outgoing.check_held()
             exit_code, stderr = run_command(self._run, payload_line(outgoing), self._timeout, self._env)
+        except dm.NOT_ATTEMPTED as problem:
+            return dm.Outcome.failed(outgoing, problem)
         except subprocess.TimeoutExpired:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = dm.DeliveryError(message, hint="raise its timeout", doubtful=True)

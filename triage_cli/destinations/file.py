@@ -45,7 +45,11 @@ class FileDestination:
                 continue
             append_began = time.perf_counter()
             try:
+                for outgoing in chunk:
+                    outgoing.check_held()
                 self._append(b"".join(payload_line(outgoing) for outgoing in chunk))
+            except dm.NOT_ATTEMPTED as problem:
+                yield [dm.Outcome.failed(outgoing, problem) for outgoing in chunk]
             except OSError as error:
                 failure = resource_exhaustion.lack_of(error) or dm.DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"

@@ -1,12 +1,12 @@
 """Deliveries, their attempts, and what becomes of them once a ticket is routed again."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Annotated, Literal, NamedTuple, Self
 
-from triage_cli.domain.errors import Refusal, TriageError
+from triage_cli.domain.errors import Refusal, SuspendedError, TriageError
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.next_steps import Step
 from triage_cli.domain.tickets import Renamed, Ticket
@@ -112,7 +112,8 @@ class OutgoingDelivery(NamedTuple):
 
     Two fields are filled only for a destination that asks for them: `earlier` are the ticket's earlier deliveries
     there, oldest first; `known` are the categories that its field there may have without a person having set it.
-    `request_id` names the request that the delivery comes from, at the attempt that is made while it is served.
+    `request_id` names the request that the delivery comes from, at the attempt that is made while it is served. `held`
+    tells whether the run that has begun the attempt still holds the delivery.
     """
 
     delivery: Delivery
@@ -120,6 +121,15 @@ class OutgoingDelivery(NamedTuple):
     earlier: tuple[Delivery, ...] = ()
     request_id: str = ""
     known: tuple[str, ...] = ()
+    held: Callable[[], bool] = lambda: True
+
+    def check_held(self) -> None:
+        """Raise `SuspendedError` if another run may hold the delivery by now; asked right before it is sent."""
+        if not self.held():
+            raise SuspendedError(
+                "this program was suspended for longer than its lease, and another may send it",
+                hint=f"{Step.ROUTE} sends it if none has",
+            )
 
     @classmethod
     def made_up(cls, ticket: Ticket, receiver: str, *, name: str, rule: str, config_hash: str = "") -> Self:

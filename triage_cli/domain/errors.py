@@ -218,12 +218,16 @@ class NoTokenError(UnavailableError):
         self.retry_after = retry_after
 
 
+class SuspendedError(UnavailableError):
+    """This program was suspended for longer than its lease, so another may hold what it has begun."""
+
+
 class TokenRefusedError(RefusedError):
     """The server of an access token gives none for these credentials, or a new token is refused where it is used."""
 
 
 # The errors of deliveries that were not attempted: nothing was accepted, and they stay pending.
-NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError, NoTokenError, TokenRefusedError)
+NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError, NoTokenError, TokenRefusedError, SuspendedError)
 
 
 class UnknownOutcomeError(UnavailableError):

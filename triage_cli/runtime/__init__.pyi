@@ -91,6 +91,7 @@ from triage_cli.runtime.retry import persist as persist
 from triage_cli.runtime.retry import retry_after as retry_after
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
+from triage_cli.runtime.stop import lease_clock as lease_clock
 
 from . import access_tokens as access_tokens
 from . import async_bridge as async_bridge

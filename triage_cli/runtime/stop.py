@@ -6,6 +6,14 @@ from collections.abc import Callable
 
 from triage_cli import domain as dm
 
+# One that also counts while the machine sleeps, if there is one.
+_LEASE_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def lease_clock() -> float:
+    """Return seconds on the clock by which a program tells how old its lease is."""
+    return time.clock_gettime(_LEASE_CLOCK)
+
 
 class StoppingError(Exception):
     """The command was to stop before its request was made, so there is nothing to record."""

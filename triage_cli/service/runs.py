@@ -1,5 +1,6 @@
 """A run: what its parts share, its record with its exit code, the tickets that it claims, the trials it pays for."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from triage_cli import domain as dm
 from triage_cli.ports import ModelRegistry, Store
-from triage_cli.runtime import Budget, BudgetLimits, StopControl
+from triage_cli.runtime import Budget, BudgetLimits, StopControl, lease_clock
 from triage_cli.service.answers import EarlierSteps
 
 T = TypeVar("T")
@@ -32,6 +33,22 @@ class Signature(NamedTuple):
     request: str
 
 
+class Hold:
+    """What a run has begun is its own for as long as its lease is known to last, on this machine's clock."""
+
+    def __init__(self, at: float) -> None:
+        self._until = at + dm.LEASE_SECONDS
+
+    def lasts(self) -> bool:
+        """Return whether the lease was renewed in time; once it was not, another run may hold what this one had."""
+        return lease_clock() < self._until
+
+    def renew(self, at: float) -> None:
+        """Note that the lease was renewed, not before `at`."""
+        if at < self._until:
+            self._until = at + dm.LEASE_SECONDS
+
+
 class RunContext:
     """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent.
 
@@ -51,6 +68,7 @@ class RunContext:
         self._own_signature = Signature(run.actor, request_id.get())
         self.budget = Budget.free(stop)
         self._renew_lease_at = stop.clock() + RENEW
+        self._hold = Hold(-math.inf)
 
     def open_budget(self, max_cost: float | None, per_day: float | None) -> Budget:
         """Open the run's budget, in USD: `max_cost` for this command, `per_day` for all runs of a day.
@@ -109,8 +127,18 @@ class RunContext:
         if now < self._renew_lease_at:
             return
         self._renew_lease_at = now + RENEW
+        renewed_at = lease_clock()
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             self.store.runs.renew(lease)
+        self._hold.renew(renewed_at)
+
+    def hold_since(self, at: float) -> Hold:
+        """Return the hold on what was begun with the lease, which was renewed with that and not before `at`."""
+        if self._hold.lasts():
+            self._hold.renew(at)
+        else:
+            self._hold = Hold(at)
+        return self._hold
 
 
 class RunRecorder:

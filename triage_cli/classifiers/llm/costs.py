@@ -5,13 +5,12 @@ Calls that wait together share one question.
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from triage_cli.classifiers.llm.provider import Reply, Usage
 from triage_cli.config import Price
-from triage_cli.runtime import Budget, StoppingError
+from triage_cli.runtime import Budget, StoppingError, lease_clock
 
 A = TypeVar("A")
 
@@ -191,8 +190,6 @@ CallResult = TypeVar("CallResult")
 
 # Seconds for which a claim check is valid that found the lease unbroken.
 VALID_SECONDS = 0.5
-# The clock of claim checks: one that also counts while the machine sleeps, if there is one.
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class ClaimCheck:
@@ -213,13 +210,13 @@ class ClaimCheck:
 
         Raises `StoppingError` if another run has claimed the ticket, and `TakenOverError` if this run was ended.
         """
-        is_claim_checked = self._budget.hold is None or time.clock_gettime(CLOCK) < self._valid_until
+        is_claim_checked = self._budget.hold is None or lease_clock() < self._valid_until
         if not is_claim_checked and not await self._claim_checks.ask(ticket_id):
             raise StoppingError
         return await call()
 
     def _check_claims(self, ticket_ids: list[str]) -> list[bool]:
-        check_began = time.clock_gettime(CLOCK)
+        check_began = lease_clock()
         if self._budget.hold is None:
             return [True] * len(ticket_ids)
         claims = self._budget.hold(ticket_ids)

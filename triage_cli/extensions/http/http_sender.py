@@ -70,15 +70,16 @@ class HttpSender:
     def _delivered(
         self, connections: HttpConnections, chunks: Iterable[Sequence[dm.OutgoingDelivery]], attempt: Attempt
     ) -> Iterator[Sequence[dm.Outcome[dm.Receipt]]]:
-        async def send_as_it_is(request: HttpRequest) -> HttpAnswer:
-            return await exchange(connections, self._endpoint, request, self._resolver)
-
-        async def send(request: HttpRequest) -> HttpAnswer:
-            if self._tokens is None:
-                return await send_as_it_is(request)
-            return await self._tokens.authorized(send_as_it_is, request, self._endpoint.name)
-
         async def attempt_and_time(outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
+            async def send_as_it_is(request: HttpRequest) -> HttpAnswer:
+                outgoing.check_held()  # others' attempts, an access token or an earlier answer were waited for
+                return await exchange(connections, self._endpoint, request, self._resolver)
+
+            async def send(request: HttpRequest) -> HttpAnswer:
+                if self._tokens is None:
+                    return await send_as_it_is(request)
+                return await self._tokens.authorized(send_as_it_is, request, self._endpoint.name)
+
             began = time.perf_counter()
             try:
                 async with _all_attempts():

@@ -145,7 +145,7 @@ class MailDestination:
     def _mail_one(self, connection: SmtpConnection, outgoing: dm.OutgoingDelivery) -> dm.Outcome[dm.Receipt]:
         mail_began = time.perf_counter()
         try:
-            self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
+            self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)), outgoing)
         except TemplateFailure as failure:
             error = not_renderable(self.name, failure)
         except dm.NOT_ATTEMPTED as problem:
@@ -166,7 +166,7 @@ class MailDestination:
             connection.close()
         return dm.Outcome.failed(outgoing, error, dm.Receipt(error.status, time.perf_counter() - mail_began))
 
-    def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
+    def _hand_over(self, connection: SmtpConnection, message: EmailMessage, outgoing: dm.OutgoingDelivery) -> None:
         mail, mail_bytes = self._mail, message.as_bytes()
         self._open(connection)
         size = [f"size={len(mail_bytes)}"] if connection.has_extn("size") else []
@@ -176,6 +176,7 @@ class MailDestination:
         replies = {to: connection.rcpt(to) for to in map(bare_address, mail.to)}
         if refused := {to: reply for to, reply in replies.items() if reply[0] not in ACCEPTED_RECIPIENT}:
             raise self._refused_recipients(refused)
+        outgoing.check_held()
         data_code, answer = connection.hand_over(mail_bytes)
         if data_code != COMPLETED:
             raise self._refusal(data_code, answer)

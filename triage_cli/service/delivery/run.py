@@ -7,6 +7,7 @@ from itertools import chain, count
 
 from triage_cli import domain as dm
 from triage_cli.ports import Store
+from triage_cli.runtime import lease_clock
 from triage_cli.service.delivery.additions import Additions
 from triage_cli.service.delivery.attempts import (
     AttemptRecorder,
@@ -66,11 +67,12 @@ class DeliveryRun:
 
     def _begun(self, to_begin: Sequence[dm.OutgoingDelivery]) -> Sequence[dm.OutgoingDelivery]:
         """Mark attempts as begun, and return them: those that nothing has made wrong since they were decided on."""
+        at = lease_clock()
         begun_ids = self._store.deliveries.begin(self.context.lease, to_begin)
-        if len(begun_ids) == len(to_begin):
-            return to_begin
-        self.take_note_of_switched_off()
-        return [outgoing for outgoing in to_begin if outgoing.delivery.delivery_id in begun_ids]
+        held = self.context.hold_since(at).lasts
+        if len(begun_ids) < len(to_begin):
+            self.take_note_of_switched_off()
+        return [outgoing._replace(held=held) for outgoing in to_begin if outgoing.delivery.delivery_id in begun_ids]
 
     def take_note_of_switched_off(self) -> None:
         """Send nothing more to destinations that were switched off meanwhile, and again to those switched on."""
