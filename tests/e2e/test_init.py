@@ -114,6 +114,19 @@ def test_without_an_export_it_writes_a_short_configuration_and_reads_no_stdin(cl
     assert "name: Billing" in (cli.folder / "config.yaml").read_text()
 
 
+def test_an_import_without_categories_of_its_own_names_the_column(cli: Cli) -> None:
+    names = (("Billing", "Money"), ("Technical", "Repairs"), ("General", "Rest"))
+    text = export(40)
+    for built_in, own in names:
+        text = text.replace(f",{built_in}", f",{own}")
+    (cli.folder / "export.csv").write_text(text)
+    said = "note: Group says where 100% of these went; triage init export.csv learns from it"
+    assert said in cli("create", "export.csv", "--dry-run").stderr
+    assert said in cli("run", "export.csv", "--dry-run", "--limit", "3").stderr
+    (cli.folder / "config.yaml").write_text(labelled.CATEGORIES)
+    assert said not in cli("create", "export.csv", "--dry-run").stderr
+
+
 def test_a_kill_leaves_no_half_configuration_and_the_next_one_goes_on(first: tuple[Cli, str, str], cli: Cli) -> None:
     (cli.folder / "export.csv").write_text(export())
     database = cli.folder / "triage.db"

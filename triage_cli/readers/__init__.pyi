@@ -25,6 +25,7 @@ from triage_cli.readers.label_columns import LabelColumn as LabelColumn
 from triage_cli.readers.label_columns import candidate_columns as candidate_columns
 from triage_cli.readers.label_columns import label_column as label_column
 from triage_cli.readers.label_columns import label_of as label_of
+from triage_cli.readers.label_columns import told_by_name as told_by_name
 from triage_cli.readers.mail_files import MailFolder as MailFolder
 from triage_cli.readers.mail_files import RawMail as RawMail
 from triage_cli.readers.mail_message import mail_draft as mail_draft

@@ -112,6 +112,17 @@ def candidate_columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[LabelColumn
     yield from (column for column in columns if column.rank is None and _may_be_labels(column, len(rows)))
 
 
+def told_by_name(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, float] | None:
+    """Return the column that by its name says where tickets went, and the share of rows in which it does; or None."""
+    ranked = sorted((rank, name) for name in columns if (rank := _RANKS.get(compact(name))) is not None)
+    for _, name in ranked:
+        place = columns.index(name)
+        values = [value for row in rows if len(row) > place and (value := row[place].strip())]
+        if len(set(values)) > 1 and len(values) >= FILLED * len(rows) and len(set(values)) <= len(values) / 2:
+            return name, len(values) / len(rows)
+    return None
+
+
 def _is_never(name: str) -> bool:
     return names_other_field(name) or compact(name) in _NEVER or any(word in _NEVER for word in plain(name).split())
 
