@@ -20,6 +20,8 @@ def answers(*groups: tuple[float, int, int]) -> list[tuple[float, bool]]:
         (answers((0.9, 4, 4)), 0.85, "4 of 4 held-out answers"),
         (answers((0.9, 6, 3)), dm.MISTRUSTED, "3 of 6 held-out answers from 0.60 on were wrong, more than a third"),
         (answers((0.9, 6, 2)), 0.85, "2 of 6 held-out answers"),
+        (answers((0.7, 49, 17)), 0.85, "17 of 49 held-out answers"),
+        (answers((0.7, 49, 22)), dm.MISTRUSTED, "22 of 49 held-out answers"),
         (answers((0.5, 60, 0)), 0.85, "nothing was measured yet"),
     ],
 )

@@ -107,7 +107,6 @@ def evaluate(
     if not context.is_remote:
         _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
-    _say_outlook(context, measured_evaluations, question)
     if context.guides and not context.is_remote and question == dm.CATEGORY and summaries.are_any_to_send(context):
         context.say(f"next: {summaries.step_to_routing(context)}")
     return dm.gravest(evaluation_codes)
@@ -128,13 +127,6 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str], quest
     promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps, question)
     for name, _, max_error, bounds in promised_errors:
         context.say(f"{name}: {dm.bounds_summary(max_error, bounds)}")
-
-
-def _say_outlook(context: CommandContext, evaluations: Sequence[dm.Evaluated], question: str) -> None:
-    """Print what each evaluation recommends, and what more labels would do."""
-    for evaluated in evaluations:
-        for line in summaries.outlook(evaluated.scored, question):
-            context.say(line if len(evaluations) == 1 else f"{evaluated.scored.classifier}: {line}")
 
 
 def _choose_database(
@@ -184,8 +176,11 @@ def _report_evaluation(
             outside, "tickets have a label that is no category", "ticket has a label that is no category"
         )
         context.say(f"{outside_labels}: {held_back:.1%} {'of them were' if outside > 1 else 'was'} not answered surely")
-    for calibration in evaluation.calibrations:
-        context.say(_calibration_line(calibration))
+    for line in (
+        *map(_calibration_line, evaluation.calibrations),
+        *(f"{scored.classifier}: {each}" for each in summaries.outlook(scored)),
+    ):
+        context.say(line)
     if evaluation.stopped is not None:
         return context.report(evaluation.stopped)
     if calibrate and not evaluation.calibrations:

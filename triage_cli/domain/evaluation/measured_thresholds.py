@@ -19,8 +19,9 @@ STANDARD_THRESHOLD = 0.6
 CAUTIOUS_THRESHOLD = 0.85
 LOWER_THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8)
 MOST_WRONG, DOUBT = 0.1, 0.2  # at most this share is wrong, with a confidence of 80 %
-# From `LEAST_JUDGED` answers on that reach the standard threshold, at least `LEAST_RIGHT` of them must be right.
-LEAST_JUDGED, LEAST_RIGHT = 5, 2 / 3
+# From `LEAST_JUDGED` answers on that reach the standard threshold, `LEAST_RIGHT` of them must be right, as far as they
+# can tell: with that share, so few or fewer would be right in less than `LEAST_LIKELY` of all cases.
+LEAST_JUDGED, LEAST_RIGHT, LEAST_LIKELY = 5, 2 / 3, 1 / 3
 
 
 class MeasuredThreshold(NamedTuple):
@@ -68,7 +69,7 @@ class JudgedAnswers(NamedTuple):
 
 def is_mistrusted(judged: int, wrong: int) -> bool:
     """Return whether so many answers that were judged, and so many wrong ones of them, forbid to trust the others."""
-    return judged >= LEAST_JUDGED and judged - wrong < LEAST_RIGHT * judged
+    return judged >= LEAST_JUDGED and at_most(judged - wrong, judged, LEAST_RIGHT) < LEAST_LIKELY
 
 
 def measured_threshold(answers: Sequence[tuple[float, bool]]) -> MeasuredThreshold:
