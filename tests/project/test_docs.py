@@ -39,7 +39,7 @@ NOT_RUN = (
     NotRun("docs/install.md", "docker build", "needs Docker"),
     NotRun("docs/install.md", "rm -r", "removes the reader's data"),
     NotRun("docs/howto/init.md", "triage init", "needs an export; test_init.py makes one and does it"),
-    NotRun("docs/howto/first-week.md", "triage create", "needs an export; benchmarks/first_week.py does the week"),
+    NotRun("docs/howto/first-week.md", "triage create", "needs an export; benchmarks/weeks.py does the week"),
     NotRun("docs/howto/first-week.md", "triage review", "needs a person"),
     NotRun("docs/howto/first-week.md", "triage eval", "needs labelled tickets of an export"),
     NotRun("docs/howto/first-week.md", "triage route", "sends what the blocks before have decided"),

@@ -14,7 +14,9 @@ def answers(right: int, wrong: int, confidence: float = 0.9) -> list[tuple[float
 def test_a_threshold_that_few_wrong_answers_reach_is_borne_out() -> None:
     said = dm.recommended([*answers(40, 1), *answers(0, 20, 0.5)], 0.85)
     assert (said.answers, said.wrong, said.max_error) == (41, 1, None)
-    assert said.sentence == "0.85 is borne out: 1 of 41 measured answers from there on are wrong"
+    assert said.sentence == "keep 0.85, it is borne out: 1 of 41 measured answers from there on are wrong"
+    few = "keep 0.85, so far: 0 of 7 measured answers from there on are wrong; at least 9 more of them, all right"
+    assert few in dm.recommended(answers(7, 0), 0.85).sentence
 
 
 @pytest.mark.parametrize(

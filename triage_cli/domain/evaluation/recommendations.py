@@ -21,9 +21,9 @@ from triage_cli.domain.next_steps import Step
 
 MORE_LABELS = 50  # that a forecast is about
 WIDEST = 0.25  # a range of shares that says something
-# A share falls by no more than this with further labels, and rises by no more than this beside what it rose by before:
-# so it was in some nine of ten weeks of public sets (`benchmarks/weeks.py`).
-FALL, RISE = 0.07, 0.13
+# A share falls by no more than this with further labels, and rises by no more than this and half of what it rose by
+# before: so it was in some nine of ten weeks of public sets (`benchmarks/weeks.py`).
+FALL, RISE, REPEATED = 0.1, 0.08, 0.5
 RESAMPLED, TAIL = 20, 2  # draws of labelled answers, and how many of them are below a range, and above it
 
 
@@ -36,7 +36,7 @@ class Recommendation(NamedTuple):
     max_error: Annotated[
         float | None, "the promise to make in its place, or the one that is made; null: it is borne out"
     ]
-    missing: Annotated[int, "how many further labelled tickets the promise needs at least; 0: it is proven"]
+    missing: Annotated[int, "further labelled tickets that it needs at least; 0: it is proven, or borne out"]
     promised: Annotated[bool, "whether the configuration makes this promise already"] = False
 
     @property
@@ -44,7 +44,8 @@ class Recommendation(NamedTuple):
         """Return what to do, in a line."""
         of_them = f"{self.wrong:,} of {self.answers:,} measured answers from there on are wrong"
         if self.max_error is None:
-            return f"{self.threshold:.2f} is borne out: {of_them}"
+            more = f"; at least {self.missing:,} more of them, all right, bear it out" if self.missing else ""
+            return f"keep {self.threshold:.2f}, {'so far' if more else 'it is borne out'}: {of_them}{more}"
         promise, needed = f"max_error: {in_percent(self.max_error)}", f"at least {self.missing:,} more labelled tickets"
         if self.promised:
             return f"{promise} is proven" if not self.missing else f"{promise} needs {needed} ({Step.CALIBRATE})"
@@ -91,8 +92,10 @@ def recommended(
     found = Recommendation(
         threshold if threshold < NEVER else None, len(rights), len(rights) - sum(rights), max_error=None, missing=0
     )
-    if rights and at_most(found.wrong, found.answers, MOST_WRONG) <= DOUBT:
-        return found
+    if rights and threshold < NEVER and found.wrong <= MOST_WRONG * found.answers:
+        is_borne_out = at_most(found.wrong, found.answers, MOST_WRONG) <= DOUBT
+        missing = 0 if is_borne_out else missing_answers(found.answers, found.wrong, MOST_WRONG, DOUBT)
+        return found._replace(missing=missing)
     return found._replace(max_error=MOST_WRONG, missing=overall_bound(provers, MOST_WRONG).missing)
 
 
@@ -108,7 +111,7 @@ def grown_forecast(before: float, now: float, learned: int) -> Forecast:
     if not now:  # such as where a version is sure of nothing, or nothing is proven of it yet
         return unknown_forecast(now)
     growth = max(now - before, 0.0) * MORE_LABELS / max(learned, MORE_LABELS)
-    return _forecast(now, now - FALL, now + growth + RISE)
+    return _forecast(now, now - FALL, now + REPEATED * growth + RISE)
 
 
 def unknown_forecast(now: float) -> Forecast:
