@@ -11,6 +11,7 @@ from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as labelled
 from triage_cli import domain as dm
+from triage_cli.classifiers import ScoreCalibration, fit_model, fitted_model
 from triage_cli.config import STARTER
 from triage_cli.stores import SqliteStore, SqlModelRegistry
 
@@ -132,3 +133,17 @@ def test_a_question_with_examples_alone_is_sure_of_nothing(shop: Cli) -> None:
         shop("create", "-q", "--subject", "Nobody can log in", "--external-id", "X-2")
         assert shop("classify", "X-2", "--force", "-q").returncode == 0
         assert json.loads(shop("show", "X-2", "-o", "json").stdout)["answers"]["urgency"]["state"] == state
+
+
+def test_a_question_that_an_earlier_release_answered_by_its_examples_goes_on_as_it_was(shop: Cli) -> None:
+    values = (dm.Category("now", "", ("Nobody can log in",)), dm.Category("later"))
+    (shop.folder / "config.yaml").write_text(
+        CATEGORIES + "questions: {urgency: {values: [{name: now, examples: [Nobody can log in]}, later]}}\n"
+    )
+    earlier = fit_model(values)._replace(calibration=ScoreCalibration(0.6, 1.15, 0.6))
+    with closing(SqliteStore(str(shop.db))) as store:
+        store.keep_model(fitted_model.fingerprint(values), earlier.to_bytes(), {})
+    assert "sure from 0.85 on, as in an earlier release; give verdicts" in shop("doctor").stdout
+    shop("create", "-q", "--subject", "Nobody can log in", "--external-id", "X-2")
+    assert shop("classify", "X-2", "--force", "-q").returncode == 0
+    assert json.loads(shop("show", "X-2", "-o", "json").stdout)["answers"]["urgency"]["state"] == "answered"

@@ -12,6 +12,7 @@ from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
 from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
 from triage_cli.wiring.learned_models import (
+    answered_before,
     changed_reading,
     find_error_bounds,
     how_to_learn_again,
@@ -160,13 +161,7 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
     if note := levels_note(config):
         yield "levels", note
     store = open_store(config) if has_database else None
-    for question in config.questions:
-        has_examples = any(value.examples for value in question.values)
-        asked = config.classifiers[question.classifier or config.classifier]
-        may_be_sure = has_examples and not is_cautious(question, asked)
-        if not may_be_sure and (store is None or not is_taught(question, store)):
-            unsure = f"so no answer of the embedded model is sure; give verdicts on it, then {dm.Step.LEARN}"
-            yield f"question {question.name}", f"no label of it was learned, {unsure}"
+    yield from _untaught_questions(config, store)
     category = config.asked[0]
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(category, spec)
@@ -181,6 +176,21 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
             share = dm.in_percent(rule.max_error.share)
             one_promise = f"max_error: {share} is one promise over all categories that the rule takes"
             yield rule.name, f"{one_promise}; {{each: {share}}} promises it of each, as an earlier release did"
+
+
+def _untaught_questions(config: Config, store: Store | None) -> Iterator[tuple[str, str]]:
+    """Yield a message about each further question of which no label was learned, unless a threshold is configured."""
+    for question in config.questions:
+        has_examples = any(value.examples for value in question.values)
+        asked = config.classifiers[question.classifier or config.classifier]
+        may_be_sure = has_examples and not is_cautious(question, asked)
+        if may_be_sure or (store is not None and is_taught(question, store)):
+            continue
+        cautious = "no answer of the embedded model is sure"
+        if has_examples and store is not None and answered_before(question, store):
+            cautious = f"answers are sure from {dm.CAUTIOUS_THRESHOLD:.2f} on, as in an earlier release"
+        teach = f"give verdicts on it, then {dm.Step.LEARN}"
+        yield f"question {question.name}", f"no label of it was learned, so {cautious}; {teach}"
 
 
 def answers_untaught(config: Config) -> bool:

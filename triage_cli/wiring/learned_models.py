@@ -341,10 +341,10 @@ def policy_in_use(
 ) -> dm.MeasuredThreshold | None:
     """Return the threshold that held-out answers bear out; None if the configuration or a calibration decides.
 
-    So it is for a version of an earlier release, too, until the next one is learned. A further question is
-    never sure before it has learned labels: by examples alone it is often told worse than by its commonest value. One
-    without examples is not, whatever is configured. `taught` says whether a learned version answers, if that is known;
-    a step of a cascade is not cautious.
+    So it is for a version of an earlier release, too, until the next one is learned. A further question is never sure
+    before it has learned labels: by examples alone it is often told worse than by its commonest value. One without
+    examples is not, whatever is configured; one that an earlier release answered goes on as it was. `taught` says
+    whether a learned version answers, if that is known; a step of a cascade is not cautious.
     """
     may_guess = question.name == dm.CATEGORY or any(value.examples for value in question.values)
     is_open = not is_step and is_cautious(question, spec)
@@ -358,7 +358,16 @@ def policy_in_use(
         return None
     if version is not None and (is_taught_by_people or version.sure_from is not None):
         return version.sure_from
-    return dm.MeasuredThreshold() if question.name == dm.CATEGORY else dm.MeasuredThreshold(dm.NEVER)
+    is_sure = question.name == dm.CATEGORY or (may_guess and answered_before(question, store))
+    return dm.MeasuredThreshold() if is_sure else dm.MeasuredThreshold(dm.NEVER)
+
+
+def answered_before(question: dm.Question, store: Store) -> bool:
+    """Return whether an earlier release has answered a question by its examples: what was sent goes on to be sent."""
+    from triage_cli.classifiers import fitted_model
+
+    weights = store.model(fitted_model.fingerprint(question.values))
+    return weights is not None and fitted_model.Model.from_bytes(weights).is_of_earlier_examples
 
 
 def _is_calibrated(version: dm.ModelVersion | None, question: dm.Question, store: Store) -> bool:

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.embedded.score_calibration import DESCRIPTIONS_CALIBRATION, NEAR, Distance, ScoreCalibration
+from triage_cli.classifiers.embedded.score_calibration import (
+    DESCRIPTIONS_CALIBRATION,
+    EARLIER_EXAMPLES_CALIBRATION,
+    NEAR,
+    Distance,
+    ScoreCalibration,
+)
 from triage_cli.classifiers.examples import are_built_in, examples_of
 from triage_cli.runtime import AGAIN
 
@@ -74,6 +80,11 @@ class Model(NamedTuple):
     def knows_descriptions_alone(self) -> bool:
         """Return whether it was fitted to names and descriptions, without examples and labelled texts."""
         return not self.learned and self.calibration == DESCRIPTIONS_CALIBRATION
+
+    @property
+    def is_of_earlier_examples(self) -> bool:
+        """Return whether an earlier release has fitted it to examples, without labelled texts."""
+        return not self.learned and self.calibration == EARLIER_EXAMPLES_CALIBRATION
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""

@@ -92,6 +92,8 @@ class ScoreCalibration(NamedTuple):
 
 # That of a model that knows names and descriptions alone.
 DESCRIPTIONS_CALIBRATION = ScoreCalibration(0.5, 0.8)
+# That of examples in earlier releases, by which a stored model is known for one of them.
+EARLIER_EXAMPLES_CALIBRATION = ScoreCalibration(0.6, 1.15, 0.6)
 
 
 def softmax(scores: Floats, temperature: float) -> Floats:
