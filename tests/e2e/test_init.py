@@ -14,6 +14,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
+from tests.support.typed_terminal import Typist
 
 
 def export(each: int = 110, *, dated: bool = True, told: bool = True) -> str:
@@ -112,6 +113,16 @@ def test_without_an_export_it_writes_a_short_configuration_and_reads_no_stdin(cl
     assert done.returncode == 0
     assert "wrote config.yaml; next: edit it" in done.stderr
     assert "name: Billing" in (cli.folder / "config.yaml").read_text()
+
+
+def test_on_a_terminal_it_shows_what_it_would_learn_and_asks(cli: Cli) -> None:
+    (cli.folder / "export.csv").write_text(export(40))
+    typist = Typist(cli, "init", "export.csv", columns=200)
+    typist.sees("Group has 3 categories: ")
+    typist.sees("learn from 96 tickets, prove on 24 that at most 10% of what is sent is wrong, and write config.yaml")
+    typist.types("n\r", see="nothing was written")
+    assert typist.ends() == 0
+    assert [path.name for path in cli.folder.glob("*.*")] == ["export.csv"]
 
 
 def test_an_import_without_categories_of_its_own_names_the_column(cli: Cli) -> None:
