@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import (
@@ -50,6 +50,7 @@ from triage_cli.classifiers.examples import are_built_in, examples_of
 
 LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 COMMON_WORD_TEXTS = 2  # training texts with a word from which on it is a term; rarer ones count by their n-grams
+BLOCK = 500  # texts whose design is made at once
 MAX_NGRAMS = 30_000  # of a vocabulary; the rarest are left out
 # The sign of a mail address, as it is and as links, mails, pages and careful people write it, a link, a long number.
 _PERSONAL = re.compile(
@@ -172,19 +173,29 @@ class Corpus:
             places = np.searchsorted(vocabulary.ngrams, ngrams)
             terms = places[vocabulary.ngrams[np.minimum(places, len(vocabulary.ngrams) - 1)] == ngrams]
             terms_of_word.append(np.append(terms, word_terms[word]) if word in word_terms else terms)
-        word_indexes = np.concatenate(self.texts)
-        text_indexes = np.repeat(np.arange(len(self.texts)), [len(distinct) for distinct in self.texts])
-        word_weights = np.concatenate(self.weights)
+        blocks = [
+            self._block(slice(start, start + BLOCK), terms_of_word, vocabulary.rarity, term_weight)
+            for start in range(0, len(self.texts), BLOCK)
+        ]
+        term_matrix = csr_matrix(vstack([block.terms for block in blocks]))
+        return Design(np.concatenate([block.vectors for block in blocks]), term_matrix)
+
+    def _block(self, part: slice, terms_of_word: Sequence[Integers], rarity: Floats, term_weight: np.float32) -> Design:
+        """Return the design of some of the texts: all at once would take gigabytes for long ones."""
+        texts = self.texts[part]
+        word_indexes = np.concatenate(texts)
+        text_indexes = np.repeat(np.arange(len(texts)), [len(distinct) for distinct in texts])
+        word_weights = np.concatenate(self.weights[part])
         text_starts = np.searchsorted(text_indexes, np.unique(text_indexes))
         sums = np.add.reduceat(self._word_vectors[word_indexes] * word_weights[:, None], text_starts)
         term_counts = np.array([len(terms_of_word[w]) for w in word_indexes])
         rows, columns = np.repeat(text_indexes, term_counts), np.concatenate([terms_of_word[w] for w in word_indexes])
-        entries = vocabulary.rarity[columns] * np.repeat(word_weights, term_counts)
-        rarities = np.bincount(rows, entries**2, len(self.texts)).astype(np.float32)
+        entries = rarity[columns] * np.repeat(word_weights, term_counts)
+        rarities = np.bincount(rows, entries**2, len(texts)).astype(np.float32)
         per_vector, per_term = length_scales(sums[:, :LENGTH_DIMENSIONS], rarities)
         term_matrix = csr_matrix(
             (entries * per_term[rows] * term_weight, (rows, columns)),
-            shape=(len(self.texts), len(vocabulary.rarity)),
+            shape=(len(texts), len(rarity)),
             dtype=np.float32,
         )
         return Design((sums * per_vector[:, None]).astype(np.float32), term_matrix)
