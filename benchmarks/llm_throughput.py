@@ -20,8 +20,8 @@ import openai
 
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.classifiers import build, prompt
 from triage_cli.config import DEFAULT_CATEGORIES, ClassifierSpec, load_config
+from triage_cli.extensions.llm import build, prompt
 from triage_cli.runtime import Budget, BudgetLimits, Network, StopControl
 from triage_cli.service import LocalTriage
 

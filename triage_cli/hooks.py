@@ -17,6 +17,7 @@ class Hook(StrEnum):
     """The kinds of what an extension can add, as a sentence names one."""
 
     PLACE = "place"  # where tickets are: another database than a file, another instance
+    CLASSIFIER = "classifier"  # a type of one that asks a language model
     DESTINATION = "destination"  # a type of one
     SOURCE = "source"  # a type of one
     COMMAND = "command"
@@ -26,6 +27,7 @@ class Hook(StrEnum):
 # What our own extensions add: by its name, `EXTENSION:NAME`, where NAME is one of the extension's face.
 ADDED: Mapping[Hook, Mapping[str, str]] = {
     Hook.PLACE: {"postgresql": "postgres:PostgresStore", "remote": "remote:RemoteInstance"},
+    Hook.CLASSIFIER: dict.fromkeys(("anthropic", "decision", "openai"), "llm:build"),
     Hook.DESTINATION: {"http": "http:HTTP", "mail": "http:MAIL", "webhook": "http:WEBHOOK"},
     Hook.SOURCE: {"command": "pull:COMMAND", "http": "pull:HTTP", "imap": "pull:IMAP"},
     Hook.COMMAND: {"mcp": "mcp:mcp", "serve": "server:serve"},

@@ -11,7 +11,7 @@ from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, r
 from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli import domain as dm
-from triage_cli.classifiers import TICKET_LIMITS
+from triage_cli.extensions.llm import TICKET_LIMITS
 
 WINDOW = 512  # tokens of a state that a small decision model takes
 CHANCES = {"Billing": 0.7, "Technical": 0.2, "General": 0.06, "none of these": 0.04}

@@ -30,8 +30,9 @@ from tests.support.ports import number_of, reserve_port
 from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli import domain as dm
-from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, Promise, build
+from triage_cli.classifiers import Bounded, Promise
 from triage_cli.config import ClassifierSpec, Price
+from triage_cli.extensions.llm import ANSWER_TOKENS, TICKET_LIMITS, Cost, build
 from triage_cli.runtime import Network, StopControl
 
 

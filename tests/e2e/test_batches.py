@@ -22,8 +22,8 @@ from tests.support.llm_server import refund_logprobs, verdict
 from tests.support.records import replace
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.classifiers import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.config import load_config
+from triage_cli.extensions.llm import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.runtime import AsyncBridge
 from triage_cli.service import AHEAD, LocalTriage, RunContext
 from triage_cli.stores import SqliteStore

@@ -24,9 +24,9 @@ from tests.support.rooms import shipped_attacks
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli import domain as dm
-from triage_cli.classifiers import interpretation, prompt
 from triage_cli.cli import Printer, cells, safe_text, table_layout, tables
 from triage_cli.config import load_config
+from triage_cli.extensions.llm import interpretation, prompt
 from triage_cli.runtime import run_command
 from triage_cli.service import AttackResult, AttackTries
 

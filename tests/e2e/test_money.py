@@ -24,7 +24,9 @@ from tests.support.rooms import PACKAGE, room_of
 from tests.support.world import a_budget
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.classifiers import (
+from triage_cli.cli import CommandContext
+from triage_cli.config import MODELS, Price, load_config
+from triage_cli.extensions.llm import (
     AnthropicBatchApi,
     AnthropicProvider,
     BudgetReserver,
@@ -33,9 +35,7 @@ from triage_cli.classifiers import (
     OpenAIBatchApi,
     OpenAIProvider,
 )
-from triage_cli.classifiers import provider as llm_provider
-from triage_cli.cli import CommandContext
-from triage_cli.config import MODELS, Price, load_config
+from triage_cli.extensions.llm import provider as llm_provider
 from triage_cli.extensions.mcp import AgentServer
 from triage_cli.ports import operations
 from triage_cli.runtime import TOLERANCE

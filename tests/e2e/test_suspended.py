@@ -19,7 +19,7 @@ from tests.support.commands import PATIENCE, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.webhook_receiver import Receiver
-from triage_cli.classifiers import VALID_SECONDS
+from triage_cli.extensions.llm import VALID_SECONDS
 from triage_cli.runtime import alive, began, lease_clock
 
 NUMBER = 40

@@ -13,7 +13,7 @@ from tests.support.records import replace
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
 from triage_cli import domain as dm
-from triage_cli.classifiers import BudgetReserver
+from triage_cli.extensions.llm import BudgetReserver
 from triage_cli.runtime import StopControl, StoppingError, number_that_fits
 from triage_cli.service import RunContext, recorded_run
 from triage_cli.stores import DAY, SqliteStore

@@ -15,9 +15,10 @@ from tests.support.cli import Cli
 from tests.support.commands import on_terminal
 from tests.support.llm_server import running_llm_server
 from triage_cli import domain as dm
-from triage_cli.classifiers import prompt, redact
 from triage_cli.cli import safe_text
 from triage_cli.config import DEFAULT_CATEGORIES, REDACTABLE
+from triage_cli.domain import redact
+from triage_cli.extensions.llm import prompt
 
 EVERY = "".join(map(chr, range(0x110000)))
 ROW = re.compile(f"[{dm.TABLE}]")

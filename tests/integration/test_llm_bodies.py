@@ -18,16 +18,16 @@ from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opene
 from tests.support.llm_server import Step, chat, decision, message, running_llm_server, verdict
 from tests.support.local_server import Handler, LocalServer
 from triage_cli import domain as dm
-from triage_cli.classifiers import (
+from triage_cli.extensions.llm import (
     ANSWER_TOKENS,
     Cost,
     DecisionProvider,
     Reply,
+    batch_api_of,
     charged_usage,
     interpretation_of,
     question,
 )
-from triage_cli.wiring import batch_api_of
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {
@@ -67,7 +67,7 @@ def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | dm.TriageError | No
     question_spec = question(CATEGORIES, "a", "b")
     if isinstance(classifier.provider, DecisionProvider):
         return classifier.provider.reply
-    batch_api = batch_api_of(classifier, {"KEY": "k" * 20})
+    batch_api = batch_api_of(classifier.spec, {"KEY": "k" * 20})
 
     def read(body: dict[str, Any]) -> Reply | dm.TriageError | None:
         if kind == "openai":

@@ -12,6 +12,7 @@ from tests.support.rooms import PACKAGE
 # What is asked of each extension, and what the core says where it was deleted.
 ASKED = {
     "http": (["route"], "the destination webhook is of the extension http"),
+    "llm": (["classify", "--classifier", "gpt", "--force"], "the classifier openai is of the extension llm"),
     "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "postgres": (["list", "--db", "postgresql://u@127.0.0.1:1/d"], "the place postgresql is of the extension postgres"),
     "pull": (["pull"], "the source http is of the extension pull"),
@@ -19,6 +20,7 @@ ASKED = {
     "remote": (["list", "--remote", "https://triage.example"], "the place remote is of the extension remote"),
 }
 CONFIG = """
+classifiers: {gpt: {type: openai, model: m, api_key_env: null, base_url: "http://127.0.0.1:1/v1"}}
 sources: {desk: {preset: zendesk, url: "https://desk.example", auth: {basic: [U, T]}}}
 destinations: {hook: {type: webhook, url: "https://hook.example"}}
 """

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.rooms import PACKAGE, room_of
 from triage_cli import domain as dm
-from triage_cli.classifiers import OpenAIBatchApi
+from triage_cli.extensions.llm import OpenAIBatchApi
 from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.extensions.server import problems
 

@@ -10,8 +10,8 @@ from tests.support.llm_server import (
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
 from triage_cli import domain as dm
-from triage_cli.classifiers import LLMClassifier, build
 from triage_cli.config import ClassifierSpec, Price
+from triage_cli.extensions.llm import LLMClassifier, build
 from triage_cli.runtime import Budget, TimeSource
 
 CATEGORIES = (

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.classifiers import (
+from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.extensions.llm import (
     CUT_MARK,
     PROMPT_VERSION,
     TICKET_LIMIT,
@@ -24,7 +25,6 @@ from triage_cli.classifiers import (
     prompt,
     question,
 )
-from triage_cli.config import DEFAULT_CATEGORIES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
 SHOP = (

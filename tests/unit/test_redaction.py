@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers import redact
 from triage_cli.config import REDACTABLE
+from triage_cli.domain import redact
 
 
 @pytest.mark.parametrize(

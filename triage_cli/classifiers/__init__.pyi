@@ -3,7 +3,7 @@
 import triage_cli.classifiers.embedded.classifier
 import triage_cli.classifiers.embedded.fit
 import triage_cli.classifiers.embedded.word_vectors
-import triage_cli.classifiers.llm.classifier
+from triage_cli.classifiers.asked_classifier import AskedClassifier as AskedClassifier
 from triage_cli.classifiers.cascade import Cascade as Cascade
 from triage_cli.classifiers.command import CommandClassifier as CommandClassifier
 from triage_cli.classifiers.embedded import encoder as encoder
@@ -66,42 +66,6 @@ from triage_cli.classifiers.embedded.word_vectors import Lexicon as Lexicon
 from triage_cli.classifiers.embedded.word_vectors import word_parts as word_parts
 from triage_cli.classifiers.examples import are_built_in as are_built_in
 from triage_cli.classifiers.examples import examples_of as examples_of
-from triage_cli.classifiers.llm import costs as costs
-from triage_cli.classifiers.llm import interpretation as interpretation
-from triage_cli.classifiers.llm import prompt as prompt
-from triage_cli.classifiers.llm import provider as provider
-from triage_cli.classifiers.llm.anthropic import AnthropicProvider as AnthropicProvider
-from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi as AnthropicBatchApi
-from triage_cli.classifiers.llm.batch.api import BatchApi as BatchApi
-from triage_cli.classifiers.llm.batch.api import BatchLimits as BatchLimits
-from triage_cli.classifiers.llm.batch.client import BatchClient as BatchClient
-from triage_cli.classifiers.llm.batch.client import BatchedClassifier as BatchedClassifier
-from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi as OpenAIBatchApi
-from triage_cli.classifiers.llm.classifier import LLMClassifier as LLMClassifier
-from triage_cli.classifiers.llm.classifier import build as build
-from triage_cli.classifiers.llm.costs import VALID_SECONDS as VALID_SECONDS
-from triage_cli.classifiers.llm.costs import BudgetReserver as BudgetReserver
-from triage_cli.classifiers.llm.costs import Cost as Cost
-from triage_cli.classifiers.llm.costs import charged_usage as charged_usage
-from triage_cli.classifiers.llm.decisions_api import DecisionProvider as DecisionProvider
-from triage_cli.classifiers.llm.interpretation import clean_reason as clean_reason
-from triage_cli.classifiers.llm.interpretation import interpretation_of as interpretation_of
-from triage_cli.classifiers.llm.interpretation import parse_answer as parse_answer
-from triage_cli.classifiers.llm.openai import AnswerToken as AnswerToken
-from triage_cli.classifiers.llm.openai import OpenAIProvider as OpenAIProvider
-from triage_cli.classifiers.llm.openai import likelihoods as likelihoods
-from triage_cli.classifiers.llm.prompt import CUT_MARK as CUT_MARK
-from triage_cli.classifiers.llm.prompt import PROMPT_VERSION as PROMPT_VERSION
-from triage_cli.classifiers.llm.prompt import TICKET_LIMIT as TICKET_LIMIT
-from triage_cli.classifiers.llm.prompt import TICKET_LIMITS as TICKET_LIMITS
-from triage_cli.classifiers.llm.prompt import Question as Question
-from triage_cli.classifiers.llm.prompt import answer_schema as answer_schema
-from triage_cli.classifiers.llm.prompt import labels_of as labels_of
-from triage_cli.classifiers.llm.prompt import question as question
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS as ANSWER_TOKENS
-from triage_cli.classifiers.llm.provider import Reply as Reply
-from triage_cli.classifiers.llm.redaction import redact as redact
-from triage_cli.classifiers.llm.topic_names import with_names as with_names
 from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
 from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
@@ -109,10 +73,10 @@ from triage_cli.classifiers.wrapped_classifier import Curves as Curves
 from triage_cli.classifiers.wrapped_classifier import Memory as Memory
 from triage_cli.classifiers.wrapped_classifier import Promise as Promise
 from triage_cli.classifiers.wrapped_classifier import ToldLanguage as ToldLanguage
+from triage_cli.classifiers.wrapped_classifier import WrappedClassifier as WrappedClassifier
 
 embedded_classifier = triage_cli.classifiers.embedded.classifier
 embedded_fit = triage_cli.classifiers.embedded.fit
 embedded_word_vectors = triage_cli.classifiers.embedded.word_vectors
 fit_model = triage_cli.classifiers.embedded.fit.fit
 default_word_vectors = triage_cli.classifiers.embedded.word_vectors.word_vectors
-llm_classifier = triage_cli.classifiers.llm.classifier

@@ -28,6 +28,7 @@ from triage_cli.domain.batches import BatchItem as BatchItem
 from triage_cli.domain.batches import BatchLook as BatchLook
 from triage_cli.domain.batches import BatchRequest as BatchRequest
 from triage_cli.domain.batches import BatchResult as BatchResult
+from triage_cli.domain.batches import ExpectedCall as ExpectedCall
 from triage_cli.domain.batches import OpenRequest as OpenRequest
 from triage_cli.domain.calendars import DAY_MINUTES as DAY_MINUTES
 from triage_cli.domain.calendars import DAY_NAMES as DAY_NAMES
@@ -242,6 +243,7 @@ from triage_cli.domain.hostile_text.invisible import replace_hidden as replace_h
 from triage_cli.domain.hostile_text.invisible import unguarded as unguarded
 from triage_cli.domain.hostile_text.invisible import visible as visible
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion as Suspicion
+from triage_cli.domain.hostile_text.redaction import redact as redact
 from triage_cli.domain.ids import delivery_id as delivery_id
 from triage_cli.domain.ids import forgotten as forgotten
 from triage_cli.domain.ids import joined_id as joined_id

@@ -76,6 +76,15 @@ class BatchRequest(NamedTuple):
     redacted: str | None
 
 
+class ExpectedCall(NamedTuple):
+    """The estimate of one paid call: its tokens, what it likely costs and costs at most, in USD, and its prompt."""
+
+    tokens: int
+    cost: float
+    most: float
+    prompt: str
+
+
 class BatchLook(NamedTuple):
     """The progress of a batch at the provider: waiting | ended | failed (refused as a whole: `error`) | gone.
 

@@ -2,6 +2,7 @@
 
 from triage_cli.ports.analysis import Analysis as Analysis
 from triage_cli.ports.analysis import TellProgress as TellProgress
+from triage_cli.ports.classifiers import AskedModel as AskedModel
 from triage_cli.ports.classifiers import Batcher as Batcher
 from triage_cli.ports.classifiers import Classifier as Classifier
 from triage_cli.ports.classifiers import Ranking as Ranking

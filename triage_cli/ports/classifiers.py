@@ -1,6 +1,6 @@
 """Ports of the classifiers: what answers questions about tickets, what trains, what asks in a provider's batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Protocol
 
 from triage_cli import domain as dm
@@ -157,4 +157,34 @@ class Batcher(Protocol):
         """A batcher makes the outcomes for a ticket of a batch's result, with tokens and the halved cost.
 
         There is one for each question that was asked and still is there.
+        """
+
+
+class AskedModel(Classifier, Protocol):
+    """Port of a classifier that asks a language model, which costs money."""
+
+    @property
+    def constraint(self) -> str:
+        """A model knows how its answers are held to the values, as a sentence for `triage doctor`."""
+
+    def batched(self, *, has_next: bool) -> Classifier:
+        """A model returns the classifier that leaves its questions to a batch."""
+
+    def batcher(
+        self,
+        env: Mapping[str, str],
+        *,
+        has_next: bool,
+        calibrate: Callable[[dm.Answer], dm.Answer],
+        bound: Callable[[dm.Answer], dm.Answer] | None,
+    ) -> Batcher:
+        """A model returns its batches; `calibrate` and `bound` are applied to their answers."""
+
+    def expected(self, ticket: dm.Ticket, *, batch: bool) -> dm.ExpectedCall:
+        """A model estimates one call about a ticket, without a call."""
+
+    def named(self, proposal: dm.Proposal, budget: Budget) -> tuple[dm.Proposal, int]:
+        """A model names the groups and topics of a proposal; it returns how many it has named, too.
+
+        It sees words and examples, whose personal data is masked. Raises `TriageError` as its provider does.
         """

@@ -6,7 +6,6 @@ from triage_cli.wiring.analysis import discover as discover
 from triage_cli.wiring.analysis import exemplified as exemplified
 from triage_cli.wiring.assembly import ranked as ranked
 from triage_cli.wiring.assembly import services as services
-from triage_cli.wiring.classifiers import batch_api_of as batch_api_of
 from triage_cli.wiring.classifiers import only_loads as only_loads
 from triage_cli.wiring.destinations import check_templates as check_templates
 from triage_cli.wiring.destinations import open_destination as open_destination

@@ -171,8 +171,6 @@ class LocalAnalysis:
 
     def _named(self, proposal: dm.Proposal, asked: dm.Discovery) -> dm.Proposal:
         """Return a proposal that a language model has named, in a run of its own."""
-        from triage_cli.classifiers import with_names
-
         analyst, store = self._analyst, self._store or open_store(self._config, make=True)
         with recorded_run(store, "discover", analyst.actor, analyst.command_line, self._stop_control) as recorder:
             analyst.began(recorder)
@@ -180,7 +178,7 @@ class LocalAnalysis:
             classifiers = Classifiers(self._config, store, Asker(analyst.actor, recorder.context.run.run_id, {}))
             llm = classifiers.llm(self._config.classifiers[asked.name_with or ""], dm.ClassifyPlan())
             try:
-                named, count = with_names(proposal, llm, budget)
+                named, count = llm.named(proposal, budget)
             finally:
                 self.spent += budget.spent + budget.reserved
             recorder.counts["named"] = count
@@ -395,7 +393,7 @@ def _check_names_topics(config: Config, name: str) -> None:
 
 def discover(categories: Sequence[dm.Category], tickets: Iterable[dm.TopicText], asked: dm.Discovery) -> dm.Proposal:
     """Return the topics of tickets, each with the nearest of the categories that there are."""
-    from triage_cli.classifiers import find_topics, redact
+    from triage_cli.classifiers import find_topics
 
     texts, writers = [], []
     for number, ticket in enumerate(tickets):
@@ -419,7 +417,7 @@ def discover(categories: Sequence[dm.Category], tickets: Iterable[dm.TopicText],
                 tickets=len(topic.members),
                 customers=len({writers[index] for index in topic.members}),
                 nearest=None if topic.nearest is None else categories[topic.nearest].name,
-                examples=tuple(redact(_on_one_line(texts[index]), REDACTABLE)[0] for index in topic.core),
+                examples=tuple(dm.redact(_on_one_line(texts[index]), REDACTABLE)[0] for index in topic.core),
                 category=dm.category_of(name, parent),
             )
         )
@@ -437,10 +435,8 @@ def exemplified(config: Config, tickets: Iterable[dm.Ticket]) -> list[str]:
 
     It is that as a whole, or its subject or its description, as it stands or as topics have it.
     """
-    from triage_cli.classifiers import redact
-
     texts = (text for ticket in tickets for text in (ticket.text, ticket.subject, ticket.description) if text)
     lines = {_on_one_line(text[: dm.TOPIC_CHARACTERS]) for text in texts}
-    lines |= {redact(line, REDACTABLE)[0] for line in lines}
+    lines |= {dm.redact(line, REDACTABLE)[0] for line in lines}
     values = (value for question in config.asked for value in question.values)
     return [value.name for value in values if not lines.isdisjoint(map(_on_one_line, value.examples))]

@@ -66,7 +66,7 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
             if last_answer is not None:
                 share = last_answer.confidence
                 confidence = "" if share is None else f" at {share:.2f} ({last_answer.confidence_source})"
-                more = f"; {llm.provider.constraint}" if llm else ""
+                more = f"; {llm.constraint}" if llm else ""
                 return f"{last_answer.classifier} answered {last_answer.category or 'none of these'}{confidence}{more}"
     raise dm.UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 

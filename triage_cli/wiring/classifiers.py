@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from triage_cli import domain as dm
+from triage_cli import hooks
 from triage_cli.config import MODELS, ClassifierSpec, Config, without_secrets
-from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.hooks import Hook
+from triage_cli.ports import AskedModel, Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
     doubted_before,
@@ -28,7 +30,7 @@ from triage_cli.wiring.learned_models import (
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 if TYPE_CHECKING:
-    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Head, LLMClassifier, Model
+    from triage_cli.classifiers import Bounded, Calibrated, Head, Model
     from triage_cli.runtime import RateLimiter
 
 
@@ -122,7 +124,7 @@ class Classifiers(NamedTuple):
 
     def batcher(self, name: str, plan: dm.ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
-        from triage_cli.classifiers import BatchClient, ToldLanguage, told_language
+        from triage_cli.classifiers import ToldLanguage, told_language
 
         spec = self.config.classifiers.get(name)
         if spec is None:
@@ -135,9 +137,8 @@ class Classifiers(NamedTuple):
         calibrated = self._calibrated(spec, llm)
         bounded = self._bounded(spec, llm, calibrated)
         finished = ToldLanguage(llm, told_language)
-        return BatchClient(
-            llm,
-            batch_api_of(llm, os.environ),
+        return llm.batcher(
+            os.environ,
             has_next=name in steps[:-1],
             calibrate=lambda answer: finished.changed(calibrated.changed(answer) if calibrated else answer),
             bound=bounded.changed if bounded is not None else None,
@@ -146,15 +147,14 @@ class Classifiers(NamedTuple):
     def _questions(self, names: Collection[str]) -> list[dm.Question]:
         return [question for question in self.config.asked if question.name in names]
 
-    def llm(self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
+    def llm(self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Collection[str] = ()) -> AskedModel:
         """Open a classifier that asks a provider, by default for categories, without cache and calibration."""
-        from triage_cli.classifiers import build
         from triage_cli.runtime import RateLimiter
 
         limiters = self.asker.rate_limiters
         if spec.name not in limiters:
             limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
-        return build(
+        opened = hooks.added(Hook.CLASSIFIER, spec.type)(
             spec._replace(workers=plan.workers or spec.workers),
             self.config.categories,
             questions=self._questions(asked),
@@ -166,6 +166,7 @@ class Classifiers(NamedTuple):
             shared_rate_limiter=limiters[spec.name],
             nearest=partial(nearest_decided, self.store, self.config.categories, spec.nearest),
         )
+        return cast("AskedModel", opened)
 
     def built_in(self, question: dm.Question) -> "Model":
         """Return the embedded model of a question's values alone; it is fitted and stored if it is missing.
@@ -282,9 +283,7 @@ class Classifiers(NamedTuple):
         llm = self.llm(spec, plan, asked)
         inner: Classifier = llm
         if plan.batch:
-            from triage_cli.classifiers import BatchedClassifier
-
-            inner = BatchedClassifier(llm, has_next=has_next)
+            inner = llm.batched(has_next=has_next)
         store, registry = self.store, open_model_registry(self.store)
         # A stored answer may have the name of a rename that this configuration is older than.
         names = {name for category in self.config.categories for name in (category.name, *category.was)}
@@ -419,17 +418,6 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
         return []
     names = spec.steps if spec.type == "cascade" else (spec.name,)
     return [name for name in names if config.classifiers[name].type in MODELS]
-
-
-def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
-    """Return the batch API of a classifier's provider."""
-    if llm_classifier.spec.type == "openai":
-        from triage_cli.classifiers import OpenAIBatchApi
-
-        return OpenAIBatchApi(llm_classifier.spec, env)
-    from triage_cli.classifiers import AnthropicBatchApi
-
-    return AnthropicBatchApi(llm_classifier.spec, env)
 
 
 # Seconds between two looks at whether another model, calibration or name of a category is in force.

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli import hooks
 from triage_cli.config import MODELS, ClassifierSpec, Config
+from triage_cli.hooks import Hook
+from triage_cli.ports import AskedModel
 from triage_cli.runtime import Network
 
 
@@ -29,10 +32,8 @@ def estimate_cost(config: Config, plan: dm.ClassifyPlan, tickets: Iterable[dm.Ti
     paid_steps = {name: step for name, asked in asked_of.items() if (step := _paid_step(config, asked)) is not None}
     if not paid_steps:
         return CostEstimate(sum(1 for _ in tickets))
-    from triage_cli.classifiers import costs, llm_classifier
-
-    llms = {
-        step.name: llm_classifier.build(
+    models: dict[str, AskedModel] = {
+        step.name: hooks.added(Hook.CLASSIFIER, step.type)(
             step, config.categories, questions=config.asked, env=os.environ, actor="", run_id=None,
             network=Network(config.offline),
         )
@@ -47,17 +48,10 @@ def estimate_cost(config: Config, plan: dm.ClassifyPlan, tickets: Iterable[dm.Ti
             if name in paid_steps:
                 calls.setdefault(paid_steps[name].name, []).append(name)
         for step_name, names in calls.items():
-            llm, asked_ticket = llms[step_name], ticket._replace(asked=tuple(names))
-            price = costs.Cost(costs.half_price(llm.spec.price) if plan.batch else llm.spec.price)
-            question, _ = llm.question(asked_ticket)
-            worst_usage = llm.worst_usage(question, llm.answer_tokens(asked_ticket))
-            likely_usage = costs.likely_usage(worst_usage, llm.spec.effort)
-            tokens += likely_usage.input + likely_usage.output
-            likely_cost, worst_cost = (
-                likely_cost + price.price_of(likely_usage),
-                worst_cost + price.price_of(worst_usage),
-            )
-            first_prompt = first_prompt or f"{question.system}\n\n{question.user}"
+            call = models[step_name].expected(ticket._replace(asked=tuple(names)), batch=plan.batch)
+            tokens += call.tokens
+            likely_cost, worst_cost = likely_cost + call.cost, worst_cost + call.most
+            first_prompt = first_prompt or call.prompt
     has_prices = all(step.price for step in paid_steps.values())
     return CostEstimate(
         tickets_counted, tokens, likely_cost if has_prices else None, worst_cost if has_prices else None, first_prompt

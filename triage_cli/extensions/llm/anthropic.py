@@ -5,8 +5,9 @@ from typing import Any
 
 import anthropic
 
-from triage_cli.classifiers.llm.prompt import Question, answer_schema
-from triage_cli.classifiers.llm.provider import (
+from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.prompt import Question, answer_schema
+from triage_cli.extensions.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     EFFORT_REFUSED,
@@ -22,8 +23,7 @@ from triage_cli.classifiers.llm.provider import (
     request_bytes,
     token_count,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
-from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.runtime import Network
 
 ANTHROPIC_URL = "https://api.anthropic.com"

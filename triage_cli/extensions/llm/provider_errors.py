@@ -7,7 +7,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime import retry_after, tell_what_was_said
 
@@ -98,7 +97,7 @@ def request_failure(provider_error: ProviderError, spec: ClassifierSpec, address
     """Return the error for a provider's failed request: one that ends the run, or that fails only its ticket."""
     status, host = provider_error.status, urlsplit(address).netloc
     if not provider_error.html:
-        tell_what_was_said(f"{host} answered {status}", redact(provider_error.message, ("secret",))[0])
+        tell_what_was_said(f"{host} answered {status}", dm.redact(provider_error.message, ("secret",))[0])
     reply = f" ({provider_error.summary})"
     key_hint = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
     if status == 402 or provider_error.says(OUT_OF_QUOTA):

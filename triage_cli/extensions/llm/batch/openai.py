@@ -7,7 +7,7 @@ import httpx2
 import openai
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.batch.api import (
+from triage_cli.extensions.llm.batch.api import (
     CLOCK_SKEW,
     BatchLimits,
     BatchLine,
@@ -15,9 +15,9 @@ from triage_cli.classifiers.llm.batch.api import (
     refused_batch,
     sent_time,
 )
-from triage_cli.classifiers.llm.openai import OPENAI_URL, OpenAIProvider
-from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider_errors import ProviderError, shown_names
+from triage_cli.extensions.llm.openai import OPENAI_URL, OpenAIProvider
+from triage_cli.extensions.llm.prompt import Question
+from triage_cli.extensions.llm.provider_errors import ProviderError, shown_names
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 METADATA_KEY = "triage_batch"  # in the metadata of OpenAI's batch, by which it is found again

@@ -9,10 +9,10 @@ import httpx2
 from anthropic.types.messages import MessageBatch
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.anthropic import AnthropicProvider
-from triage_cli.classifiers.llm.batch.api import CLOCK_SKEW, BatchLimits, BatchLine, batch_line, custom_id, sent_time
-from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider_errors import ProviderError
+from triage_cli.extensions.llm.anthropic import AnthropicProvider
+from triage_cli.extensions.llm.batch.api import CLOCK_SKEW, BatchLimits, BatchLine, batch_line, custom_id, sent_time
+from triage_cli.extensions.llm.prompt import Question
+from triage_cli.extensions.llm.provider_errors import ProviderError
 
 _BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
 # HTTP statuses by the type of an error, because the results of a batch have only the type.

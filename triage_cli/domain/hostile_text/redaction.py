@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from re import Match, Pattern
 
-from triage_cli import domain as dm
+from triage_cli.domain.hostile_text.invisible import CONTROLS, TABLE, UNSEEN, hides
 
 _SECRET_TOKENS = re.compile(
     r"(?<![\w-])(?:(?:sk|pk|rk)[-_][\w-]{16,200}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}|trg_\w{16,200}|AKIA[0-9A-Z]{16}"
@@ -50,7 +50,7 @@ def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
         return text, ()
     masked_kinds: set[str] = set()
     # An invisible character may be inside a number, or in the place of a blank.
-    for gap in ("", " ") if dm.hides(text) else ("",):
+    for gap in ("", " ") if hides(text) else ("",):
         masked_text = _MaskedText(text, gap)
         for kind, masks in _MASKS.items():
             for pattern, span_of in masks if kind in kinds else ():
@@ -68,9 +68,9 @@ class _MaskedText:
 
     def __init__(self, text: str, gap: str) -> None:
         self.cells: Sequence[str] = text
-        if dm.hides(text):
+        if hides(text):
             self.cells = (_GAPS_AS_BLANKS if gap else _GAPS_JOINED).findall(text)
-            text = "".join(" " if dm.UNSEEN.match(cell) else cell[0] for cell in self.cells)
+            text = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
         self._read_text = text if text.isascii() else text.translate(_READ_AS_ASCII)
 
     def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _MaskSpan], mask: str) -> bool:
@@ -149,8 +149,8 @@ def _phone(match: Match[str]) -> _MaskSpan:
     return None if is_date_or_decimal or sum(c.isdigit() for c in phone_text) < 7 else match.span()
 
 
-_GAPS_JOINED = re.compile(f"[{dm.TABLE}{dm.CONTROLS}]+|[^{dm.TABLE}{dm.CONTROLS}][{dm.TABLE}{dm.CONTROLS}]*")
-_GAPS_AS_BLANKS = re.compile(f"[{dm.TABLE}{dm.CONTROLS}]+|[^{dm.TABLE}{dm.CONTROLS}]")
+_GAPS_JOINED = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")
+_GAPS_AS_BLANKS = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}]")
 # The order matters: a key may contain something like a number, a card number something like a telephone number.
 _MASKS: dict[str, tuple[tuple[Pattern[str], Callable[[Match[str]], _MaskSpan]], ...]] = {
     "secret": ((_SECRET_TOKENS, _whole_match), (_NAMED_SECRET, _named_secret)),

@@ -10,11 +10,11 @@ from typing import Any
 import openai
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.openai import OpenAIClient, openai_usage, read_status_error
-from triage_cli.classifiers.llm.prompt import Part, Question
-from triage_cli.classifiers.llm.provider import Reply, member, reply_or_unreadable, request_bytes
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.config import WIRES, ClassifierSpec
+from triage_cli.extensions.llm.openai import OpenAIClient, openai_usage, read_status_error
+from triage_cli.extensions.llm.prompt import Part, Question
+from triage_cli.extensions.llm.provider import Reply, member, reply_or_unreadable, request_bytes
+from triage_cli.extensions.llm.provider_errors import ProviderError, is_web_page, web_page_error
 
 MOST_CHOICES = 255
 DECISION_ENVELOPE_BYTES = 256  # of a request for a decision around its texts, at most

@@ -9,13 +9,13 @@ from functools import partial
 from typing import IO, Any, TypeVar
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
-from triage_cli.classifiers.llm.classifier import LLMClassifier
-from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
-from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
-from triage_cli.classifiers.llm.provider import Reply
-from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
+from triage_cli.classifiers import WrappedClassifier
+from triage_cli.extensions.llm import prompt
+from triage_cli.extensions.llm.batch.api import BatchApi, custom_id
+from triage_cli.extensions.llm.classifier import LLMClassifier
+from triage_cli.extensions.llm.costs import Cost, charged_usage, half_price
+from triage_cli.extensions.llm.interpretation import failed_interpretation, interpretation_of
+from triage_cli.extensions.llm.provider import Reply
 from triage_cli.runtime import Budget, Retries, bridge, persist
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.prompt import Question
+from triage_cli.extensions.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.runtime import Network
 
 MAX_RESPONSE_BYTES = 1 << 20

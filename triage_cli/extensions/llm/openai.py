@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import openai
 
-from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_schema
-from triage_cli.classifiers.llm.provider import (
+from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.prompt import PROMPT_VERSION, Question, answer_schema
+from triage_cli.extensions.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     EFFORT_REFUSED,
@@ -27,8 +28,7 @@ from triage_cli.classifiers.llm.provider import (
     request_bytes,
     token_count,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
-from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.runtime import Network
 
 

@@ -8,10 +8,11 @@ from itertools import chain
 from typing import TypeVar
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.asked_classifier import AskedClassifier
-from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
-from triage_cli.classifiers.llm.interpretation import (
+from triage_cli.classifiers import AskedClassifier
+from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm import prompt
+from triage_cli.extensions.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
+from triage_cli.extensions.llm.interpretation import (
     PROBLEM_MEANINGS,
     Interpretation,
     ParsedAnswer,
@@ -19,19 +20,14 @@ from triage_cli.classifiers.llm.interpretation import (
     failed_interpretation,
     interpretation_of,
 )
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, LEAST_EFFORTS, THINKING_TOKENS, Provider, Reply, Usage
-from triage_cli.classifiers.llm.provider_errors import RejectedError
-from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm.provider import ANSWER_TOKENS, LEAST_EFFORTS, THINKING_TOKENS, Provider, Reply, Usage
+from triage_cli.extensions.llm.provider_errors import RejectedError
 from triage_cli.runtime import (
-    REAL_TIME,
     Budget,
     CircuitBreaker,
     Network,
-    RateLimiter,
     Retries,
     StoppingError,
-    TimeSource,
     bridge,
     persist,
 )
@@ -40,50 +36,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 # Returns the nearest decided tickets, the nearest last.
 FindNearest = Callable[[dm.Ticket], Sequence[dm.Ticket]]
-
-
-def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
-    spec: ClassifierSpec,
-    categories: Sequence[dm.Category],
-    *,
-    questions: Sequence[dm.Question] = (),
-    env: Mapping[str, str],
-    actor: str,
-    run_id: str | None,
-    max_wait: float = 120.0,
-    network: Network,
-    shared_rate_limiter: RateLimiter | None = None,
-    time_source: TimeSource = REAL_TIME,
-    nearest: FindNearest | None = None,
-) -> "LLMClassifier":
-    """Return a classifier of type `openai`, `anthropic` or `decision`; `shared_rate_limiter` is that of its provider.
-
-    Raises `UsageError` when offline, `RefusedError` for a missing key.
-    """
-    name = f'classifier "{spec.name}"'
-    network.check(name)
-    limiter = shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
-    endpoint = CircuitBreaker(name, workers=spec.workers, max_wait=max_wait, time_source=time_source, shared=limiter)
-    provider = _provider(spec, max([len(categories), *(len(question.values) for question in questions)]), env)
-    return LLMClassifier(
-        spec, categories, provider, endpoint, network, actor=actor, run_id=run_id, questions=questions, nearest=nearest
-    )
-
-
-def _provider(spec: ClassifierSpec, most_values: int, env: Mapping[str, str]) -> Provider:
-    if spec.type == "openai":
-        from triage_cli.classifiers.llm.openai import OpenAIProvider
-
-        return OpenAIProvider(spec, env)
-    if spec.type == "anthropic":
-        from triage_cli.classifiers.llm.anthropic import AnthropicProvider
-
-        return AnthropicProvider(spec, env)
-    if spec.type == "decision":
-        from triage_cli.classifiers.llm.decisions_api import DecisionProvider
-
-        return DecisionProvider(spec, env, most_values)
-    raise dm.ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
 class LLMClassifier(AskedClassifier):
@@ -159,8 +111,8 @@ class LLMClassifier(AskedClassifier):
 
     def question(self, ticket: dm.Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
-        subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
-        description, more_kinds = redact(ticket.body or "", self.spec.redact)
+        subject, masked_kinds = dm.redact(ticket.subject or "", self.spec.redact)
+        description, more_kinds = dm.redact(ticket.body or "", self.spec.redact)
         parts = [self._parts[name] for name in ticket.asked]
         question = prompt.questions(parts, subject, description, limit, self.spec.instructions)
         if self._find_nearest is not None and ticket.asked == (dm.CATEGORY,):
@@ -172,7 +124,9 @@ class LLMClassifier(AskedClassifier):
     def _decided_examples(self, decided: Iterable[dm.Ticket]) -> tuple[tuple[str, str], ...]:
         """Return decided tickets as worked examples, redacted as every text is."""
         masks = self.spec.redact
-        texts = ((redact(t.subject or "", masks)[0], redact(t.body or "", masks)[0], t.category or "") for t in decided)
+        texts = (
+            (dm.redact(t.subject or "", masks)[0], dm.redact(t.body or "", masks)[0], t.category or "") for t in decided
+        )
         return prompt.decided_examples(texts)
 
     def _with_nearest(self, chunks: Iterable[Sequence[dm.Ticket]], find: FindNearest) -> Iterator[Sequence[dm.Ticket]]:

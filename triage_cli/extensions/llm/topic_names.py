@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.classifier import LLMClassifier
-from triage_cli.classifiers.llm.interpretation import json_answer_in
-from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
 from triage_cli.config import no_name
+from triage_cli.extensions.llm.classifier import LLMClassifier
+from triage_cli.extensions.llm.interpretation import json_answer_in
+from triage_cli.extensions.llm.prompt import Part, Question, cut_text
 from triage_cli.runtime import Budget
 
 AT_ONCE = 40  # topics that are named in one call; OpenAI's schemas have at most 100 keys

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.provider import Reply
-from triage_cli.classifiers.llm.provider_errors import ProviderError, request_failure
 from triage_cli.config import ClassifierSpec
+from triage_cli.extensions.llm import prompt
+from triage_cli.extensions.llm.provider import Reply
+from triage_cli.extensions.llm.provider_errors import ProviderError, request_failure
 from triage_cli.runtime import Network
 
 CLOCK_SKEW = 24 * 3600  # seconds by which our clock and that of a provider's batches may differ

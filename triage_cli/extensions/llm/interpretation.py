@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
-from triage_cli.classifiers.llm.provider import Reply
-from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
+from triage_cli.extensions.llm.prompt import Part, Question, cut_text
+from triage_cli.extensions.llm.provider import Reply
+from triage_cli.extensions.llm.provider_errors import RejectedError, TooLongError
 
 QUOTE_LENGTH = 20  # equal characters from which on a reason counts as quoting another ticket
 PROMPT_QUOTE_LENGTH = 40  # and from which on a reason counts as repeating the prompt

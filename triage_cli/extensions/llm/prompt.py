@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.classifiers.examples import examples_of
+from triage_cli.classifiers import examples_of
 
 PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused
 # Characters of a ticket in the prompt: at first, and after each answer that it is too long. The last limit suits a

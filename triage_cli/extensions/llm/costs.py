@@ -8,8 +8,8 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from triage_cli.classifiers.llm.provider import Reply, Usage
 from triage_cli.config import Price
+from triage_cli.extensions.llm.provider import Reply, Usage
 from triage_cli.runtime import Budget, StoppingError, lease_clock
 
 A = TypeVar("A")

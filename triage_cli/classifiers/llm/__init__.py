@@ -1,1 +1,0 @@
-"""Classifiers that ask a language model over HTTP."""
