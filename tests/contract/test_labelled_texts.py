@@ -12,8 +12,8 @@ from tests.support.stored_tickets import a_run, ended
 from tests.support.use_cases import log_is_whole
 from tests.support.world import World
 from triage_cli import domain as dm
-from triage_cli.api import warn
 from triage_cli.extensions.remote import Address, RemoteTriage
+from triage_cli.extensions.server import warn
 from triage_cli.ports import Triage
 from triage_cli.service import LocalTriage
 from triage_cli.stores import SqlModelRegistry

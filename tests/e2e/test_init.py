@@ -69,6 +69,19 @@ def test_an_export_becomes_a_proven_configuration(first: tuple[Cli, str, str], m
     assert json.loads(done.stdout)["category"] == "Billing"
 
 
+def test_what_was_taken_back_does_not_come_again(made: Cli) -> None:
+    (made.folder / "config.yaml").unlink()
+    database = made.folder / "triage.db"
+    assert made("undo", "last", "--yes", "--db", str(database)).returncode == 0
+    again = made("init", "export.csv")
+    assert again.returncode == 0
+    assert "note: 330 of these texts were forgotten or taken back, and stay out" in again.stderr
+    assert "3 categories of Group, learned from 0 tickets" in again.stderr
+    assert "nothing is proven: too few labelled tickets (0)" in again.stderr
+    assert "missing" in (made.folder / "config.yaml").read_text()
+    assert rows(database, "select count(text) from labelled_texts") == [(0,)]
+
+
 def test_what_exists_is_not_touched(made: Cli) -> None:
     config = (made.folder / "config.yaml").read_bytes()
     again = made("init", "export.csv")

@@ -66,7 +66,8 @@ def expected(config: Config, shares: Sequence[float]) -> dm.Expectation:
     registry = open_model_registry(store)
     version = registry.active()
     if version is None:
-        return dm.Expectation((), None)
+        unproven = (dm.ExpectedPromise(share, False, 0.0, 0.0, dm.needed(share)) for share in shares)
+        return dm.Expectation(tuple(unproven), None)
     learned = fitted_model.Model.from_bytes(version.weights).learned
     fingerprint = embedded_classifier.question_fingerprint(learned, levels=bool(question.labels.parents))
     graded = registry.graded(fingerprint)

@@ -214,8 +214,8 @@ def _made(
         expected = wiring.first_models.expected(config, sorted({*SHARES, share}))
     if context.stopper.code:
         raise KeyboardInterrupt
-    promised = next(each for each in expected.promises if each.max_error == share) if expected.promises else None
-    missing = promised.missing if promised and not promised.proven else 0
+    promised = next(each for each in expected.promises if each.max_error == share)
+    missing = 0 if promised.proven else promised.missing
     named = None if typed else Path(database).name
     _write(to, learned_configuration(categories, column.name, percent, database=named, missing=missing))
     made = _record(column, history, lesson, expected, to, database)
@@ -235,15 +235,14 @@ def _record(
     database: str,
 ) -> dict[str, Any]:
     names, proving, confused = column.names, sum(row.proves for row in history.rows), expected.confused
-    unproven = [dm.ExpectedPromise(share, proven=False, sent=0.0, wrong=0.0, missing=0) for share in SHARES]
     return {
         "column": column.name,
         "categories": {name: column.counts[name] for name in names},
         "left_out": {name: number for name, number in column.counts.items() if name not in names},
-        "teaching": len(history.rows) - proving,
+        "teaching": lesson.report.labelled,
         "proving": proving,
         "by_time": history.by_time,
-        "promises": [each._asdict() for each in expected.promises or unproven],
+        "promises": [each._asdict() for each in expected.promises],
         "confused": confused and {key: getattr(confused, key) for key in ("label", "guess", "n", "share")},
         "reason": lesson.report.reason,
         "version": lesson.report.version,
