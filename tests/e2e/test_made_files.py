@@ -30,6 +30,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "create": [("tickets.csv --rejects rejects.csv", "")],
     "pull": [("--config pull.yaml --rejects pull_rejects.jsonl", "")],
     "run": [("- --rejects run_rejects.csv", TICKETS)],
+    "nightly": [("tickets.csv", ""), ("", "")],
     "classify": [("--dry-run", ""), ("", "")],
     "route": [("--dry-run", ""), ("--no-wait", "")],
     "reclassify": [("--apply", "")],
@@ -77,12 +78,14 @@ FILE_MAKERS = {
     "init": {0},
     "learn": {0},
     "eval": {0, 1},
+    "nightly": {0},
 }  # those of the cases that read a file, and make a database for it
 # What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0}, "report": {0},
     "discover": {1}, "verdict": {0, 1}, "review": {0}, "learn": {1}, "keys revoke": {0}, "keys rotate": {0},
     "db migrate": {0}, "db backup": {0}, "undo": {1}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
+    "nightly": {1},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

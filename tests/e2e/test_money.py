@@ -52,6 +52,7 @@ TOPICS = ["The parcel arrived broken", "I forgot my password"] * 8
 COMMANDS: dict[str, list[tuple[str, str]]] = {
     "create": [("create --dry-run --classify", TICKETS), ("create", TICKETS)],
     "pull": [("pull", "")],
+    "nightly": [("nightly", "")],
     "classify": [
         ("classify --dry-run", ""),
         ("classify", ""),
@@ -111,7 +112,16 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "discover": [("discover", ""), ("discover topics.csv", ""), ("discover topics.csv --name-with gpt", "")],
     "suspects": [("suspects labelled.csv", "")],
 }
-DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval", "discover"}  # the commands that ask a provider
+DOORS = {
+    "classify",
+    "nightly",
+    "run",
+    "reclassify",
+    "plan",
+    "doctor",
+    "eval",
+    "discover",
+}  # the commands that ask a provider
 
 
 def test_every_command_has_its_row() -> None:

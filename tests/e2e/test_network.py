@@ -170,6 +170,7 @@ def test_each_method_of_the_network_refuses_offline() -> None:
 CALLS: Mapping[str, tuple[str, ...]] = {
     "create": ("create new.csv", "create --subject x"),
     "pull": ("pull", "pull --dry-run"),
+    "nightly": ("nightly new.csv",),
     "classify": ("classify", "classify --classifier both", "classify --classifier local", "classify --batch",
                  "classify --dry-run", "classify --text x", "classify T-1 --force --classifier decide",
                  "classify T-1 --classifier claude"),

@@ -264,6 +264,7 @@ def placed(text: str, folder: Path) -> str:
     (home / "secrets").write_text("SHOP_KEY=canary\n")
     for script in SAMPLES.glob("*.sh"):
         shutil.copy(script, home)
+    text = text.replace("/usr/local/bin/triage", str(Path(sys.executable).parent / "triage"))
     return text.replace("/etc/triage/config.yaml", str(folder / "config.yaml")).replace("/etc/triage", str(home))
 
 
@@ -302,26 +303,45 @@ def test_the_service_runs_silently_as_it_is_written(fitted: Cli) -> None:
     assert "Persistent=true" in timer
 
 
-def test_a_night_ends_with_its_first_failure_and_does_the_later_steps(fitted: Cli) -> None:
-    """`classify` cannot reach its provider (6); what has a category is routed all the same, and `check` looks."""
-    placed("", fitted.folder)
+def test_a_night_ends_with_its_gravest_code_and_does_the_later_steps(fitted: Cli) -> None:
+    """`classify` cannot reach its provider (6); what has a category is routed all the same, and `check` looks (8)."""
     (fitted.folder / "config.yaml").write_text(
         "classifier: gpt\n"
         "classifiers:\n"
         "  gpt: {type: openai, model: m, base_url: 'http://127.0.0.1:9/v1', api_key_env: null, max_retries: 0}\n"
+        "nightly: {deadline: 1s, max_age: 0s}\n"
     )
     two = "id,subject,verdict\n1,x,Billing\n2,y,\n"
     assert fitted("create", "-q", "--map", "verdict=verdict", stdin=two).returncode == 0
-    script = (fitted.folder / "etc" / "night.sh").read_text().replace("--deadline 4h", "--max-wait 0s")
-    (fitted.folder / "etc" / "night.sh").write_text(script)
-    env = environment(fitted, {"TRIAGE_CONFIG": str(fitted.folder / "config.yaml"), "PATH": "/usr/bin:/bin"})
-    done = subprocess.run(
-        [fitted.folder / "etc" / "night.sh"],
-        env=env, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (6, ""), done.stderr
-    assert done.stderr.count("\n") == 1
+    done = fitted("nightly", "-q", "missing.csv")
+    assert done.returncode == 2, done.stderr
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["error:", "error:"]
+    assert "missing.csv" in done.stderr
+    assert done.stdout.startswith("exceeded: ticket 2 is not classified")
     assert statuses(fitted) == {"routed": 1, "new": 1}
+    assert fitted("nightly", "-q").returncode == 6
+
+
+def test_a_missing_database_is_told_once_and_a_file_makes_one(fitted: Cli) -> None:
+    done = fitted("nightly", "-q", "--db", "other.db")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    (fitted.folder / "export.csv").write_text("id,subject\n1,I was charged twice\n")
+    done = fitted("nightly", "-q", "--db", "other.db", "export.csv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert rows(fitted.folder / "other.db", "select status from tickets") == [("routed",)]
+
+
+def test_a_signal_ends_the_step_of_a_night_as_it_ends_a_command_and_no_other_begins(cli: Cli) -> None:
+    with running_llm_server(lambda n, asked: replace(by_number(n, asked), delay=0.05)) as server:
+        configure(cli, server)
+        tickets(cli, 60)
+        night = cli.start("nightly", "-q")
+        until(lambda: len(server.asked) >= 8, "8 calls")
+        night.send_signal(signal.SIGTERM)
+        out, err = night.communicate()
+        assert (night.returncode, out, err) == (143, b"", b"")
+        assert statuses(cli)["classified"] == len(server.asked) < 60
+        assert [json.loads(line)["kind"] for line in cli("runs").stdout.splitlines()] == ["classify", "create"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
@@ -393,7 +413,7 @@ def test_what_the_page_shows_of_them_is_what_is_tested() -> None:
     files = [path.read_text() for folder in (SAMPLES, SAMPLES.parent / "server") for path in folder.iterdir()]
     shown = re.findall(r"```(crontab|nginx|sh)\n(.*?)```", pages, re.DOTALL)
     found = [kind for kind, block in shown if any(block in text for text in files)]
-    assert sorted(found) == ["crontab", "nginx", "sh"]
+    assert sorted(found) == ["crontab", "nginx"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ HEADINGS = {
         "pull": Listed("pull:pull", "Store what is new in the sources of the configuration", "local"),
         "classify": Listed("classify:classify", "Give tickets a category"),
         "route": Listed("route:route", "Send tickets to their destinations"),
+        "nightly": Listed("nightly:nightly", "Pull, create, classify, route and check, for cron", "local"),
         "undo": Listed("runs:undo", "Take back an import: the wrong file, the wrong mapping"),
     },
     "What is there, and why": {

@@ -28,12 +28,27 @@ from triage_cli.config.questions import checked_questions, read_questions
 from triage_cli.config.routes import RouteReader, escalations_schema, later, open_routes, routes_schema
 from triage_cli.config.rule_conditions import pattern
 from triage_cli.config.sources import read_sources
-from triage_cli.config.validators import named_entries, number, one_of, optional, path, several, text, truth, url
+from triage_cli.config.validators import (
+    named_entries,
+    number,
+    one_of,
+    optional,
+    path,
+    several,
+    text,
+    truth,
+    typed_duration,
+    url,
+)
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
 from triage_cli.runtime import is_loopback
 
 MOST_FIELDS = 50
+# The limits of `triage nightly`, where the configuration names no others; null: none.
+NIGHT: Mapping[str, str | int | None] = {
+    "pull_deadline": "2h", "deadline": "4h", "max_age": "1d", "max_delivery_age": "1d", "max_undeliverable": 0,
+}  # fmt: skip
 # Columns of `extra` that triage itself writes.
 OWN_COLUMNS = ("mail", "thread", "updated_at")
 
@@ -140,6 +155,7 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
         "per_day": values.get("budget", {}).get("per_day"),
         **({"texts_kept": kept} if (kept := values.get("labelled_texts", {}).get("keep")) else {}),
         "spikes_to": spikes_to,
+        "nightly": {**NIGHT, **values.get("nightly", {})},
         "categories": categories,
         "classifiers": classifiers,
         "classifier": classifier,
@@ -222,6 +238,19 @@ SERVER: Mapping[str, Field] = {
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}
 TEXTS: Mapping[str, Field] = {"keep": Field(number(1_000, 1_000_000, whole=True))}
+COUNT = Field(optional(number(0, 1_000_000_000, whole=True)))
+AGE = Field(optional(typed_duration))
+NIGHTLY: Mapping[str, Field] = {
+    "pull_deadline": AGE,
+    "deadline": AGE,
+    "max_age": AGE,
+    "max_delivery_age": AGE,
+    "max_review_age": AGE,
+    "max_pending": COUNT,
+    "max_undeliverable": COUNT,
+    "max_unroutable": COUNT,
+    "max_review": COUNT,
+}
 TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
@@ -241,6 +270,7 @@ TOP_KEYS: Mapping[str, Field] = {
     "sources": Field(read_sources),
     "imports": Field(read_imports),
     "spikes": Field(mapping(SPIKES)),
+    "nightly": Field(mapping(NIGHTLY)),
     "remote": Field(url),
     "offline": Field(truth),
 }

@@ -57,6 +57,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield from chain.from_iterable(map(_import_settings, config.imports.values()))
     if config.spikes_to is not None:
         yield "spikes.to", config.spikes_to
+    yield from ((f"nightly.{key}", value) for key, value in config.nightly.items())
     yield "remote", config.remote
     yield "offline", config.offline
 

@@ -155,6 +155,13 @@ def duration(setting: ConfigNode) -> float:
     return float(int(match[1]) * UNIT_SECONDS[match[2]]) if match else 0.0
 
 
+@accepts(lambda: schema_of(duration))
+def typed_duration(setting: ConfigNode) -> str:
+    """Accept a duration, for an option of a command; return it as it is written."""
+    duration(setting)
+    return str(setting.value)
+
+
 @accepts({"type": "boolean"})
 def truth(setting: ConfigNode) -> bool:
     """Accept true or false."""
