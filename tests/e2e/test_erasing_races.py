@@ -331,4 +331,4 @@ def test_nothing_of_an_erased_person_stays_or_leaves(
         assert campaign.left_in(text_of(cli, url)) == []
         assert cli("audit", "verify", "-q").returncode == 0
         assert min(len(campaign.written(name)) for name in FILES) > 1000
-        assert campaign.codes["killed", -9] > 3, did
+        assert campaign.codes["killed", -9] > 0, did
