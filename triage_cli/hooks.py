@@ -37,7 +37,10 @@ ADDED: Mapping[Hook, Mapping[str, str]] = {
 
 def is_there(hook: Hook, name: str) -> bool:
     """Return whether the extension that adds this is there; it is not imported."""
-    return find_spec(_folder(hook, name)) is not None
+    try:
+        return find_spec(_folder(hook, name)) is not None
+    except ModuleNotFoundError:  # there is no extension at all
+        return False
 
 
 def added(hook: Hook, name: str) -> Any:
