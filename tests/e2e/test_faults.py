@@ -53,7 +53,7 @@ def test_a_fault_at_the_nth_call(job: Job, numbers: dict[str, int], seam: str, h
 
 def test_a_full_disk(job: Job) -> None:
     size = len(job.seed["t.db"])
-    for room in (size - 160_000, size - 120_000, size - 80_000):  # the log of writes needs almost as much as the file
+    for room in (size - 240_000, size - 200_000, size - 160_000):  # the log of writes needs almost as much as the file
         job.again()
         assert_ended(job.triage(*COMMAND, how="small disk", at=room), 6)
         job.holds()

