@@ -7,9 +7,11 @@ from triage_cli.wiring.analysis import exemplified as exemplified
 from triage_cli.wiring.assembly import ranked as ranked
 from triage_cli.wiring.assembly import services as services
 from triage_cli.wiring.classifiers import only_loads as only_loads
+from triage_cli.wiring.destination_types import DestinationType as DestinationType
 from triage_cli.wiring.destinations import check_templates as check_templates
 from triage_cli.wiring.destinations import open_destination as open_destination
 from triage_cli.wiring.learning_runs import Analyst as Analyst
+from triage_cli.wiring.sources import SourceType as SourceType
 from triage_cli.wiring.stores import open_api_access as open_api_access
 from triage_cli.wiring.stores import open_model_registry as open_model_registry
 from triage_cli.wiring.stores import open_store as open_store

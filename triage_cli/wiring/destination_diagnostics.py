@@ -142,7 +142,7 @@ def try_destination(config: Config, receiver: str) -> str:
     """Check a destination without sending to it, and return its description. Raises what a run would raise."""
     open_destination(config, receiver)
     spec = config.destinations[receiver]
-    limits = f"{_token_note(config, spec)}"
+    limits = _token_note(config, spec)
     if spec.name in offline_destinations(config):
         limits += ", but waits offline"
     if _is_private(spec) and spec.type in NETWORKED_TYPES:

@@ -1,8 +1,9 @@
 """The types of destinations: those of the core, and those that extensions add."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Protocol, cast
+from typing import cast
 
 from triage_cli import domain as dm
 from triage_cli import hooks
@@ -12,23 +13,27 @@ from triage_cli.ports import Destination
 from triage_cli.runtime import checked_program, unwritable
 
 
-class DestinationType(Protocol):
-    """A type of destination."""
+class DestinationType(ABC):
+    """A type of destination; unless it says otherwise, it has no templates and its receiver gets the payload."""
 
+    @abstractmethod
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
         """Open a destination; `guarded`, it reaches no private address. Raises `ConfigError`, also for a secret."""
 
-    def template_mistakes(self, spec: DestinationSpec) -> Iterator[tuple[str, str]]:
+    def template_mistakes(self, _spec: DestinationSpec) -> Iterator[tuple[str, str]]:
         """Yield what is wrong in the templates of a destination: a key, and what is wrong with it."""
+        return iter(())
 
-    def request_text(self, spec: DestinationSpec, outgoing: dm.OutgoingDelivery) -> str:
+    def request_text(self, _spec: DestinationSpec, outgoing: dm.OutgoingDelivery) -> str:
         """Return what a destination would get, without secrets."""
+        return payload_text(outgoing)
 
+    @abstractmethod
     def tried(self, config: Config, spec: DestinationSpec) -> str:
         """Check a destination without sending to it, and return its description. Raises what a run would raise."""
 
 
-class _ToFile:
+class _ToFile(DestinationType):
     def opened(self, _config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
         from triage_cli.destinations import FileDestination
 
@@ -37,19 +42,13 @@ class _ToFile:
             raise TypeError(spec.type)
         return FileDestination(spec.name, spec.path, spec.max_attempts, spec.retry_schedule)
 
-    def template_mistakes(self, _spec: DestinationSpec) -> Iterator[tuple[str, str]]:
-        return iter(())
-
-    def request_text(self, _spec: DestinationSpec, outgoing: dm.OutgoingDelivery) -> str:
-        return payload_text(outgoing)
-
     def tried(self, _config: Config, spec: DestinationSpec) -> str:
         if spec.path is not None and (problem := unwritable(spec.path)):
             raise problem
         return f"appends to {spec.path}"
 
 
-class _ToCommand:
+class _ToCommand(DestinationType):
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
         from triage_cli.destinations import CommandDestination
 
@@ -63,12 +62,6 @@ class _ToCommand:
             env=without_secrets(config, os.environ),
             final_exit=spec.final_exit,
         )
-
-    def template_mistakes(self, _spec: DestinationSpec) -> Iterator[tuple[str, str]]:
-        return iter(())
-
-    def request_text(self, _spec: DestinationSpec, outgoing: dm.OutgoingDelivery) -> str:
-        return payload_text(outgoing)
 
     def tried(self, _config: Config, spec: DestinationSpec) -> str:
         return f"runs {checked_program(spec.run[0])}"

@@ -1,8 +1,9 @@
 """The sources of the configuration, by their types."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, cast
+from typing import cast
 
 from triage_cli import domain as dm
 from triage_cli import hooks
@@ -12,17 +13,20 @@ from triage_cli.ports import Source
 from triage_cli.runtime import Network
 
 
-class SourceType(Protocol):
-    """A type of source, as an extension adds it."""
+class SourceType(ABC):
+    """A type of source, as an extension adds it; unless it says otherwise, it has no templates."""
 
+    @abstractmethod
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> Source:
         """Open a source; `tell` gets its warnings. Raises `ConfigError`, also if a secret is not set."""
 
+    @abstractmethod
     def tried(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> str:
         """Check a source and return its description; nothing is stored. Raises what a pull would raise."""
 
-    def template_mistakes(self, spec: SourceSpec) -> Iterator[tuple[str, str]]:
+    def template_mistakes(self, _spec: SourceSpec) -> Iterator[tuple[str, str]]:
         """Yield what is wrong in the templates of a source: a key, and what is wrong with it."""
+        return iter(())
 
 
 def _type(spec: SourceSpec) -> SourceType:

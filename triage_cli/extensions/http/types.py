@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from triage_cli import domain as dm
 from triage_cli.config import AuthSpec, Config, DestinationSpec, HttpSpec, MailSpec, check_signing_secrets
 from triage_cli.runtime import Network, host_of
+from triage_cli.wiring import DestinationType, open_tokens
 from triage_cli.wiring import destinations as configured
-from triage_cli.wiring import open_tokens
 
 if TYPE_CHECKING:  # each type imports its own
     from triage_cli.extensions.http.http import HttpDestination
@@ -17,16 +17,13 @@ if TYPE_CHECKING:  # each type imports its own
     from triage_cli.extensions.http.webhook import WebhookDestination, WebhookTarget
 
 
-class WebhookType:
+class WebhookType(DestinationType):
     """A webhook, signed by the scheme of Standard Webhooks."""
 
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> "WebhookDestination":
         from triage_cli.extensions.http.webhook import WebhookDestination
 
         return WebhookDestination(_target(spec)._replace(guarded=guarded), Network(config.offline))
-
-    def template_mistakes(self, _spec: DestinationSpec) -> Iterator[tuple[str, str]]:
-        return iter(())
 
     def request_text(self, spec: DestinationSpec, outgoing: dm.OutgoingDelivery) -> str:
         from triage_cli.extensions.http.webhook import webhook_as_text
@@ -38,7 +35,7 @@ class WebhookType:
         return f"posts to {host_of(spec.url or '')}{signed}"
 
 
-class HttpType:
+class HttpType(DestinationType):
     """A request over HTTP, by templates."""
 
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> "HttpDestination":
@@ -69,7 +66,7 @@ class HttpType:
         return f"sends {http.method} to {to}"
 
 
-class MailType:
+class MailType(DestinationType):
     """A mail, over SMTP."""
 
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> "MailDestination":

@@ -11,6 +11,7 @@ from triage_cli import domain as dm
 from triage_cli.config import Config, SourceSpec, without_secrets
 from triage_cli.config import secret as secret_of
 from triage_cli.runtime import Network, checked_program
+from triage_cli.wiring import SourceType
 
 if TYPE_CHECKING:  # each type imports its own
     from triage_cli.extensions.pull.http import HttpSource
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # each type imports its own
 RECENTLY_CHANGED = 600.0
 
 
-class TapType:
+class TapType(SourceType):
     """A Singer tap: a program. A check does not run it."""
 
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> "SingerSource":
@@ -33,11 +34,8 @@ class TapType:
     def tried(self, _config: Config, spec: SourceSpec, _tell: Callable[[str], None]) -> str:
         return f"runs {checked_program(spec.run[0])}"
 
-    def template_mistakes(self, _spec: SourceSpec) -> Iterator[tuple[str, str]]:
-        return iter(())
 
-
-class HttpType:
+class HttpType(SourceType):
     """A list over HTTP. A check asks for what has changed lately."""
 
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> "HttpSource":
@@ -77,7 +75,7 @@ class HttpType:
         yield from mistakes(spec)
 
 
-class ImapType:
+class ImapType(SourceType):
     """A folder of a mail server. A check opens it."""
 
     def opened(self, config: Config, spec: SourceSpec, _tell: Callable[[str], None]) -> "ImapSource":
@@ -101,9 +99,6 @@ class ImapType:
 
     def tried(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> str:
         return self.opened(config, spec, tell).describe_folder()
-
-    def template_mistakes(self, _spec: SourceSpec) -> Iterator[tuple[str, str]]:
-        return iter(())
 
 
 HTTP, IMAP, COMMAND = HttpType(), ImapType(), TapType()
