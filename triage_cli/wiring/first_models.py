@@ -69,7 +69,7 @@ def expected(config: Config, shares: Sequence[float]) -> dm.Expectation:
         unproven = (dm.ExpectedPromise(share, False, 0.0, 0.0, dm.needed(share)) for share in shares)
         return dm.Expectation(tuple(unproven), None)
     learned = fitted_model.Model.from_bytes(version.weights).learned
-    fingerprint = embedded_classifier.question_fingerprint(learned, levels=bool(question.labels.parents))
+    fingerprint = embedded_classifier.question_fingerprint(learned, question)
     graded = registry.graded(fingerprint)
     promises = []
     for share in shares:

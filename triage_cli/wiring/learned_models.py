@@ -187,9 +187,7 @@ def _repetition_of(in_use: _InUse, question: dm.Question, fingerprint: str) -> s
     """Return the `repetition` of the model in use for a question, if it is the one that has this fingerprint."""
     from triage_cli.classifiers import embedded_classifier
 
-    own = embedded_classifier.question_fingerprint(
-        in_use.model.learned, levels=bool(question.labels.parents), question=question.name
-    )
+    own = embedded_classifier.question_fingerprint(in_use.model.learned, question)
     return repetition(*in_use) if own == fingerprint else ""
 
 
@@ -378,11 +376,8 @@ def _is_calibrated(version: dm.ModelVersion | None, question: dm.Question, store
     from triage_cli.classifiers import embedded_classifier, fitted_model
 
     learned = "" if version is None else fitted_model.Model.from_bytes(version.weights).learned
-    fingerprint = embedded_classifier.question_fingerprint(
-        learned or fitted_model.fingerprint(question.values),
-        levels=bool(question.labels.parents),
-        question=question.name,
-    )
+    name = learned or fitted_model.fingerprint(question.values)
+    fingerprint = embedded_classifier.question_fingerprint(name, question)
     return registry.calibration(fingerprint) is not None
 
 

@@ -122,16 +122,13 @@ def prove_version(
     )
     registry = open_model_registry(store)
     registry.keep_graded(graded)
-    active = registry.active(question.name)
-    for max_error in {promise for spec in specs if (promise := promised_error(question, spec))} if active else ():
-        own = fitted_model.Model.from_bytes(active.weights).learned if active else ""
-        in_use = embedded_classifier.question_fingerprint(
-            own, levels=bool(question.labels.parents), question=question.name
-        )
-        if not _holds(question, store, in_use, max_error) or _holds(question, store, head.fingerprint, max_error):
-            continue
-        share = dm.in_percent(max_error.share)
-        return f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
+    if (active := registry.active(question.name)) is None:
+        return ""
+    in_use = embedded_classifier.question_fingerprint(fitted_model.Model.from_bytes(active.weights).learned, question)
+    for max_error in {promise for spec in specs if (promise := promised_error(question, spec))}:
+        if _holds(question, store, in_use, max_error) and not _holds(question, store, head.fingerprint, max_error):
+            share = dm.in_percent(max_error.share)
+            return f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
     return ""
 
 

@@ -16,10 +16,11 @@ from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.runtime import Budget
 
 
-def question_fingerprint(model_name: str, *, levels: bool = False, question: str = dm.CATEGORY) -> str:
-    """Return the fingerprint of what a model is asked, by its name, and by whether its labels are in levels."""
+def question_fingerprint(model_name: str, question: dm.Question) -> str:
+    """Return the fingerprint of a question to a model, by the name of each, and by whether its values are in levels."""
     # As long as there was one question alone, it had no name.
-    further = ("\0levels" if levels else "") + ("" if question == dm.CATEGORY else f"\0{question}")
+    levels = "\0levels" if question.labels.parents else ""
+    further = levels + ("" if question.name == dm.CATEGORY else f"\0{question.name}")
     return sha256(f"{METHOD}\0{model_name}{further}".encode()).hexdigest()
 
 
@@ -45,9 +46,8 @@ class Head(NamedTuple):
     def fingerprint(self) -> str:
         """Return the fingerprint of the question as the model is asked it."""
         # A trained model keeps its fingerprint if categories get other names and descriptions.
-        return question_fingerprint(
-            self.model.learned or self.model.fingerprint, levels=bool(self.levels.parents), question=self.question
-        )
+        question = dm.Question(self.question, tuple(self.categories))
+        return question_fingerprint(self.model.learned or self.model.fingerprint, question)
 
 
 class LocalClassifier:
