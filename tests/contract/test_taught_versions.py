@@ -1,16 +1,11 @@
 """What learned versions have of tickets whose text is erased: ended or told, on both stores, here and over HTTP."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.api_server import running_server
-from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.use_cases import create, log_is_whole
 from tests.support.world import World
@@ -18,28 +13,11 @@ from triage_cli import domain as dm
 from triage_cli.classifiers import Model, fitted_model
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.extensions.remote import Address, RemoteTriage
-from triage_cli.extensions.server import warn
 from triage_cli.ports import ModelRegistry, Triage
-from triage_cli.service import LocalTriage
 from triage_cli.stores import FILLED, SqlModelRegistry
 
 EVENT = dm.Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
 LEARN = "next: triage learn makes one without them"
-
-
-@pytest.fixture(params=["local", "remote"])
-def door(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[tuple[Triage, list[str]]]:
-    """The use cases, here or over HTTP, and what they tell beside the outcomes."""
-    told: list[str] = []
-    if request.param == "local":
-        yield LocalTriage(world.services()._replace(warn=told.append), "tester", "test"), told
-        return
-    with ExitStack() as stack:
-        running = stack.enter_context(running_server(tmp_path, services=world.services()._replace(warn=warn)))
-        triage = RemoteTriage(Address(running.url, running.keys["admin"]), ONLINE, told.append)
-        stack.callback(triage.close)
-        yield triage, told
 
 
 @pytest.fixture
