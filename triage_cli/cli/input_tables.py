@@ -19,7 +19,7 @@ from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.readers import LONGEST_CELL as LONGEST
-from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table, told_by_name
+from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
 from triage_cli.runtime import open_text
 from triage_cli.service import CategoryNames
 
@@ -134,6 +134,8 @@ class _LabelNotes:
             option = shlex.quote(f"verdict={column.strip()}")
             yield f"most of {listing([column])} are names of categories; --map {option} takes them as verdicts"
         elif column is None and not self._context.is_remote and "categories" not in self._context.config.origins:
+            from triage_cli.readers import told_by_name  # with its words, for whoever has no categories
+
             columns = [name if name in input_table.unused else "" for name in input_table.columns]
             if (found := told_by_name(columns, input_table.first_rows)) and found[0].isprintable():
                 file = shlex.quote(input_table.name) if input_table.name != "stdin" else "FILE"

@@ -16,6 +16,11 @@ class LabelHistory(NamedTuple):
     rows: tuple[Labelled, ...]
     by_time: bool
 
+    @property
+    def proving(self) -> int:
+        """Return how many rows prove."""
+        return sum(row.proves for row in self.rows)
+
 
 def split_history(rows: Sequence[Labelled], categories: Collection[str]) -> LabelHistory:
     """Return the rows of an export: the last fifth in time proves, or without times, a fifth by chance.

@@ -40,11 +40,7 @@ def forget(
     if dry_run:
         found = list(context.look().find(dm.Selection(customer_id=customer)))
         printing.printer(quiet=True).many(found, dm.ticket_record, context.ticket_columns(), TICKETS_TABLE)
-        texts = (
-            f" and {messages.plural(n, 'labelled texts', 'labelled text')}"
-            if (n := _labelled_texts(context, customer))
-            else ""
-        )
+        texts = _and_texts(_labelled_texts(context, customer))
         context.say(f"{messages.plural(len(found), 'tickets')}{texts} of {customer} would be erased (--dry-run)")
         return
     context.need_agreement(yes=yes)

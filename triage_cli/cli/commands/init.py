@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from triage_cli import domain as dm
 from triage_cli import wiring
@@ -28,14 +28,6 @@ MOST_TRIED = 5  # columns of which it is tried whether texts tell them
 MOST_NAMED = 5  # values that a message names
 SHARES = (0.05, 0.1)
 PERCENTAGE = re.compile(r"(\d{1,2}(?:\.\d{1,4})?) ?%?")
-
-
-class Export(NamedTuple):
-    """The rows of an export that are taken: the newest, how many there were, and how many could not be read."""
-
-    rows: Sequence[dm.TicketDraft]
-    number: int
-    rejected: int
 
 
 @local_command
@@ -74,13 +66,13 @@ def init(
         return dm.ExitCode.OK
     share = _share(max_error or "10%")
     with input_tables.streams(files) as streams, elapsed_line("reading", shown=context.guides):
-        export = _export(context, streams, reading)
+        drafts = _newest_rows(context, streams, reading)
     if context.stopper.code:
         raise KeyboardInterrupt
-    column = _chosen(context, export, label)
+    column = _chosen(context, drafts, label)
     rows = [
         labelled_files.labelled_row(row, value)._replace(source="history")
-        for row in export.rows
+        for row in drafts
         if (value := column.label_of(row.extra.get(column.name)))
     ]
     history = dm.split_history(rows, column.names)
@@ -119,10 +111,10 @@ def _share(text: str) -> float:
     return share
 
 
-def _export(
+def _newest_rows(
     context: CommandContext, streams: Sequence[input_tables.NamedInput], reading: options.FileOptions
-) -> Export:
-    """Read inputs; of very many rows the newest stay."""
+) -> list[dm.TicketDraft]:
+    """Return the rows of inputs, oldest first; of very many the newest."""
     newest: list[tuple[str, int, dm.TicketDraft]] = []
     numbers, rejected, read_options = count(), 0, reading.read_options()
     for name, stream in streams:
@@ -139,19 +131,19 @@ def _export(
                 heapq.heappush(newest, entry)
             else:
                 heapq.heappushpop(newest, entry)
-        for remark in table.remarks():
-            context.say(f"note: {remark}")
+        for remark in messages.remarks([table]):
+            context.say(remark)
     number = next(numbers)
     if rejected:
         context.say(f"note: {messages.plural(rejected, 'rows')} could not be read and are left out")
     if number > len(newest):
         context.say(f"note: of {number:,} rows the newest {len(newest):,} are taken")
-    return Export([row for _, _, row in sorted(newest)], number, rejected)
+    return [row for _, _, row in sorted(newest)]
 
 
-def _chosen(context: CommandContext, export: Export, label: str | None) -> LabelColumn:
+def _chosen(context: CommandContext, drafts: Sequence[dm.TicketDraft], label: str | None) -> LabelColumn:
     """Return the column that says where tickets went. Raises `UsageError` if there is none that can be used."""
-    cells = [row.extra for row in export.rows]
+    cells = [row.extra for row in drafts]
     if label is not None:
         names = {name for row in cells for name in row}
         if label not in names:
@@ -164,7 +156,7 @@ def _chosen(context: CommandContext, export: Export, label: str | None) -> Label
     candidates = list(candidate_columns(cells))
     usable = [column for column in candidates if not column.objection][:MOST_TRIED]
     with elapsed_line("looking for the column", shown=context.guides):
-        told = [column for column in usable if _is_told(column, export)]
+        told = [column for column in usable if _is_told(column, drafts)]
     for column in candidates:
         why = column.objection or ("" if column in told else "its texts do not tell its values")
         about = f"{len(column.names):,} categories, {column.empty:,} rows without one"
@@ -175,16 +167,14 @@ def _chosen(context: CommandContext, export: Export, label: str | None) -> Label
     return told[0]
 
 
-def _is_told(column: LabelColumn, export: Export) -> bool:
+def _is_told(column: LabelColumn, drafts: Sequence[dm.TicketDraft]) -> bool:
     names = {*column.names}
-    pairs = [
-        (row.text, value) for row in export.rows if (value := column.label_of(row.extra.get(column.name))) in names
-    ]
+    pairs = [(row.text, value) for row in drafts if (value := column.label_of(row.extra.get(column.name))) in names]
     return wiring.first_models.is_told(pairs)
 
 
 def _agreed(context: CommandContext, column: LabelColumn, history: dm.LabelHistory, share: float, to: Path) -> bool:
-    proving = sum(row.proves for row in history.rows)
+    proving = history.proving
     messages.say(f"{column.name} has {messages.plural(len(column.names), 'categories')}: {listing(column.names, 12)}")
     messages.say(
         f"learn from {len(history.rows) - proving:,} tickets, prove on {proving:,} that at most "
@@ -234,13 +224,13 @@ def _record(
     to: Path,
     database: str,
 ) -> dict[str, Any]:
-    names, proving, confused = column.names, sum(row.proves for row in history.rows), expected.confused
+    names, confused = column.names, expected.confused
     return {
         "column": column.name,
         "categories": {name: column.counts[name] for name in names},
         "left_out": {name: number for name, number in column.counts.items() if name not in names},
         "teaching": lesson.report.labelled,
-        "proving": proving,
+        "proving": history.proving,
         "by_time": history.by_time,
         "promises": [each._asdict() for each in expected.promises],
         "confused": confused and {key: getattr(confused, key) for key in ("label", "guess", "n", "share")},
