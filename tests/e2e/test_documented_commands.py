@@ -1,7 +1,7 @@
-"""Every command in a console block of README.md and docs/ is run, and prints what the page shows under it.
+"""Every command in a console block of docs/ is run, and prints what the page shows under it.
 
 What differs from run to run (ids, times, hashes, last digits) may differ. After a wanted change write the pages anew
-and read the diff: `TRIAGE_GOLDEN=write pytest tests/e2e/test_documented_commands.py && git diff README.md docs`.
+and read the diff: `TRIAGE_GOLDEN=write pytest tests/e2e/test_documented_commands.py && git diff docs`.
 """
 
 import re
@@ -23,8 +23,8 @@ from tests.support.pg_server import PgServer
 from triage_cli import domain as dm
 
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
-# Pages that show the first fit of the embedded model; the others begin with a database that holds it.
-UNFITTED = ("README.md", "docs/tutorial.md")
+# The page that shows the first fit of the embedded model; the others begin with a database that holds it.
+UNFITTED = ("docs/tutorial.md",)
 # What a page for scripts may show although not every machine has it.
 TOOLS = ("curl", "jq", "sqlite3")
 
