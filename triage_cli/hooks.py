@@ -21,6 +21,7 @@ class Hook(StrEnum):
     DESTINATION = "destination"  # a type of one
     SOURCE = "source"  # a type of one
     COMMAND = "command"
+    ANALYSIS = "analysis"  # a method of it
     ROUTES = "server"  # of the HTTP API
 
 
@@ -30,7 +31,11 @@ ADDED: Mapping[Hook, Mapping[str, str]] = {
     Hook.CLASSIFIER: dict.fromkeys(("anthropic", "decision", "openai"), "llm:build"),
     Hook.DESTINATION: {"http": "http:HTTP", "mail": "http:MAIL", "webhook": "http:WEBHOOK"},
     Hook.SOURCE: {"command": "pull:COMMAND", "http": "pull:HTTP", "imap": "pull:IMAP"},
-    Hook.COMMAND: {"mcp": "mcp:mcp", "serve": "server:serve"},
+    Hook.COMMAND: {"mcp": "mcp:mcp", "serve": "server:serve"}
+    | {name: f"insight:{name}_command" for name in ("drift", "plan", "report", "spikes")},
+    Hook.ANALYSIS: {
+        name: f"insight:{name}" for name in ("drift", "find_spikes", "plan", "plan_texts", "report", "send_spikes")
+    },
     Hook.ROUTES: {"app": "server:app"},
 }
 

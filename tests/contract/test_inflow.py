@@ -7,7 +7,7 @@ import pytest
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
 from triage_cli import domain as dm
-from triage_cli.service import find_latest_spikes, send_new_spikes
+from triage_cli.extensions.insight import find_latest_spikes, send_new_spikes
 from triage_cli.stores import SqlInflow
 
 UNTIL = datetime(2026, 3, 2, 12, tzinfo=UTC)

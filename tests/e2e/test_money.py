@@ -39,7 +39,14 @@ from triage_cli.extensions.llm import provider as llm_provider
 from triage_cli.extensions.mcp import AgentServer
 from triage_cli.ports import operations
 from triage_cli.runtime import TOLERANCE
-from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services
+from triage_cli.service import (
+    EvaluationRun,
+    LocalConsultation,
+    LocalTriage,
+    RunRecorder,
+    Services,
+    unasked_budget,
+)
 from triage_cli.wiring import LocalAnalysis
 
 TINY = "budget: {per_day: 0.000001}\n"
@@ -333,7 +340,7 @@ def calls(name: str) -> dict[str, list[str]]:
 
 
 def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
-    plan = room_of(PlanComparison)
+    plan = room_of(unasked_budget)
     assert set(calls("Budget")) == {room_of(RunRecorder), plan}, "a plan's is of nothing asked"
     diagnostics = room_of(wiring.classifier_diagnostics)
     assert set(calls("Budget.free")) == {room_of(RunRecorder), diagnostics}

@@ -12,9 +12,11 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.records import replace
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli import domain as dm
-from triage_cli.cli import insight_tables, plan_page, table_layout
+from triage_cli.cli import table_layout
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.service import ConfigurationSide, NewNames, PlanComparison, RoutingMap
+from triage_cli.extensions.insight import ConfigurationSide, NewNames, PlanComparison, plan_page
+from triage_cli.extensions.insight import tables as insight_tables
+from triage_cli.service import RoutingMap
 
 OLD = dm.Levels({"Billing", "Technical", "General"}, {})
 RULES = tuple(dm.Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))

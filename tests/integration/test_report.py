@@ -13,7 +13,8 @@ from tests.support.cli import Cli
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from triage_cli import domain as dm
-from triage_cli.cli import report_page, safe
+from triage_cli.cli import safe
+from triage_cli.extensions.insight import report_page
 from triage_cli.extensions.remote import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.wiring import Analyst, LocalAnalysis
 

@@ -12,6 +12,7 @@ from tests.support.rooms import PACKAGE
 # What is asked of each extension, and what the core says where it was deleted.
 ASKED = {
     "http": (["route"], "the destination webhook is of the extension http"),
+    "insight": (["report"], "the command report is of the extension insight"),
     "llm": (["classify", "--classifier", "gpt", "--force"], "the classifier openai is of the extension llm"),
     "mcp": (["mcp"], "the command mcp is of the extension mcp"),
     "postgres": (["list", "--db", "postgresql://u@127.0.0.1:1/d"], "the place postgresql is of the extension postgres"),

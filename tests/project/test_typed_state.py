@@ -44,7 +44,7 @@ def test_each_exception_is_needed(name: str) -> None:
 
 # What names commands on purpose: the command line, agents' tools, the sentences of `why`, what no server does, and the
 # advice to send from the command line where a server may not.
-ROOMS = ("cli/", "extensions/mcp/", "extensions/pull/", "runtime/network.py")
+ROOMS = ("cli/", "extensions/insight/command.py", "extensions/mcp/", "extensions/pull/", "runtime/network.py")
 SPEAKS_OF_COMMANDS = (*ROOMS, *map(room_of, (dm.Step, dm.explain)))
 NO_STEP = {"LIMIT", "DEADLINE", "SAME"}  # of `triage pull`, which no server does
 

@@ -37,7 +37,7 @@ HEADINGS = {
         "logs": Listed("audit:logs", "Print the audit log"),
         "runs": Listed("runs:runs", "List bulk commands: what each did, and its cost"),
         "stats": Listed("stats:stats", "Count tickets, costs and deliveries"),
-        "report": Listed("trends:report", "Write a page about the last week, for the team"),
+        "report": Listed("", "Write a page about the last week, for the team"),
     },
     "People decide": {
         "review": Listed("review:review", "Decide the tickets that wait for a person, one key each"),
@@ -45,13 +45,13 @@ HEADINGS = {
     },
     "Better answers": {
         "reclassify": Listed("reclassify:reclassify", "Ask again; show or change other categories"),
-        "plan": Listed("plan:plan", "See what a new configuration would change"),
+        "plan": Listed("", "See what a new configuration would change"),
         "discover": Listed("discover:discover", "Find topics in tickets, and propose categories"),
         "learn": Listed("learn:learn", "Fit the embedded classifier to verdicts and labelled files"),
         "eval": Listed("evaluate:evaluate", "Measure classifiers on labelled tickets"),
         "suspects": Listed("learn:suspects", "Find labels that are likely wrong"),
-        "drift": Listed("trends:drift", "Compare decisions with those of the time before"),
-        "spikes": Listed("trends:spikes", "Find topics that many customers suddenly write about"),
+        "drift": Listed("", "Compare decisions with those of the time before"),
+        "spikes": Listed("", "Find topics that many customers suddenly write about"),
     },
     "Around it": {
         "config": Listed("config:GROUP", "Make, show and check the configuration", "local"),

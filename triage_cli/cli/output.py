@@ -381,14 +381,17 @@ class _CsvSink:
 
 
 def drawn_by(table_name: str, **details: Any) -> Table:
-    """Return a function of `cli.display`, such as `tables.tickets`; it is imported, with Rich, when called.
+    """Return a function of `cli.display`, such as `tables.tickets`, or by its whole name that of an extension.
+
+    It is imported, with Rich, when it is called.
 
     `details` are its arguments beside the records.
     """
-    module_name, _, function_name = table_name.partition(".")
+    module_name, _, function_name = table_name.rpartition(".")
+    module_name = module_name if "." in module_name else f"triage_cli.cli.display.{module_name}"
 
     def draw(records: Sequence[Record]) -> object:
-        display_module = importlib.import_module(f"triage_cli.cli.display.{module_name}")
+        display_module = importlib.import_module(module_name)
         return getattr(display_module, function_name)(records, **details)
 
     return draw

@@ -1,6 +1,11 @@
 # What other folders import from this one.
 
 import triage_cli.service.answers
+from triage_cli.service.answers import Arrived as Arrived
+from triage_cli.service.answers import Gathering as Gathering
+from triage_cli.service.answers import answer_given as answer_given
+from triage_cli.service.answers import steps_within as steps_within
+from triage_cli.service.answers import text_doubts as text_doubts
 from triage_cli.service.api_keys import KeyRing as KeyRing
 from triage_cli.service.api_keys import time_after as time_after
 from triage_cli.service.audit_proof import Counted as Counted
@@ -21,6 +26,7 @@ from triage_cli.service.decisions.category_check import changed_categories_warni
 from triage_cli.service.decisions.flips import FlipLimit as FlipLimit
 from triage_cli.service.decisions.flips import flip_margin as flip_margin
 from triage_cli.service.decisions.flips import judge as judge
+from triage_cli.service.decisions.precedents import Precedents as Precedents
 from triage_cli.service.decisions.recorder import DecisionRecorder as DecisionRecorder
 from triage_cli.service.delivery import queue as queue
 from triage_cli.service.delivery import run as run
@@ -35,16 +41,8 @@ from triage_cli.service.delivery.queue import QueueResults as QueueResults
 from triage_cli.service.delivery.routing import RoutingMap as RoutingMap
 from triage_cli.service.delivery.routing import known_field_categories as known_field_categories
 from triage_cli.service.delivery.routing import never_promised as never_promised
-from triage_cli.service.insight.foresight import Foresight as Foresight
-from triage_cli.service.insight.plan_comparison import COST_SAMPLE as COST_SAMPLE
-from triage_cli.service.insight.plan_comparison import DECIDED_STATUSES as DECIDED_STATUSES
-from triage_cli.service.insight.plan_comparison import ConfigurationSide as ConfigurationSide
-from triage_cli.service.insight.plan_comparison import NewNames as NewNames
-from triage_cli.service.insight.plan_comparison import PlanComparison as PlanComparison
-from triage_cli.service.insight.plan_comparison import unasked_budget as unasked_budget
-from triage_cli.service.insight.reporting import make_report as make_report
-from triage_cli.service.insight.spike_delivery import find_latest_spikes as find_latest_spikes
-from triage_cli.service.insight.spike_delivery import send_new_spikes as send_new_spikes
+from triage_cli.service.foresight import Foresight as Foresight
+from triage_cli.service.foresight import unasked_budget as unasked_budget
 from triage_cli.service.intake.corrections import LostDeliveries as LostDeliveries
 from triage_cli.service.intake.drafts import import_dry_run as import_dry_run
 from triage_cli.service.learning import second_look as second_look

@@ -1,4 +1,4 @@
-"""The HTML pages of `eval`, `plan`, `discover`, and how all such pages are made: no scripts, every text escaped."""
+"""The HTML pages of `eval` and `discover`, and how all such pages are made: no scripts, every text escaped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,7 @@ from triage_cli.cli.safe_text import safe
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold
 MOST_REPORT_TEXT = 300  # characters of a ticket that a report shows
-MOST_REPORT_MOVES = 1000  # that the report of a plan shows
-TEMPLATE_FOLDER = Path(__file__).parent  # of the reports
+FOLDER = Path(__file__).parent  # of the templates of this module's pages
 
 
 class ChartCurve(NamedTuple):
@@ -59,7 +58,7 @@ def evaluation_page(evaluations: Sequence[dm.Evaluated], source: str, report_tim
     top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest_error <= step), 1.0)
     trust_curves = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
     return html_page(
-        "eval_report.html",
+        FOLDER / "eval_report.html",
         evaluations=evaluations,
         scored=scored,
         tickets=plural(scored[0].n, "labelled tickets", "labelled ticket"),
@@ -77,25 +76,16 @@ def _curves(scored: Sequence[dm.Scored], points: Sequence[Sequence[tuple[float, 
     return [ChartCurve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named]
 
 
-def plan_page(plan: dm.Plan, name: str, since: str) -> str:
-    """Return the HTML report of a plan for the configuration `name`."""
-    pages = sum(move.pages for move in plan.moves)
-    report_time = dm.now()[:16].replace("T", " ")
-    return html_page(
-        "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_REPORT_MOVES
-    )
-
-
 def topics_page(proposal: dm.Proposal) -> str:
     """Return the HTML page of a proposal, with the examples of each topic."""
     return html_page(
-        "topics.html", proposal=proposal, shortened_example=dm.shortened, at=dm.now()[:16].replace("T", " ")
+        FOLDER / "topics.html", proposal=proposal, shortened_example=dm.shortened, at=dm.now()[:16].replace("T", " ")
     )
 
 
-def html_page(template: str, **values: Any) -> str:
+def html_page(template: Path, **values: Any) -> str:
     """Return the HTML page that Jinja makes of a report's template."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {
         "safe_text": lambda text: safe(str(text)),  # invisible characters become visible
         "shortened": lambda name: safe(name if len(name) <= 24 else name[:23] + "…"),
@@ -106,5 +96,5 @@ def html_page(template: str, **values: Any) -> str:
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
         "pace": lambda scored: f"{1000 * scored.seconds / scored.n:.1f}" if scored.n else "",
     }
-    style = (TEMPLATE_FOLDER / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=style, **values) + "\n"
+    style = (FOLDER / "report.css").read_text(encoding="utf-8")
+    return environment.get_template(template.name).render(style=style, **values) + "\n"

@@ -1,4 +1,4 @@
-"""Tables: of any records, of `--columns`, of `doctor`, `stats` and lists of tickets, and of one with its history."""
+"""Tables: of any records, `--columns`, `doctor`, `stats`, topics, lists of tickets, and one with its history."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -28,6 +28,7 @@ from triage_cli.cli.terminal import AMBER
 from triage_cli.cli.typed_commands import as_typed
 
 CHECK_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", AMBER)}
+MOST_EXAMPLE = 80  # characters of the example of a topic
 UNBROKEN_COLUMNS = ("id", "status", "confidence", "seq", "timestamp", "key")
 
 
@@ -278,3 +279,15 @@ def _delivery_tables(ticket: Record, *, verbose: bool) -> Iterator[RenderableTyp
     if attempt_rows:
         attempts = titled_table("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
         yield unfolding(attempts, attempt_rows)
+
+
+def topics(records: Sequence[Record]) -> RenderableType:
+    """Return the table of topics, each with its number for `--edit` and one example."""
+    columns = ("#", "topic", "tickets", "customers", "words", "nearest", "example")
+    topic_table = AutoWidthTable(columns, spare=("customers", "nearest", "example"))
+    for number, topic in enumerate(records, 1):
+        counts = text(f"{topic['tickets']:,}"), text(f"{topic['customers']:,}")
+        words, nearest = text(", ".join(topic["words"])), text(topic["nearest"] or "")
+        example = text(topic["examples"][0][:MOST_EXAMPLE] if topic["examples"] else "", "dim")
+        topic_table.add_row(text(number), text(topic["category"], "bold"), *counts, words, nearest, example)
+    return topic_table

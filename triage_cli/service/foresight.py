@@ -8,13 +8,18 @@ from itertools import count
 
 from triage_cli import domain as dm
 from triage_cli.ports import Classifier, Store
-from triage_cli.runtime import Budget
+from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service.answers import Gathering, answer_given, answered_ticket, answers, steps_within, text_doubts
 from triage_cli.service.category_renames import CategoryNames, current_names
 from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.decisions.recorder import held, suspicion_of
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
+
+
+def unasked_budget(stop: StopControl) -> Budget:
+    """Return the budget of who asks nothing: classifiers postpone what would cost something."""
+    return Budget(stop, BudgetLimits(None, None, 0.0), None)
 
 
 class Foresight:

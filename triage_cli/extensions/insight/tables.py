@@ -1,4 +1,4 @@
-"""Tables of `spikes`, `discover`, `drift` and `plan`."""
+"""Tables of `spikes`, `drift` and `plan`."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from triage_cli import domain as dm
-from triage_cli.cli import terminal
-from triage_cli.cli.display.cells import Record, text
-from triage_cli.cli.display.eval_tables import percent
-from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
-from triage_cli.cli.terminal import AMBER
+from triage_cli.cli import AutoWidthTable, Record, borderless, percent, terminal, text
 
-MOST_EXAMPLE = 80  # characters of the example of a topic
 MOST_MOVES = 20  # of a plan that are shown
 
 
@@ -30,24 +25,12 @@ def spikes(records: Sequence[Record]) -> RenderableType:
     return Group(*spike_lines, text(f"({terminal.time_zone()})", "dim")) if records else Group()
 
 
-def topics(records: Sequence[Record]) -> RenderableType:
-    """Return the table of topics, each with its number for `--edit` and one example."""
-    columns = ("#", "topic", "tickets", "customers", "words", "nearest", "example")
-    topic_table = AutoWidthTable(columns, spare=("customers", "nearest", "example"))
-    for number, topic in enumerate(records, 1):
-        counts = text(f"{topic['tickets']:,}"), text(f"{topic['customers']:,}")
-        words, nearest = text(", ".join(topic["words"])), text(topic["nearest"] or "")
-        example = text(topic["examples"][0][:MOST_EXAMPLE] if topic["examples"] else "", "dim")
-        topic_table.add_row(text(number), text(topic["category"], "bold"), *counts, words, nearest, example)
-    return topic_table
-
-
 def drift(records: Sequence[Record]) -> RenderableType:
     """Return the table of drift: the shares before and now, those that moved first."""
     columns = ("what", "name", "before", "now", "of", "p", "")
     drift_table = AutoWidthTable(columns, spare=("of", "p"))
     for share in records:
-        moved_style = f"bold {AMBER}" if share["moved"] else ""
+        moved_style = f"bold {terminal.AMBER}" if share["moved"] else ""
         shares = text(percent(share["share_before"])), text(percent(share["share"]))
         chance = text(f"{share['n_before']:,} / {share['n']:,}"), text(f"{share['p_value']:.2g}")
         moved = text("moved" if share["moved"] else "", moved_style)

@@ -6,22 +6,24 @@ from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.ports import Classifier, Store
-from triage_cli.runtime import Budget, BudgetLimits, StopControl
-from triage_cli.service import category_renames
-from triage_cli.service.answers import Arrived, Gathering, answer_given, answers, steps_within, text_doubts
-from triage_cli.service.category_renames import current_names
-from triage_cli.service.decisions.precedents import Precedents
-from triage_cli.service.delivery.routing import RoutingMap
-from triage_cli.service.runs import TrialRecorder
+from triage_cli.runtime import Budget, StopControl
+from triage_cli.service import (
+    Arrived,
+    Gathering,
+    Precedents,
+    RoutingMap,
+    TrialRecorder,
+    answer_given,
+    ask_classifier,
+    category_renames,
+    steps_within,
+    text_doubts,
+    unasked_budget,
+)
 
 # Tickets that a configuration has decided on.
 DECIDED_STATUSES = dm.DECIDED | {"needs_review"}
 COST_SAMPLE = 500  # tickets without an answer by which the cost of asking about all is estimated
-
-
-def unasked_budget(stop: StopControl) -> Budget:
-    """Return the budget of a plan that asks nothing: classifiers postpone what would cost something."""
-    return Budget(stop, BudgetLimits(None, None, 0.0), None)
 
 
 class ConfigurationSide(NamedTuple):
@@ -107,7 +109,7 @@ class PlanComparison:
         asked = (dm.CATEGORY, *(name for name in names if classifier.fingerprints_of(name)))
         chunks = dm.chunked((ticket._replace(asked=asked) for ticket in tickets), classifier.chunk_size)
         save_steps = trials.save_steps if trials else None
-        for arrived in answers(classifier, chunks, budget, save_steps, self._precedents.answers):
+        for arrived in ask_classifier(classifier, chunks, budget, save_steps, self._precedents.answers):
             if trials is not None:
                 trials.save(arrived.final)
             self._compare(arrived)
@@ -178,7 +180,7 @@ class PlanComparison:
             name, outcome, labels = question.name, by_question.get(question.name), question.labels
             present = dm.given_answer(ticket, name)
             if present.verdict:
-                value = current_names(question.values).get(present.value or "", present.value)
+                value = category_renames.current_names(question.values).get(present.value or "", present.value)
                 given[name] = present._replace(value=value) if value in labels else dm.UNANSWERED
             elif outcome is not None:
                 steps = steps_within(outcome.value, labels)
@@ -233,7 +235,7 @@ class PlanComparison:
         """Yield the answers of the present classifier, as far as they cost nothing."""
         classifier = self._old_side.classifier
         chunks = dm.chunked(tickets, classifier.chunk_size)
-        for arrived in answers(classifier, chunks, unasked_budget(StopControl())):
+        for arrived in ask_classifier(classifier, chunks, unasked_budget(StopControl())):
             for outcome in arrived.final:
                 if outcome.value and outcome.value.steps:
                     yield outcome.ticket, outcome.value.steps[-1]

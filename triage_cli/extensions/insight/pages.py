@@ -1,14 +1,15 @@
-"""The HTML page of `triage report`: tables, and pictures that are told in words too."""
+"""The HTML pages of `triage report` and `triage plan`: tables, and pictures that are told in words too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.cli.display.eval_tables import percent
-from triage_cli.cli.display.html_reports import html_page
-from triage_cli.cli.messages import plural
+from triage_cli.cli import html_page, messages, percent
 
+FOLDER = Path(__file__).parent  # of the templates
+MOST_MOVES = 1000  # of a plan that its page shows
 PEOPLE = "verdict"  # stands in place of a classifier where a person decided
 MOST_BARS, MOST_ROWS = 20, 200  # of a picture, of a table
 WIDTH, EDGE, TOP = 360, 8, 20  # of a picture, in the units of SVG
@@ -47,6 +48,15 @@ class Picture(NamedTuple):
     width: int = WIDTH
 
 
+def plan_page(plan: dm.Plan, name: str, since: str) -> str:
+    """Return the HTML report of a plan for the configuration `name`."""
+    pages = sum(move.pages for move in plan.moves)
+    report_time = dm.now()[:16].replace("T", " ")
+    return html_page(
+        FOLDER / "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_MOVES
+    )
+
+
 def report_page(report: dm.Report) -> str:
     """Return the HTML page of the report on a period."""
     by_age = dm.waiting_by_age(report.waiting, report.until)
@@ -54,7 +64,7 @@ def report_page(report: dm.Report) -> str:
     sent = {group.keys["destination"]: group.tickets for group in report.destinations if group.keys["destination"]}
     judged = dm.Count(sum(each.n for each in report.overruled), sum(each.held for each in report.overruled))
     return html_page(
-        "period_report.html",
+        FOLDER / "period_report.html",
         report=report,
         tickets=sum(group.tickets for group in report.decided),
         cost=sum(group.cost_usd for group in report.decided),
@@ -173,7 +183,7 @@ def _shares(name: str, title: str, shares: Sequence[dm.MeasuredShare]) -> Pictur
             ("interval", EDGE + scale * each.low, y + 20, scale * (each.high - each.low), 12),
             ("mark", EDGE + scale * (each.share or 0.0) - 1.5, y + 18, 3, 16),
         ]
-        words.append(f"{each.name}: {percent(each.share)} of {plural(each.n, 'verdicts')}, {_interval(each)}")
+        words.append(f"{each.name}: {percent(each.share)} of {messages.plural(each.n, 'verdicts')}, {_interval(each)}")
     return Picture(name, title, "; ".join(words), ROW_HEIGHT * len(shares), boxes, labels)
 
 

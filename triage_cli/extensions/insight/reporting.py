@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from triage_cli import domain as dm
+from triage_cli.extensions.insight.spike_delivery import find_latest_spikes
 from triage_cli.ports import Inflow, Store
 from triage_cli.service import category_renames
-from triage_cli.service.insight.spike_delivery import find_latest_spikes
 
 OPEN = frozenset({"new", "failed", "waiting", "needs_review", "classified", "routing", "unroutable", "undeliverable"})
 SPIKE_WINDOW, SPIKE_BASELINE = timedelta(days=1), timedelta(days=28)

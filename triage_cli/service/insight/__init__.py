@@ -1,1 +1,0 @@
-"""Use cases that look at many tickets and change none: plans, spikes, drift."""
