@@ -176,17 +176,6 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
 
 
-def test_what_holds_of_each_further_question_is_a_view(store: SqliteStore) -> None:
-    given = {"urgency": {"value": "now", "confidence": 0.9, "classifier": "local", "state": "answered"},
-             "topic": {"value": "app", "verdict": True, "state": "answered"}, "tone": {}}  # fmt: skip
-    filled(store, a_ticket(answers=dm.compact(given)))
-    assert sql(store, "select question, value, confidence, classifier, verdict, state from answers order by 1") == [
-        ("tone", None, None, None, 0, "unanswered"),
-        ("topic", "app", None, None, 1, "answered"),
-        ("urgency", "now", 0.9, "local", 0, "answered"),
-    ]
-
-
 def test_how_the_last_attempts_at_each_destination_went(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     assert store.deliveries.lately() == {}
@@ -915,11 +904,33 @@ def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: Sql
     assert actions(store) == ["created", "updated"]
 
 
-def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
-    (ticket,) = filled(store, a_ticket())
+def test_others_read_what_is_stored_by_views(store: SqliteStore) -> None:
+    ticket, gone = filled(store, a_ticket(), a_ticket("2", customer_id="C-2"))
+    unsure = an_answer(ticket, "Technical")
     verdict = replace(an_answer(ticket, "General"), confidence_source="human", reason="a note")
-    store.save([dm.Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
-    assert sql(store, "select category, note from verdicts") == [("General", "a note")]
+    part = replace(an_answer(ticket, "yes"), question="topics.app", cost=0.5, input_tokens=7)
+    given = dm.compact({"topics.app": {"value": "yes", "state": "answered", "decision_id": part.classification_id}})
+    held = {"category": "General", "verdict": 1, "decision_id": verdict.classification_id, "answers": given}
+    decided = replace(ticket, revision=2, **held)
+    sent = a_delivery(ticket, classification_id=verdict.classification_id)
+    after = dm.Change(an_event(ticket, "verdict"), decided, 1, (unsure, verdict, part, sent))
+    assert store.save([after, changed(gone, status="withdrawn")]) == [None, None]
+    keys = [key for key in dm.TICKET_KEYS if key not in {"extra", "decided_at"}]
+    record = dm.ticket_record(stored(store, ticket))
+    assert sql(store, f"select {', '.join(keys)}, extra from tickets_v") == [(*(record[key] for key in keys), "{}")]
+    assert sql(store, "select decided_at from tickets_v") == [(verdict.at,)]
+    assert sql(store, "select question, value, held, verdict, input_tokens, cost_usd from answers_v order by 1, 2") == [
+        ("category", "General", "General", 1, 0, 0.0),
+        ("category", "Technical", None, 0, 0, 0.0),
+        ("topics.app", "yes", "yes", 0, 7, 0.5),
+    ]
+    assert sql(store, "select question, value, note from verdicts_v") == [("category", "General", "a note")]
+    assert sql(store, "select answer_id, destination, state from deliveries_v") == [
+        (verdict.classification_id, "box", "pending")
+    ]
+    assert sql(store, "select action from events_v order by seq") == [
+        ("created",), ("created",), ("verdict",), ("updated",)
+    ]  # fmt: skip
 
 
 J = "j\u00f6rg"

@@ -131,7 +131,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     lines = '[{"external_id": "A-1", "category": "Technical"},\n {"external_id": "A-2", "category": "Billing"}]\n'
     assert three("verdict", "-", stdin=lines).stderr.splitlines()[-1] == "0 verdicts given, 2 unchanged, 0 rejected"
     assert tickets(three)["A-1"]["category"] == "Technical"
-    assert rows(three.db, "select category, note from verdicts order by verdict_id") == [
+    assert rows(three.db, "select value, note from verdicts_v order by verdict_id") == [
         ("General", None), ("Billing", "charged for it"), ("Technical", None),
     ]  # fmt: skip
 
@@ -199,7 +199,7 @@ def test_a_sheet_that_a_spreadsheet_has_saved_is_read(three: Cli, encoding: str,
     text = first + "\r\n".join(lines).replace(",", delimiter) + "\r\n\x1a"
     done = three("verdict", "-", "-o", "id", stdin=text.encode(encoding))
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "2 verdicts given, 0 unchanged, 0 rejected")
-    assert rows(three.db, "select note from verdicts where note is not null") == [("für später",)]
+    assert rows(three.db, "select note from verdicts_v where note is not null") == [("für später",)]
     assert len(three("classify", "-", "-o", "id", stdin=text.encode(encoding)).stdout.split()) == 2
 
 

@@ -61,6 +61,8 @@ from triage_cli.stores import (
 )
 
 TO_CLASSIFY = frozenset({"new", "failed"})
+VIEWS = ("tickets_v", "answers_v", "verdicts_v", "deliveries_v", "events_v")
+TYPES = {"text": "text", "integer": "bigint", "int": "bigint", "real": "double precision", "blob": "bytea"}
 
 
 @pytest.fixture
@@ -163,12 +165,13 @@ def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_
 
 
 def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_path: Path) -> None:
-    statement = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
+    statement = """select column_name, data_type from information_schema.columns where table_name = ?
+        order by ordinal_position"""
     here = SqliteStore(str(tmp_path / "triage.db"))
     assert "tickets" in migrations.tables()
-    for table in [*migrations.tables(), "verdicts"]:
-        columns = [row[1] for row in here.database.read(f"pragma table_info({table})")]
-        assert [row[0] for row in pg.database.read(statement, (table,))] == columns, table
+    for table in [*migrations.tables(), *VIEWS]:
+        columns = [(row[1], TYPES[row[2].lower()]) for row in here.database.read(f"pragma table_info({table})")]
+        assert pg.database.read(statement, (table,)) == columns, table
 
 
 def test_many_that_open_a_new_database_at_once_build_one(pg_server: PgServer) -> None:

@@ -49,7 +49,7 @@ def test_tickets_verdicts_and_the_embedded_model_follow(fitted: Cli) -> None:
     done = fitted("reclassify", "-q", "--apply", "--reroute", "-o", "jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert holding(fitted) == {("routed", "Money"): 2, ("routed", "General"): 1}
-    assert rows(fitted.db, "select distinct category from verdicts") == [("Money",)]
+    assert rows(fitted.db, "select distinct value from verdicts_v") == [("Money",)]
     assert rows(fitted.db, "select count(*) from classifications") == before, "nobody was asked"
     assert rows(fitted.db, "select fingerprint from models") == models, "and no model was fitted"
     [event] = map(json.loads, fitted("logs", "--action", "renamed").stdout.splitlines())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ from tests.support.pages import ROOT
 from triage_cli import domain as dm
 from triage_cli.cli import HEADINGS, app
 from triage_cli.ports import operations
+from triage_cli.stores import statements_of
 
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+SHOWN_TYPES = {"TEXT": "", "INT": " integer", "INTEGER": " integer", "REAL": " real"}
 EVERYWHERE = "\nOptions of every command, before it or after"
 
 
@@ -93,6 +96,19 @@ def run() -> str:
     return "Keys: " + ", ".join(f"`{key}`" for key in dm.RUN_KEYS) + "."
 
 
+def views() -> str:
+    """Return the columns of the views of a database, with their types where these are not text."""
+    db = sqlite3.connect(":memory:")
+    for statement in statements_of():
+        db.execute(statement)
+    rows = ["| view | columns |", "|---|---|"]
+    for (view,) in db.execute("select name from sqlite_master where type = 'view'"):
+        columns = db.execute(f"select name, type from pragma_table_info('{view}')")
+        rows.append(f"| `{view}` | " + ", ".join(f"`{name}`{SHOWN_TYPES[of]}" for name, of in columns) + " |")
+    db.close()
+    return "\n".join(rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part for part in (commands, precedence, errors, endpoints, actions, run)
+    part.__name__: part for part in (commands, precedence, errors, endpoints, actions, run, views)
 }

@@ -54,13 +54,6 @@ OWN_STEPS: dict[str, tuple[str, ...]] = {
         "alter table renames drop constraint renames_pkey",
         "alter table renames add primary key (question, old)",
     ),
-    "twenty-sixth": (
-        """create view answers as select ticket_id, key as question, given ->> 'value' as value,
-            given ->> 'suggestion' as suggestion, (given ->> 'confidence')::double precision as confidence,
-            given ->> 'classifier' as classifier, coalesce((given ->> 'verdict')::boolean::int::bigint, 0) as verdict,
-            coalesce(given ->> 'state', 'unanswered') as state
-            from tickets, json_each(answers::json) as each_answer (key, given)""",
-    ),
 }
 # The types of columns, by those of SQLite, where a whole number as the only key numbers its rows.
 TYPES = {
@@ -70,8 +63,9 @@ TYPES = {
     "text": 'text collate "C"',
     "blob": "bytea",
 }
+OF_VIEWS = {"as integer)": "as bigint)", "as text)": 'as text) collate "C"', "t.answers": "t.answers::json"}
 # What `schema.sql` beside this module says in its own way.
-OF_SQLITE_ALONE = ("create trigger", "create view answers")
+OF_SQLITE_ALONE = "create trigger"
 # Of a table that is made after the one that names it.
 LATER_KEY = " references classifications (classification_id) deferrable initially deferred"
 _TYPE = re.compile(rf"(?<=\w )({'|'.join(TYPES)})\b")
@@ -87,6 +81,8 @@ def _in_own_types(statement: str) -> str:
     """Return a statement of SQLite as PostgreSQL takes it; in SQLite text compares by its bytes, hence a collation."""
     if statement.startswith(("create table", "alter table")):
         return _TYPE.sub(lambda found: TYPES[found[0]], statement.removesuffix(" without rowid"))
+    for theirs, ours in OF_VIEWS.items():
+        statement = statement.replace(theirs, ours)
     return statement
 
 
@@ -129,6 +125,8 @@ def migrate(connection: "psycopg.Connection[Any]", shown: str) -> int:
                 _run_statements(connection, statements_of(step))
                 if step in FILLED:
                     FILLED[step](DialectConnection(connection).execute)
+            for _, create_view in schema.views():  # replaced, so that who may read one still may
+                _run_statements(connection, [_in_own_types(create_view.replace("create", "create or replace", 1))])
             connection.execute("update schema_version set version = %s", (VERSION,))
     return old_version
 

@@ -26,13 +26,6 @@ create trigger events_never_go before delete on events for each row execute func
 
 create trigger events_never_go_at_once before truncate on events execute function events_never_go();
 
--- What holds of each further question about a ticket, for whoever reads the database with tools of their own.
-create view answers as select ticket_id, key as question, given ->> 'value' as value,
-    given ->> 'suggestion' as suggestion, (given ->> 'confidence')::double precision as confidence,
-    given ->> 'classifier' as classifier, coalesce((given ->> 'verdict')::boolean::int::bigint, 0) as verdict,
-    coalesce(given ->> 'state', 'unanswered') as state
-    from tickets, json_each(answers::json) as each_answer (key, given);
-
 -- The head of the log, kept apart from it as the file beside a SQLite database is, and written with each event: a log
 -- whose end was cut off ends before it.
 create table last_head (

@@ -11,13 +11,13 @@ from urllib.parse import quote
 from triage_cli import domain as dm
 from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, private, resource_exhaustion
 
-VERSION = 27
+VERSION = 28
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000
 USUAL_CACHE = 2_000  # KiB, SQLite's own default
 IN_MEMORY = ":memory:"
-OLDEST_SQLITE = (3, 35)  # the first with `returning`
+OLDEST_SQLITE = (3, 38)  # the first with `->>`
 # Finds a database of another program. One statement, so that a database that is just being built is not taken for one.
 FOREIGN_DATABASE = """select 1 from pragma_user_version
     where exists (select 1 from sqlite_master where name not like 'sqlite_%')

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlite_utils import Database, Migrations
 
 from triage_cli.stores.migration_steps import FILLED, STEPS
-from triage_cli.stores.sqlite.schema import MIGRATION_SET
+from triage_cli.stores.sqlite import schema
 
 # The ends of the list of statuses that a ticket may have: before a step that adds one, and after it.
 MORE_STATUSES = {
@@ -33,15 +33,8 @@ OWN_STEPS: dict[str, tuple[str, ...]] = {
         "insert into renames select *, 'category' from renames_before",
         "drop table renames_before",
     ),
-    "twenty-sixth": (
-        """create view answers as select ticket_id, key as question, value ->> 'value' as value,
-            value ->> 'suggestion' as suggestion, value ->> 'confidence' as confidence,
-            value ->> 'classifier' as classifier,
-            coalesce(value ->> 'verdict', 0) as verdict, coalesce(value ->> 'state', 'unanswered') as state
-            from tickets, json_each(answers)""",
-    ),
 }
-migrations = Migrations(MIGRATION_SET)
+migrations = Migrations(schema.MIGRATION_SET)
 
 
 def carry_out(step: str, execute: Callable[..., sqlite3.Cursor]) -> None:
@@ -80,4 +73,7 @@ def allow_status(execute: Callable[[str], sqlite3.Cursor], before: str, after: s
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Migrate a database to `version`. The caller holds the write lock, since sqlite-utils takes none."""
     migrations.apply(Database(connection, execute_plugins=False))
+    for name, create_view in schema.views():
+        connection.execute(f"drop view if exists {name}")
+        connection.execute(create_view)
     connection.execute(f"pragma user_version = {version}")

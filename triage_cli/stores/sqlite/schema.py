@@ -31,6 +31,13 @@ def created_tables(sql: Iterator[str]) -> list[str]:
     return [made[1] for each in sql if (made := re.search(r"^create table (\w+) \(", each, re.MULTILINE))]
 
 
+def views() -> Iterator[tuple[str, str]]:
+    """Yield the name of each view, and the statement that makes it, which begins with `create view`."""
+    for statement in statements_of():
+        if made := re.search(r"^create view (\w+) .*", statement, re.MULTILINE | re.DOTALL):
+            yield made[1], made[0]
+
+
 def build_schema(connection: sqlite3.Connection, version: int) -> None:
     """Build a new database, and record its migrations as applied. The caller holds the write lock.
 
