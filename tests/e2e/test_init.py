@@ -14,6 +14,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
+from tests.support.three_subjects import three_subjects
 from tests.support.typed_terminal import Typist
 
 
@@ -55,6 +56,7 @@ def test_an_export_becomes_a_proven_configuration(first: tuple[Cli, str, str], m
     assert (record["left_out"], record["teaching"], record["proving"], record["by_time"]) == (
         {"Seldom": 3}, 264, 66, True,
     )  # fmt: skip
+    assert (record["suspects"], record["confused"]) == (0, None)
     at_ten = record["promises"][-1]
     assert (at_ten["max_error"], at_ten["proven"]) == (0.1, True)
     assert at_ten["sent"] > 0.9
@@ -109,6 +111,7 @@ def test_what_exists_is_not_touched(made: Cli) -> None:
         (("export.csv", "--to", "no/config.yaml"), "no folder no for config.yaml"),
         (("untold.csv",), "no column says where the tickets went in a way that their texts tell"),
         (("--label", "Group"), "--label is for an export, and none is named"),
+        (("export.csv", "--label", "Group", "--topics", "9"), "of a column or of topics, and both are named"),
     ],
 )
 def test_what_it_cannot_do_is_one_sentence_and_nothing_is_made(cli: Cli, args: tuple[str, ...], said: str) -> None:
@@ -136,6 +139,39 @@ def test_on_a_terminal_it_shows_what_it_would_learn_and_asks(cli: Cli) -> None:
     typist.types("n\r", see="nothing was written")
     assert typist.ends() == 0
     assert [path.name for path in cli.folder.glob("*.*")] == ["export.csv"]
+
+
+def subjects(folder: Path) -> None:
+    """Write an export of three subjects, in which no column says what a ticket is about."""
+    texts = "".join(f'T-{n},"{text}"\n' for n, (text, _) in enumerate(three_subjects(90)))
+    (folder / "export.csv").write_text(f"id,description\n{texts}")
+
+
+def test_without_a_column_topics_become_categories_and_nothing_is_proven(cli: Cli) -> None:
+    subjects(cli.folder)
+    assert "--topics 20 makes categories of topics" in cli("init", "export.csv").stderr
+    done = cli("init", "export.csv", "--topics", "3", "--max-error", "10%", "-o", "json")
+    assert done.returncode == 8, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["column"], record["proving"], sum(record["categories"].values())) == (None, 0, 90)
+    assert "3 categories of topics, learned from " in done.stderr
+    assert "labels of topics prove nothing" in done.stderr
+    config = (cli.folder / "config.yaml").read_text()
+    assert "# not proven yet, so everything waits for a person: at least " in config
+    assert config.count("examples:") == 3
+    assert rows(cli.folder / "triage.db", "select distinct source, proves from labelled_texts") == [("topic", 0)]
+    assert json.loads(cli("run", "export.csv", "--limit", "1", "-o", "jsonl").stdout)["triage_status"] == "needs_review"
+
+
+def test_on_a_terminal_topics_are_edited_before_it_asks(cli: Cli) -> None:
+    subjects(cli.folder)
+    typist = Typist(cli, "init", "export.csv", columns=200, term="dumb")
+    typist.sees("topics are to be the categories")
+    typist.types("name 1 First of all\r", see="1 is First of all")
+    typist.types("quit\r", see="which prove nothing, and write config.yaml")
+    typist.types("y\r", see="wrote config.yaml")
+    assert typist.ends() == 0
+    assert "First of all" in (cli.folder / "config.yaml").read_text()
 
 
 def test_an_import_without_categories_of_its_own_names_the_column(cli: Cli) -> None:

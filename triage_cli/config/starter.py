@@ -67,19 +67,20 @@ classifiers:
 
 
 LEARNED_HEADER = """\
-# Made by triage init from the column {column} of an export: its values are the categories. Check changes with triage
-# config check, see with triage plan what they would do, and learn from later exports with {learn} FILE --label.
+# Made by triage init: the categories are the {by} of an export. Check changes with triage config check, see with triage
+# plan what they would do, and learn from later exports with {learn} FILE --label.
 """
 
 
 def learned_configuration(
-    categories: Iterable[dm.Category], column: str, max_error: str, *, database: str | None, missing: int = 0
+    categories: Iterable[dm.Category], column: str | None, max_error: str, *, database: str | None, missing: int = 0
 ) -> str:
-    """Return a configuration with the categories that a column of an export has, and a promise, proven or not.
+    """Return a configuration with an export's categories, by a column or else topics, and a promise, proven or not.
 
     `missing` is how many further labelled tickets the promise needs at least.
     """
-    lines = [LEARNED_HEADER.format(column=scalar(column)[:80], learn=dm.Step.LEARN)]
+    by = "topics" if column is None else f"values of {scalar(column)[:80]}"
+    lines = [LEARNED_HEADER.format(by=by, learn=dm.Step.LEARN)]
     if database is not None:
         lines.append(f"database: {scalar(database)}\n")
     if missing:

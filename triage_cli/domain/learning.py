@@ -252,10 +252,14 @@ class ExpectedPromise(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What is to be expected of a new version: by promise, and the two categories that are confused most."""
+    """What is to be expected of a new version: by promise, and the two categories that are confused most.
+
+    `suspects` are labels that a sure answer contradicts.
+    """
 
     promises: tuple[ExpectedPromise, ...]
     confused: Confused | None
+    suspects: int = 0
 
 
 class SuspectReport(NamedTuple):

@@ -79,18 +79,21 @@ def expected(config: Config, shares: Sequence[float]) -> dm.Expectation:
         sent = bound.labelled / len(graded) if is_proven and graded else 0.0
         wrong = bound.wrong / bound.labelled if is_proven and bound.labelled else 0.0
         promises.append(dm.ExpectedPromise(share, is_proven, sent, wrong, bound.missing))
-    return dm.Expectation(tuple(promises), _most_confused(graded, question.labels))
-
-
-def _most_confused(graded: Sequence[dm.GradedAnswer], levels: dm.Levels) -> dm.Confused | None:
-    """Return the pair of categories that is confused most among graded answers."""
-    labels = Counter(answer.label for answer in graded)
-    wrong = Counter(
-        (answer.label, answer.category)
+    levels = question.labels
+    contradicted = [
+        answer
         for answer in graded
-        if answer.label and not levels.is_within(answer.label, answer.category)
-    )
-    if not wrong:
+        if answer.label
+        and not levels.is_within(answer.label, answer.category)
+        and not levels.is_within(answer.category, answer.label)
+    ]
+    suspects = sum(answer.confidence >= dm.STANDARD_THRESHOLD for answer in contradicted)
+    return dm.Expectation(tuple(promises), _most_confused(contradicted, graded), suspects)
+
+
+def _most_confused(contradicted: Sequence[dm.GradedAnswer], graded: Sequence[dm.GradedAnswer]) -> dm.Confused | None:
+    """Return the pair of categories that is confused most among graded answers."""
+    if not contradicted:
         return None
-    (label, guess), number = wrong.most_common(1)[0]
-    return dm.Confused(label, guess, number, number / labels[label], ("", ""))
+    (label, guess), number = Counter((each.label, each.category) for each in contradicted).most_common(1)[0]
+    return dm.Confused(label, guess, number, number / sum(each.label == label for each in graded), ("", ""))

@@ -95,7 +95,7 @@ def discover(
     asked = dm.Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
     proposal = _proposal(context, files, reading.read_options(), asked)
     if edit:
-        context.say(_coverage(proposal))
+        context.say(coverage(proposal))
         return _edited(context, printer, TopicEditor.of_proposal(proposal), labels, database)
     if output == "json":
         printer.one(dm.as_record(proposal), TOPICS_TABLE, ())
@@ -110,7 +110,7 @@ def discover(
         if proposal.topics:
             printer.write(_configuration(context, TopicEditor.of_proposal(proposal), database))
     printer.flush()
-    context.say(_coverage(proposal))
+    context.say(coverage(proposal))
     _write_labels(context, labels, TopicEditor.of_proposal(proposal))
     return dm.ExitCode.OK
 
@@ -141,14 +141,14 @@ def _check_files(
     input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
 
 
-def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None, database: str) -> int:
-    """Let a person, or a script's lines, edit topics; then write the configuration, and the labels."""
-    if terminal.has_screen():
+def edit_topics(context: CommandContext, editor: TopicEditor, *, edit: bool = True) -> int:
+    """Let a person, or a script's lines, edit topics; return the exit code of who left. Raises `UsageError`."""
+    if edit and terminal.has_screen():
         from triage_cli.cli.topic_editor.screen import TopicScreen
 
         if code := TopicScreen(editor).run_until_stopped(context):
             return context.stopper.code or code
-    else:
+    elif edit:
         told = terminal.is_terminal(sys.stdin)
         LineEditor(editor, context.say, told=told).work(context.stopper.interruptible(sys.stdin))
         if context.stopper.code:
@@ -157,6 +157,13 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
         raise dm.UsageError(
             "fewer than two categories are left, and nothing is written", hint="discover with more topics"
         )
+    return dm.ExitCode.OK
+
+
+def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None, database: str) -> int:
+    """Have topics edited; then write the configuration, and the labels."""
+    if code := edit_topics(context, editor):
+        return code
     printer.write(_configuration(context, editor, database))
     printer.flush()
     _write_labels(context, labels, editor)
@@ -226,7 +233,7 @@ def _show_table(context: CommandContext, proposal: dm.Proposal) -> None:
             sys.stderr.write(lines)
 
 
-def _coverage(proposal: dm.Proposal) -> str:
+def coverage(proposal: dm.Proposal) -> str:
     """Say how many tickets are in a topic, and why the others are in none."""
     tickets = messages.plural(proposal.tickets, "tickets")
     if not proposal.topics:

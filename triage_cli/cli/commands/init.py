@@ -4,21 +4,23 @@ import heapq
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import local_command, makes_database
+from triage_cli.cli.commands import discover
 from triage_cli.cli.commands.config import write_starter
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer
 from triage_cli.cli.progress import elapsed_line, parts_line
+from triage_cli.cli.topic_editor.editing import TopicEditor
 from triage_cli.config import learned_configuration, load_config
 from triage_cli.readers import LEAST_TICKETS, LabelColumn, candidate_columns, label_column, listing, open_table
 from triage_cli.runtime import private
@@ -38,6 +40,15 @@ def init(
     label: Annotated[
         str | None, option("--label", "COLUMN", "The column that says where tickets went; without it, found.")
     ] = None,
+    topics: Annotated[
+        int | None,
+        option(
+            "N",
+            "Make at most N topics the categories, where no column says it.",
+            min=dm.FEWEST_TOPICS,
+            max=dm.MOST_TOPICS,
+        ),
+    ] = None,
     max_error: Annotated[
         str | None, option("--max-error", "N%", "The share of sure answers that may be wrong; without it, 10%.")
     ] = None,
@@ -53,14 +64,15 @@ def init(
 
     The values of a column (group, queue, team, component, category, tag) become the categories. The model learns from
     all but the last fifth of the tickets, and is proven on that: it says which share would be sent, and how much of
-    that is wrong. No ticket is stored. Without FILE it writes a short configuration, as config init does.
+    that is wrong. Where no column says it, topics become the categories, and nothing is proven yet. No ticket is
+    stored. Without FILE it writes a short configuration.
 
     \b
     triage init export.csv
     triage init export.csv --label "Assignment group" --max-error 5% --yes
-    triage init export.csv --to desk/config.yaml -o json
+    triage init export.csv --topics 30 --to desk/config.yaml -o json
     """
-    _check(context, files, to, label)
+    _check(context, files, to, {"--label": label, "--topics": topics})
     if not files:
         write_starter(context, to)
         return dm.ExitCode.OK
@@ -69,24 +81,32 @@ def init(
         drafts = _newest_rows(context, streams, reading)
     if context.stopper.code:
         raise KeyboardInterrupt
-    column = _chosen(context, drafts, label)
-    rows = [
-        labelled_files.labelled_row(row, value)._replace(source="history")
-        for row in drafts
-        if (value := column.label_of(row.extra.get(column.name)))
-    ]
-    history = dm.split_history(rows, column.names)
-    if not yes and context.can_ask and not _agreed(context, column, history, share, to):
+    asks = not yes and context.can_ask
+    column = None if topics else _chosen(context, drafts, label, needed=not asks)
+    found = _of_column(drafts, column) if column else _of_topics(context, drafts, topics, edit=asks)
+    if asks and not _agreed(context, found, share, to):
         context.say("nothing was written")
         return dm.ExitCode.OK
-    made = _made(context, column, history, share, to)
+    made = _made(context, found, share, to)
     if output:
         Printer("json").one(made, lambda _: "", ())
     is_proven = next(each["proven"] for each in made["promises"] if each["max_error"] == share)
     return dm.ExitCode.CHECK_FAILED if max_error and not is_proven else dm.ExitCode.OK
 
 
-def _check(context: CommandContext, files: list[str] | None, to: Path, label: str | None) -> None:
+class Found(NamedTuple):
+    """What becomes categories, of a column or else of topics: of how many tickets each is, and which have too few."""
+
+    column: str | None
+    categories: Sequence[dm.Category]
+    tickets: Mapping[str, int]
+    left_out: Mapping[str, int]
+    history: dm.LabelHistory
+
+
+def _check(
+    context: CommandContext, files: list[str] | None, to: Path, of_export: Mapping[str, str | int | None]
+) -> None:
     """Raise `UsageError` or `ConfigError` for what was typed, before anything is read."""
     if context.global_options.remote:
         hint = "that has a configuration of its own: triage learn FILE --label COLUMN teaches there"
@@ -95,8 +115,11 @@ def _check(context: CommandContext, files: list[str] | None, to: Path, label: st
         if Path(name).suffix in (".yaml", ".yml"):
             hint = f"triage init --to {shlex.quote(name)} writes one there"
             raise dm.UsageError(f"{name} is no export but a configuration", hint=hint)
-    if label is not None and not files:
-        raise dm.UsageError("--label is for an export, and none is named", hint="name it, or - for stdin")
+    typed = [name for name, value in of_export.items() if value is not None]
+    if typed and not files:
+        raise dm.UsageError(f"{typed[0]} is for an export, and none is named", hint="name it, or - for stdin")
+    if len(typed) > 1:
+        raise dm.UsageError("categories are of a column or of topics, and both are named", hint="leave one out")
     if files and os.path.lexists(to):
         raise dm.ConfigError(f"{to} exists already", hint="name another path with --to")
     if files and not to.parent.is_dir():
@@ -141,8 +164,10 @@ def _newest_rows(
     return [row for _, _, row in sorted(newest)]
 
 
-def _chosen(context: CommandContext, drafts: Sequence[dm.TicketDraft], label: str | None) -> LabelColumn:
-    """Return the column that says where tickets went. Raises `UsageError` if there is none that can be used."""
+def _chosen(
+    context: CommandContext, drafts: Sequence[dm.TicketDraft], label: str | None, *, needed: bool
+) -> LabelColumn | None:
+    """Return the column that says where tickets went. Raises `UsageError` if one is `needed` and none can be used."""
     cells = [row.extra for row in drafts]
     if label is not None:
         names = {name for row in cells for name in row}
@@ -161,10 +186,14 @@ def _chosen(context: CommandContext, drafts: Sequence[dm.TicketDraft], label: st
         why = column.objection or ("" if column in told else "its texts do not tell its values")
         about = f"{len(column.names):,} categories, {column.empty:,} rows without one"
         context.say(f"column {column.name}: {why or about}")
-    if not told:
-        hint = "name it with --label COLUMN; triage discover FILE --edit finds topics where there is none"
-        raise dm.UsageError("no column says where the tickets went in a way that their texts tell", hint=hint)
-    return told[0]
+    if told:
+        return told[0]
+    problem = "no column says where the tickets went in a way that their texts tell"
+    if needed:
+        hint = f"--label COLUMN names one, and --topics {dm.USUAL_TOPICS} makes categories of topics"
+        raise dm.UsageError(problem, hint=hint)
+    context.say(f"{problem}: topics are to be the categories")
+    return None
 
 
 def _is_told(column: LabelColumn, drafts: Sequence[dm.TicketDraft]) -> bool:
@@ -173,42 +202,73 @@ def _is_told(column: LabelColumn, drafts: Sequence[dm.TicketDraft]) -> bool:
     return wiring.first_models.is_told(pairs)
 
 
-def _agreed(context: CommandContext, column: LabelColumn, history: dm.LabelHistory, share: float, to: Path) -> bool:
-    proving = history.proving
-    messages.say(f"{column.name} has {messages.plural(len(column.names), 'categories')}: {listing(column.names, 12)}")
+def _of_column(drafts: Sequence[dm.TicketDraft], column: LabelColumn) -> Found:
+    rows = [
+        labelled_files.labelled_row(row, value)._replace(source="history")
+        for row in drafts
+        if (value := column.label_of(row.extra.get(column.name)))
+    ]
+    names = column.names
+    return Found(
+        column.name,
+        column.categories,
+        {name: column.counts[name] for name in names},
+        {name: number for name, number in column.counts.items() if name not in names},
+        dm.split_history(rows, names),
+    )
+
+
+def _of_topics(context: CommandContext, drafts: Sequence[dm.TicketDraft], most: int | None, *, edit: bool) -> Found:
+    """Return the topics of tickets, as a person edits them, with their most typical texts."""
+    texts = [dm.TopicText(row.text, row.customer_id or "") for row in drafts]
+    with elapsed_line("comparing", shown=context.guides):
+        proposal = wiring.discover((), texts, dm.Discovery(most or dm.USUAL_TOPICS))
+    context.say(discover.coverage(proposal))
+    editor = TopicEditor.of_proposal(proposal)
+    if discover.edit_topics(context, editor, edit=edit):
+        raise KeyboardInterrupt
+    rows = [dm.Labelled(text, name, is_typical=True) for text, name in editor.labels()]
+    tickets = {each.category: each.tickets or 0 for each in editor.topics}
+    return Found(None, editor.categories(), tickets, {}, dm.LabelHistory(tuple(rows), by_time=False))
+
+
+def _agreed(context: CommandContext, found: Found, share: float, to: Path) -> bool:
+    number, proving = len(found.history.rows), found.history.proving
+    of = messages.plural(len(found.tickets), "categories")
+    messages.say(f"{found.column or 'what was found'} has {of}: {listing(list(found.tickets), 12)}")
+    prove = f"learn from {number - proving:,} tickets, prove on {proving:,} that at most {dm.in_percent(share)}"
     messages.say(
-        f"learn from {len(history.rows) - proving:,} tickets, prove on {proving:,} that at most "
-        f"{dm.in_percent(share)} of what is sent is wrong, and write {to}"
+        f"{prove} of what is sent is wrong, and write {to}"
+        if proving
+        else f"learn from {number:,} typical texts, which prove nothing, and write {to}"
     )
     return context.agrees("this takes a minute or a few")
 
 
-def _made(
-    context: CommandContext, column: LabelColumn, history: dm.LabelHistory, share: float, to: Path
-) -> dict[str, Any]:
+def _made(context: CommandContext, found: Found, share: float, to: Path) -> dict[str, Any]:
     """Learn, prove, and write the configuration at the end; return what to expect."""
-    categories, percent = column.categories, dm.in_percent(share)
+    percent = dm.in_percent(share)
     typed = context.global_options.db or os.environ.get("TRIAGE_DB")
     folder = to.absolute().parent
     with TemporaryDirectory(prefix="triage-") as temporary:
         draft = Path(temporary) / "config.yaml"
         with open(draft, "w", encoding="utf-8", opener=private) as file:
-            file.write(learned_configuration(categories, column.name, percent, database=None))
+            file.write(learned_configuration(found.categories, found.column, percent, database=None))
         database = wiring.first_models.free_database(draft, folder, typed)
         config = load_config(config=str(draft), db=database, env={}, cwd=folder)
         analyst = wiring.Analyst(*context.signature, context.say, messages.say, context.runs.append)
         analysis = wiring.LocalAnalysis(config, analyst, make=True)
         context.stopper.watch(analysis.stop)
         with parts_line("learning", shown=context.guides) as tell_progress:
-            (lesson, *_) = analysis.learn(history.rows, tell_progress)
+            (lesson, *_) = analysis.learn(found.history.rows, tell_progress)
         expected = wiring.first_models.expected(config, sorted({*SHARES, share}))
     if context.stopper.code:
         raise KeyboardInterrupt
     promised = next(each for each in expected.promises if each.max_error == share)
     missing = 0 if promised.proven else promised.missing
     named = None if typed else Path(database).name
-    _write(to, learned_configuration(categories, column.name, percent, database=named, missing=missing))
-    made = _record(column, history, lesson, expected, to, database)
+    _write(to, learned_configuration(found.categories, found.column, percent, database=named, missing=missing))
+    made = _record(found, lesson, expected, to, database)
     for line in _lines(made):
         context.say(line)
     if named not in (None, "triage.db"):
@@ -216,23 +276,17 @@ def _made(
     return made
 
 
-def _record(
-    column: LabelColumn,
-    history: dm.LabelHistory,
-    lesson: dm.Lesson,
-    expected: dm.Expectation,
-    to: Path,
-    database: str,
-) -> dict[str, Any]:
-    names, confused = column.names, expected.confused
+def _record(found: Found, lesson: dm.Lesson, expected: dm.Expectation, to: Path, database: str) -> dict[str, Any]:
+    confused = expected.confused
     return {
-        "column": column.name,
-        "categories": {name: column.counts[name] for name in names},
-        "left_out": {name: number for name, number in column.counts.items() if name not in names},
+        "column": found.column,
+        "categories": found.tickets,
+        "left_out": found.left_out,
         "teaching": lesson.report.labelled,
-        "proving": history.proving,
-        "by_time": history.by_time,
+        "proving": found.history.proving,
+        "by_time": found.history.by_time,
         "promises": [each._asdict() for each in expected.promises],
+        "suspects": expected.suspects,
         "confused": confused and {key: getattr(confused, key) for key in ("label", "guess", "n", "share")},
         "reason": lesson.report.reason,
         "version": lesson.report.version,
@@ -245,15 +299,17 @@ def _lines(made: dict[str, Any]) -> Iterator[str]:
     """Yield what to expect, in four lines."""
     left_out = listing(list(made["left_out"]), MOST_NAMED)
     few = f"; left out with fewer than {LEAST_TICKETS} tickets: {left_out}" if left_out else ""
-    categories = f"{messages.plural(len(made['categories']), 'categories')} of {made['column']}"
+    categories = f"{messages.plural(len(made['categories']), 'categories')} of {made['column'] or 'topics'}"
     yield f"{categories}, learned from {made['teaching']:,} tickets{few}"
     how = "the last fifth" if made["by_time"] else "a fifth by chance, since few rows have a date"
     proven = "; ".join(map(_promise, made["promises"]))
-    others = f"on {made['proving']:,} others ({how}): {proven}"
-    yield others if made["version"] else f"nothing is proven: {made['reason']}"
+    if not made["version"]:
+        yield f"nothing is proven: {made['reason']}"
+    else:
+        yield f"on {made['proving']:,} others ({how}): {proven}" if made["proving"] else f"{made['reason']}; {proven}"
     if confused := made["confused"]:
         share = f"{confused['n']:,} of {confused['label']} look like {confused['guess']} ({confused['share']:.0%})"
-        yield f"confused most: {share}"
+        yield f"confused most: {share}; {messages.plural(made['suspects'], 'labels look', 'label looks')} wrong"
     yield f"wrote {made['config']}; next: triage run NEXT.csv --dry-run"
 
 
