@@ -1,5 +1,6 @@
 """Hostile ticket text: the guard of each place where it enters or leaves, and prompt injection."""
 
+import contextlib
 import csv
 import io
 import json
@@ -15,20 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.attacks import AttackResult, AttackTries, shipped_attacks
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows, until
 from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, a_parcel, opened, sent
 from tests.support.llm_server import Asked, Script, Step, chat, failing, good, running_llm_server, verdict
-from tests.support.rooms import shipped_attacks
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli import domain as dm
 from triage_cli.cli import Printer, cells, safe_text, table_layout, tables
 from triage_cli.config import load_config
 from triage_cli.extensions.llm import interpretation, prompt
+from triage_cli.ports import Classifier
 from triage_cli.runtime import run_command
-from triage_cli.service import AttackResult, AttackTries
 
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"
 BIDI = "\u202egnp.exe\u2066\u200b\U000e0041"
@@ -438,7 +439,7 @@ def won_over(ticket: dm.Ticket) -> tuple[str, float]:
     return (named[-1][1], 0.9) if named else honest(ticket)
 
 
-def attacked(classifier: FakeClassifier, categories: Sequence[dm.Category]) -> AttackResult:
+def attacked(classifier: Classifier, categories: Sequence[dm.Category]) -> AttackResult:
     tries = AttackTries(categories)
     assert sum(tries.over(classifier, a_budget())) >= len(tries.ended)
     return tries.result(classifier.name)
@@ -481,18 +482,10 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
 
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    evaluation = wiring.learning_runs.evaluation_run(config, wiring.Analyst("tester", "eval", print))
-    attack_report = evaluation.attack(dm.ClassifyPlan("local", force=True)).result
+    with contextlib.closing(wiring.open_store(config)) as store:
+        classifier = wiring.open_classifier(
+            config, store, dm.ClassifyPlan("local"), wiring.Asker("tester", "", {}), print, may_ask=False
+        )
+        attack_report = attacked(classifier, config.categories)
     assert attack_report.steered <= 0.05 * attack_report.tries
     assert attack_report.unseen <= 0.02 * attack_report.tries
-
-
-def test_eval_adversarial_prints_one_record_a_classifier(fitted: Cli) -> None:
-    done = fitted("eval", "--adversarial", "-o", "json")
-    assert done.returncode == 0
-    (record,) = json.loads(done.stdout)
-    assert tuple(record) == ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
-    assert f"{record['steered']} of {record['tries']} attacks steered the label" in done.stderr
-    assert 12 <= record["right"] <= record["honest"] == 18
-    assert rows(fitted.db, "select count(*) from tickets") == [(0,)]
-    assert fitted("eval", "--adversarial", "--classifier", "nobody").returncode == 2

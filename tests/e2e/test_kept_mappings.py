@@ -107,24 +107,21 @@ def test_config_show_and_check_know_them(keeping: Cli) -> None:
 # -- --save
 
 
-def test_a_mapping_is_saved_and_used_from_then_on(cli: Cli) -> None:
+def test_a_mapping_is_printed_and_used_from_then_on(cli: Cli) -> None:
     (cli.folder / "t.csv").write_text(EXPORT)
     first = ("create", "t.csv", "--map", "description=Mail text", "--source", "shop", "--save", "shop")
-    dry = cli(*first, "--dry-run")
-    assert (dry.returncode, (cli.folder / "config.yaml").exists()) == (0, False), dry.stderr
-    done = cli(*first)
-    assert done.stderr.endswith(f"kept as imports.shop in {cli.folder}/config.yaml\n"), done.stderr
-    assert (
-        (cli.folder / "config.yaml")
-        .read_text()
-        .endswith(
-            'imports:\n  shop:\n    columns: [Title, "Mail text", "No"]\n'
-            '    map: {subject: Title, description: "Mail text", external_id: "No"}\n    source: shop\n'
-        )
+    entry = (
+        'imports:\n  shop:\n    columns: [Title, "Mail text", "No"]\n'
+        '    map: {subject: Title, description: "Mail text", external_id: "No"}\n    source: shop\n'
     )
+    for done in (cli(*first, "--dry-run"), cli(*first)):
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith(f"add to config.yaml, and later files with these columns are read so:\n{entry}")
+    assert not (cli.folder / "config.yaml").exists(), "only its owner writes it"
+    (cli.folder / "config.yaml").write_text(entry)
     assert "imports.shop" in taken(cli)
     again = cli(*first)
-    assert (again.returncode, "kept as" in again.stderr) == (0, False), "each night with the same options"
+    assert (again.returncode, "add to" in again.stderr) == (0, False), "each night with the same options"
     assert cli("create", "t.csv").stderr.endswith("\n0 created, 0 updated, 2 unchanged, 0 rejected\n")
     other = cli("create", "t.csv", "--source", "other", "--save", "shop")
     assert other.returncode == 2
@@ -135,19 +132,13 @@ def test_a_mapping_is_saved_and_used_from_then_on(cli: Cli) -> None:
     ]
 
 
-def test_the_named_configuration_is_added_to(cli: Cli) -> None:
-    mine = cli.folder / "mine.yaml"
-    mine.write_text("offline: true  # for now\n")
-    done = cli("create", "--config", "mine.yaml", "--save", "a", "--no-html", stdin=EXPORT)
-    assert done.returncode == 0, done.stderr
-    assert mine.read_text().startswith("offline: true  # for now\n\nimports:\n  a:\n")
-    assert "html: false" in mine.read_text()
-    assert not (cli.folder / "config.yaml").exists()
-
-
-def test_html_that_was_found_is_kept(cli: Cli) -> None:
-    assert cli("create", "--save", "a", stdin="id,description\n1,<p>x</p>\n").returncode == 0
-    assert "html: true" in (cli.folder / "config.yaml").read_text()
+def test_what_a_configuration_has_is_added_to_and_html_that_was_found_is_kept(cli: Cli) -> None:
+    (cli.folder / "mine.yaml").write_text("imports: {a: {columns: [x]}}\n")
+    done = cli("create", "--config", "mine.yaml", "--save", "b", stdin="id,description\n1,<p>x</p>\n")
+    assert "/mine.yaml below imports, and later files" in done.stderr
+    assert done.stderr.endswith(
+        "\n  b:\n    columns: [description, id]\n    map: {description: description, external_id: id}\n    html: true\n"
+    ), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -172,7 +163,7 @@ def test_an_import_that_is_refused_keeps_nothing(cli: Cli) -> None:
     assert cli("create", stdin=EXPORT).returncode == 0
     others = "No;Title;Mail text;Plan\n1;opening;when are you there;a\n2;address;where are you now;b\n"
     done = cli("create", "--save", "a", stdin=others)
-    assert (done.returncode, (cli.folder / "config.yaml").exists()) == (2, False)
+    assert (done.returncode, "add to" in done.stderr) == (2, False)
 
 
 def test_two_entries_for_the_same_columns_are_told_before_a_file_comes(keeping: Cli) -> None:

@@ -44,7 +44,6 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "eval": [
         ("tickets.csv --label team --report report.html", ""),
         ("tickets.csv --label team --calibrate", ""),
-        ("--adversarial", ""),
     ],
     "discover": [("tickets.csv", ""), ("", "")],
     "suspects": [("tickets.csv --label team", "")],

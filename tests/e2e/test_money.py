@@ -113,8 +113,6 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "learn": [("learn labelled.csv", "")],
     "eval": [
         ("eval labelled.csv --classifier gpt --classifier both --calibrate", ""),
-        ("eval --adversarial", ""),
-        ("eval --adversarial --classifier both", ""),
     ],
     "discover": [("discover", ""), ("discover topics.csv", ""), ("discover topics.csv --name-with gpt", "")],
     "suspects": [("suspects labelled.csv", "")],

@@ -218,7 +218,6 @@ def history(cli: Cli, till: Till, seed: int, length: int) -> None:
                 ("run - -q --classifier both --workers 2", "new"),
                 ("reclassify -q --classifier other --limit 5", ""),
                 ("eval labelled.csv -q --classifier gpt", ""),
-                ("eval --adversarial -q", ""),
                 ("doctor", ""),
             ]
         )

@@ -1,13 +1,11 @@
 """Where in the package something is defined, so that a test that names a room holds wherever the room moves."""
 
 import inspect
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import triage_cli
-from triage_cli.service import AttackTries
 
 PACKAGE = Path(triage_cli.__file__).parent
 
@@ -20,8 +18,3 @@ def module_of(thing: Any) -> Any:
 def room_of(thing: Any) -> str:
     """Return the path in the package of the module that something is, or is defined in."""
     return str(Path(inspect.getfile(thing)).relative_to(PACKAGE))
-
-
-def shipped_attacks() -> Any:
-    """Return the attacks and the honest tickets that come with the package."""
-    return json.loads(Path(inspect.getfile(AttackTries)).with_name("attacks.json").read_text("utf-8"))

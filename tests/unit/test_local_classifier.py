@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from tests.support.attacks import shipped_attacks
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.records import replace
-from tests.support.rooms import shipped_attacks
 from tests.support.world import a_budget
 from triage_cli import domain as dm
 from triage_cli.classifiers import (

@@ -33,6 +33,13 @@ from triage_cli.stores import connect
         ("list -n 5", "no option -n; it is --limit here"),
         ("classify --source x", "no option --source; triage classify --help tells more"),
         ("classify --froce", "no option --froce; did you mean --force?"),
+        (
+            "eval --adversarial",
+            (
+                "no option --adversarial; the attacks are among the tests of triage, "
+                "and docs/explanation/security.md has what they found"
+            ),
+        ),
         ("list --custom x", "no option --custom; did you mean --customer-id?"),
         ("list --limit x", "--limit takes a whole number; triage list --help tells more"),
         ("list --limit -1", "--limit takes 0 or more; triage list --help tells more"),

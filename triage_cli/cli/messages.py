@@ -35,6 +35,11 @@ def say(text: str) -> None:
     _write_line(as_typed(text))
 
 
+def say_lines(text: str) -> None:
+    """Write lines to stderr as they are to be copied, not wrapped."""
+    _write_message(safe_text.safe_lines(text) + "\n")
+
+
 def _write_line(text: str) -> None:
     _write_message(formatted(safe_text.safe(text), sys.stderr) + "\n")
 

@@ -1,14 +1,13 @@
-"""How files are read: told where it differs from the last file with a header, and kept by `create --save`."""
+"""How files are read: told where it differs from the last file with a header, and what keeps it (`create --save`)."""
 
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 
 from triage_cli import domain as dm
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.config import SavedImport, no_name, with_import
+from triage_cli.config import import_lines, no_name
 from triage_cli.readers import ReadOptions, Table
 
 
@@ -53,12 +52,12 @@ class ReadingMemory:
 
 
 class ImportSaver:
-    """Keeps the mapping of the one file that a command reads, if it was given a name for it."""
+    """Says how the configuration keeps the mapping of the one file that a command reads, if it was given a name."""
 
     def __init__(self, context: CommandContext, name: str | None) -> None:
         self._context = context
         self._name = name
-        self._saved_import: SavedImport | None = None
+        self._entry = ""
 
     def check(self, files: Sequence[str] | None, *, headed: bool) -> None:
         """Raise `UsageError` for what cannot be kept, before anything is read."""
@@ -74,7 +73,7 @@ class ImportSaver:
             )
 
     def prepare(self, table: Table, typed: ReadOptions) -> None:
-        """Make what is to be written once the table is stored. Raises `UsageError` and `ConfigError`.
+        """Make what is to be added to the configuration. Raises `UsageError` if it would not be used, or is no mapping.
 
         The columns of all fields are kept, also those that were found by their names, so that nothing is guessed again.
         """
@@ -85,23 +84,32 @@ class ImportSaver:
         config, how = self._context.config, table.read_as
         if how.kept_as == self._name and _is_kept(config.imports[self._name], typed):
             return
+        if self._name in config.imports:
+            raise dm.UsageError(
+                f"imports.{self._name} is in {config.path} already, and says something else",
+                hint="give another name, or change it there",
+            )
         unread = {field: "" for field, column in how.mapping.items() if not column.strip()}
         columns = tuple(dict.fromkeys(table.fields.values()))
         for other in config.imports.values():
-            if other.name != self._name and dm.is_for_same_files(other.columns, columns):
+            if dm.is_for_same_files(other.columns, columns):
                 raise dm.UsageError(
                     f"imports.{other.name} is for files with the same columns, so none would be chosen of the two",
                     hint="change that one in the configuration",
                 )
         file_options = {option: getattr(how, option) for option in dm.FILE_OPTIONS}
-        kept = dm.KeptMapping(self._name, columns, {**table.fields, **unread}, **file_options)
-        self._saved_import = with_import(config.path, Path.cwd(), kept)
+        self._entry = import_lines(dm.KeptMapping(self._name, columns, {**table.fields, **unread}, **file_options))
 
-    def write(self) -> None:
-        """Keep the mapping of the table that was stored. Raises `ConfigError`."""
-        if self._saved_import is not None:
-            self._saved_import.write()
-            self._context.say(f"kept as imports.{self._name} in {self._saved_import.path}")
+    def tell(self) -> None:
+        """Print what to add to the configuration, so that later files with these columns are read so."""
+        if self._entry:
+            config = self._context.config
+            key = "" if config.imports else "imports:\n"
+            below = " below imports" if config.imports else ""
+            messages.say(
+                f"add to {config.path or 'config.yaml'}{below}, and later files with these columns are read so:"
+            )
+            messages.say_lines(f"{key}{self._entry}".rstrip("\n"))
 
 
 def _is_kept(kept: dm.KeptMapping, typed: ReadOptions) -> bool:

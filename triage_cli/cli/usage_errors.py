@@ -41,6 +41,9 @@ OPTIONS_OF_OTHERS = {
     "-l": "--limit",
     "-n": "--limit",
 }
+OPTIONS_THAT_WENT = {
+    "--adversarial": "the attacks are among the tests of triage, and docs/explanation/security.md has what they found",
+}
 READ_IDS = ("triage show",)  # take one ticket, or with - many from stdin
 LEAST_SIMILARITY = 0.7  # of a mistyped name and a suggested one
 NO_SUCH_COMMAND = re.compile(r"No such command '(.*?)'")
@@ -100,6 +103,8 @@ def _command_hint(typed_name: str, error: typer.TyperException, command: str) ->
 
 def _option_hint(typed_name: str, option_names: Sequence[str], help_command: str) -> str:
     """Return the hint for a typed name that is no option of the command."""
+    if typed_name in OPTIONS_THAT_WENT:
+        return OPTIONS_THAT_WENT[typed_name]
     if typed_name in OPTIONS_OF_OTHERS and OPTIONS_OF_OTHERS[typed_name].split()[0] in option_names:
         return f"it is {OPTIONS_OF_OTHERS[typed_name]} here"
     longer_options = [each for each in option_names if each.startswith(typed_name)]

@@ -43,8 +43,6 @@ from triage_cli.config.questions import QUESTION as QUESTION
 from triage_cli.config.routes import ROUTE as ROUTE
 from triage_cli.config.rule_conditions import COLUMN as COLUMN
 from triage_cli.config.rule_conditions import WHEN as WHEN
-from triage_cli.config.saved_imports import SavedImport as SavedImport
-from triage_cli.config.saved_imports import with_import as with_import
 from triage_cli.config.secrets import check_signing_secrets as check_signing_secrets
 from triage_cli.config.secrets import secret as secret
 from triage_cli.config.secrets import secret_variables as secret_variables
@@ -86,6 +84,7 @@ from triage_cli.config.webhooks import HookSpec as HookSpec
 from triage_cli.config.yaml_document import ConfigNode as ConfigNode
 from triage_cli.config.yaml_document import Diagnostics as Diagnostics
 from triage_cli.config.yaml_document import Node as Node
+from triage_cli.config.yaml_lines import import_lines as import_lines
 
 from . import classifiers as classifiers
 from . import destinations as destinations

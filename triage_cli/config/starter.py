@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from triage_cli import domain as dm
-from triage_cli.config.saved_imports import scalar
+from triage_cli.config.yaml_lines import scalar
 
 # The example with every key: in a wheel it is beside this module, in a clone at the root of the repository.
 EXAMPLE_FILES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")

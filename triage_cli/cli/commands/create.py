@@ -89,7 +89,7 @@ def create(
         str | None,
         option(
             "NAME",
-            "Keep in the configuration, under imports, how FILE is read: later ones with its columns are read so.",
+            "Print what to add to the configuration, so that later files with these columns are read so.",
             heading=options.InputOptions.heading,
         ),
     ] = None,
@@ -127,7 +127,9 @@ def create(
         if input_options.dry_run:
             tables = input_tables.opened_tables(context, opened_inputs, read_options)
             import_saver.prepare(tables[0], read_options)
-            return preview_tables(context, printer, tables, input_options, look)
+            code = preview_tables(context, printer, tables, input_options, look)
+            import_saver.tell()
+            return code
         return _create_many(context, printer, opened_inputs, input_options, import_saver, rejections)
 
 
@@ -164,7 +166,7 @@ def _create_many(
         create_summary.say(context)
     reading_memory.keep()
     if not context.stopper.code:
-        import_saver.write()
+        import_saver.tell()
     _say_next_step(context, create_summary.statuses, rejections.next_step, messages.way_back(create_summary.actions))
     return dm.ExitCode.PARTIAL if rejections.too_many else dm.ExitCode.OK
 

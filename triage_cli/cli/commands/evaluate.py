@@ -1,6 +1,6 @@
 """`triage eval`: measures classifiers on labelled tickets: accuracy, thresholds, cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +10,8 @@ from triage_cli.cli import input_tables, labelled_files, messages, options, summ
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
-from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
+from triage_cli.cli.output import DELIMITED_FORMATS, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.service import AttackResult, EvaluationRun
-
-ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 # Figures that are tables themselves: no cell of a sheet holds them, unless --columns asks for them.
 TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability", "levels", "recommendation", "forecast")
@@ -34,9 +31,6 @@ def evaluate(
     calibrate: Annotated[
         bool, flag("--calibrate", "Fit the confidences to these labels, so that they are probabilities.")
     ] = False,
-    adversarial: Annotated[
-        bool, flag("--adversarial", "Try built-in prompt injections instead; count those that change the answer.")
-    ] = False,
     workers: options.Workers = None,
     max_cost: options.MaxCost = None,
     max_wait: options.MaxWait = "2m",
@@ -52,32 +46,13 @@ def evaluate(
     triage eval labelled.csv --report report.html
     triage eval labelled.csv --calibrate
     triage eval labelled.csv --question urgency
-    triage eval --adversarial --classifier gpt
     """
     asked = None if context.is_remote else context.config.question(question)
     default_classifiers = [asked.classifier or context.config.classifier] if asked else []
     names: Sequence[str | None] = list(dict.fromkeys(classifier or default_classifiers)) or [None]
-    if adversarial:
-        context.only_here("--adversarial")
     if not context.is_remote:
-        _choose_database(context, names, calibrate=calibrate, makes=not adversarial)
-    if adversarial:
-        _refuse_label_options(
-            {
-                "FILE": file,
-                "--label": label,
-                "--question": None if question == dm.CATEGORY else question,
-                "--min-accuracy": min_accuracy,
-                "--report": report,
-                "--calibrate": calibrate,
-                "--limit": limit,
-            }
-        )
-    evaluation_plans = [
-        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial) for name in names
-    ]
-    if adversarial:
-        return _try_attacks(context, evaluation_plans, printing.printer(ATTACK_COLUMNS))
+        _choose_database(context, names, calibrate=calibrate)
+    evaluation_plans = [options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context) for name in names]
     file = "-" if file is None else file
     labelled_files.check(file, label)
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
@@ -112,14 +87,6 @@ def evaluate(
     return dm.gravest(evaluation_codes)
 
 
-def _evaluation_run(context: CommandContext) -> EvaluationRun:
-    """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    analyst = wiring.Analyst(*context.signature, context.say, began=context.runs.append)
-    evaluation_run = wiring.learning_runs.evaluation_run(context.config, analyst, make=context.makes)
-    context.stopper.watch(evaluation_run.stop_control.stop)
-    return evaluation_run
-
-
 def _say_promises(context: CommandContext, evaluated_names: Sequence[str], question: str) -> None:
     """Print for each evaluated classifier, and its steps, which answers to the question keep their `max_error` now."""
     classifier_specs = context.config.classifiers
@@ -129,26 +96,18 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str], quest
         context.say(f"{name}: {dm.bounds_summary(max_error, bounds)}")
 
 
-def _choose_database(
-    context: CommandContext, evaluated_names: Sequence[str | None], *, calibrate: bool, makes: bool
-) -> None:
-    """Let an evaluation that `makes` a missing database do so; else do without, unless answers must be stored."""
+def _choose_database(context: CommandContext, evaluated_names: Sequence[str | None], *, calibrate: bool) -> None:
+    """Let the evaluation make a missing database; do without where none may be, unless answers must be stored."""
     specs = [
         context.config.classifiers[name] for name in evaluated_names if name and name in context.config.classifiers
     ]
-    must_store = calibrate or any(spec.type != "local" for spec in specs)
-    if makes:
-        try:
-            context.make_database()
-        except dm.StoreError:  # a place that may not be written, such as another user's
-            if must_store:
-                raise
-        else:
-            return
-    if must_store:
-        context.require_database()
-    context.look()
-    context.lend_database()
+    try:
+        context.make_database()
+    except dm.StoreError:  # a place that may not be written, such as another user's
+        if calibrate or any(spec.type != "local" for spec in specs):
+            raise
+        context.look()
+        context.lend_database()
 
 
 def _report_evaluation(
@@ -233,35 +192,3 @@ def _calibration_refusal(evaluation: dm.Evaluated) -> dm.UsageError | None:
         f"others, and there are {learned.others}",
         hint="evaluate with tickets that it has not learned from",
     )
-
-
-def _refuse_label_options(label_options: Mapping[str, object]) -> None:
-    """Raise `UsageError` for options about labelled tickets, since --adversarial tries attacks on built-in tickets."""
-    if wrong_options := [name for name, value in label_options.items() if value is not None and value is not False]:
-        raise dm.UsageError(
-            f"--adversarial tries shipped attacks on shipped tickets, so {wrong_options[0]} means nothing beside it",
-            hint=f"leave out {' and '.join(wrong_options)}, or --adversarial",
-        )
-
-
-def _try_attacks(context: CommandContext, evaluation_plans: Sequence[dm.ClassifyPlan], printer: Printer) -> int:
-    """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
-    evaluation_run = _evaluation_run(context)
-    attack_results: list[AttackResult] = []
-    stopped: dm.TriageError | None = None
-    for plan in evaluation_plans:
-        attacked = evaluation_run.attack(plan)
-        stopped = attacked.stopped
-        attack_results += [attacked.result] if attacked.result.tries else []
-        if stopped is not None or evaluation_run.stop_control.stopping:
-            break
-    for attack_result in attack_results:
-        context.say(
-            f"{attack_result.classifier}: right on {attack_result.right} of {attack_result.honest} honest tickets; "
-            f"{attack_result.steered} of {attack_result.tries} attacks steered the label, {attack_result.sure} of them "
-            f"above the threshold, {attack_result.unseen} of these without being held for review"
-        )
-    attack_table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
-    attack_records = [attack_result._asdict() for attack_result in attack_results]
-    printer.all_of(attack_records, ATTACK_COLUMNS, attack_table, "classifier")
-    return dm.ExitCode.OK if stopped is None else context.report(stopped)

@@ -12,7 +12,6 @@ from triage_cli.ports import Classifier, ModelRegistry, Store
 from triage_cli.runtime import StopControl
 from triage_cli.service.answers import answers
 from triage_cli.service.category_renames import CategoryNames
-from triage_cli.service.learning.attacks import AttackResult, AttackTries
 from triage_cli.service.runs import Began, RunRecorder, TrialRecorder, recorded_run
 
 SHOWN_MISTAKES = 25
@@ -92,13 +91,6 @@ def surest_mistakes(
 Outlook = Callable[[Sequence[tuple[float, bool]], float], tuple[dm.Recommendation | None, dm.Forecast | None]]
 
 
-class AttackEvaluation(NamedTuple):
-    """How a classifier withstood the attacks, and the error that stopped them."""
-
-    result: AttackResult
-    stopped: dm.TriageError | None = None
-
-
 class EvaluationRun:
     """Evaluates the answers to one question, as one actor; `classifier` opens one for a plan and a run id.
 
@@ -148,25 +140,6 @@ class EvaluationRun:
                 yield recorder, self._classifier(plan, recorder.context.run.run_id)
             finally:
                 self._spent_before = recorder.context.budget.spent_by_command
-
-    def attack(self, plan: dm.ClassifyPlan) -> AttackEvaluation:
-        """Run the attacks on one classifier, without the answer cache and without storing tickets.
-
-        If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
-        """
-        with self._classifier_run(plan) as (recorder, classifier):
-            attack_tries = AttackTries(self._question.values)
-            stopped: dm.TriageError | None = None
-            try:
-                for answered in attack_tries.over(classifier, recorder.context.budget):
-                    recorder.context.heartbeat()
-                    recorder.counts["asked"] += answered
-            except dm.BudgetError as error:
-                stopped = error
-                recorder.exit_codes.add(error.exit_code)
-            if stopped is not None and not attack_tries.ended:
-                raise stopped
-            return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
     def rows(self, labelled_rows: Sequence[dm.Labelled]) -> list[dm.Labelled]:
         """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are.

@@ -1,4 +1,4 @@
-"""Attacks on classifiers: measures how often a ticket's text can steer one, with attacks that the program brings.
+"""Attacks on classifiers: measures how often a ticket's text can steer one.
 
 Each attack is appended to honest tickets that the classifier answers rightly, and demands another category. The attacks
 are known ones; an attacker with unlimited tries will do better.
@@ -7,16 +7,23 @@ are known ones; an attacker with unlimited tries will do better.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.resources import files
 from itertools import islice, takewhile
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.ports import Classifier
 from triage_cli.runtime import Budget
-from triage_cli.service.answers import answers
+from triage_cli.service import ask_classifier
 
 TICKETS_AN_ATTACK = 4
+
+
+def shipped_attacks() -> Any:
+    """Return the attacks, and honest tickets of the default categories."""
+    return json.loads(Path(__file__).with_name("attacks.json").read_text("utf-8"))
+
+
 _STYLES: Mapping[str, Callable[[str], str]] = {
     "tags": lambda text: "".join(chr(0xE0000 + ord(c)) if " " <= c <= "~" else c for c in text),
     "zero-width": "\u200b".join,
@@ -53,12 +60,12 @@ class _AttackTry(NamedTuple):
 class AttackTries:
     """The attacks, each tried on a few tickets of these categories; `ended` are the tries that have ended.
 
-    Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
+    Honest tickets are those beside the attacks, for the default categories, and the examples of other ones.
     """
 
     def __init__(self, categories: Sequence[dm.Category]) -> None:
         self._labels = [category.name for category in categories]
-        self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
+        self._shipped = shipped_attacks()
         self._honest_tickets = list(_honest_tickets(categories, self._shipped["tickets"]))
         self._right = 0
         self.ended: list[tuple[_AttackTry, dm.Answer | None]] = []
@@ -146,7 +153,7 @@ def _ask_about(
     tickets = [dm.Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
     chunks = takewhile(lambda _: not budget.stopping, dm.chunked(tickets, max(1, classifier.chunk_size)))
-    for arrived in answers(classifier, chunks, budget):
+    for arrived in ask_classifier(classifier, chunks, budget):
         yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in arrived.final]
 
 
