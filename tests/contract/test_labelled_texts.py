@@ -122,3 +122,21 @@ def test_a_customer_is_forgotten_with_labelled_texts_which_never_come_back(
     erased = world.store.database.read("select text, label, customer_id from labelled_texts where status <> 'held'")
     assert {tuple(row) for row in erased} == {(None, None, None)}
     assert log_is_whole(world)
+
+
+def test_rows_that_taught_are_history_and_no_tickets_unless_they_are_tickets_already(
+    world: World, door: tuple[Triage, list[str]]
+) -> None:
+    triage, _ = door
+    with_id = [dm.TicketDraft(n, description=f"CANARY {n}", external_id=f"T-{n}") for n in range(3)]
+    with_id[2] = with_id[2]._replace(description="CANARY 2 has been rewritten since")
+    without_id = dm.TicketDraft(3, description="the same words", customer_id="C-1")
+    another = without_id._replace(row=4, customer_id="C-2")
+    assert [each.action for each in triage.create(with_id[:1])] == ["created"]
+    taught_with = [*with_id[:2], with_id[2]._replace(description="CANARY 2"), without_id]
+    given(world, *(dm.labelled_draft(dm.identify(each), "Billing", "history") for each in taught_with))
+    outcomes = [*triage.create([*with_id, without_id, another])]
+    assert [each.action for each in outcomes] == ["unchanged", "history", "created", "history", "created"]
+    assert [each.value is None for each in outcomes] == [False, True, False, True, False]
+    ran = [*triage.run([with_id[1], without_id], dm.ClassifyPlan())]
+    assert [each.action for each in ran] == ["history", "history"]

@@ -66,6 +66,10 @@ def test_an_export_becomes_a_proven_configuration(first: tuple[Cli, str, str], m
     assert "max_error: 10%" in (made.folder / "config.yaml").read_text()
     database = str(made.folder / "triage.db")
     assert rows(Path(database), "select count(*) from tickets") == [(0,)]
+    again = made("run", "export.csv", "-o", "csv", "--db", database)
+    assert (again.returncode, again.stdout.count(",history,")) == (0, 330), again.stderr
+    assert "note: 330 rows are history that the model has learned from: not stored, and not sent again" in again.stderr
+    assert rows(Path(database), "select external_id from tickets order by 1") == [("R-0",), ("R-1",), ("R-2",)]
     (made.folder / "next.csv").write_text("id,description\nX-1,about my ducat and the florin please\n")
     done = made("run", "next.csv", "--dry-run", "--db", database, "-o", "jsonl")
     assert json.loads(done.stdout)["category"] == "Billing"

@@ -51,7 +51,7 @@ def read(
             messages.say(f"left out: {row.error.sentence()}")
         elif given := row.extra.get(label_column) if dm.is_typical(row.extra) else row.verdict:
             meant = asked.label_of(given) if asked is not None else None
-            labelled_rows.append(labelled_row(row, meant or given))
+            labelled_rows.append(dm.labelled_draft(dm.identify(row), meant or given, "file"))
         else:
             unlabelled += 1
     for remark in messages.remarks([labelled_table]):
@@ -70,16 +70,6 @@ def read(
         )
         context.say(f"note: {unlabelled_rows}")
     return labelled_rows
-
-
-def labelled_row(row: dm.TicketDraft, label: str) -> dm.Labelled:
-    """Return a row of a table with its label, and with what a store recognises and erases it by."""
-    identified = dm.identify(row)
-    draft = identified.draft
-    identity = "" if identified.counts_occurrences else identified.identity  # without an id, its text says which it is
-    return dm.Labelled(
-        row.text, label, "", dm.is_typical(row.extra), identity, "file", draft.customer_id, draft.created_at
-    )
 
 
 def note_skipped(context: CommandContext, counts: dm.LabelCounts, question: str) -> None:

@@ -1,7 +1,7 @@
 """What several commands say at their end: counts, what waits, what was learned, and what to do next."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,13 @@ MANY = 10  # tickets that wait, from which on a summary says what makes them few
 MANY_VERDICTS = 50  # a version that learned from so many is worth measuring
 FIRST_WEEK = "docs/howto/first-week.md"
 WHAT_HELPS = f"{MANY_VERDICTS} verdicts in triage review, then triage learn, help most ({FIRST_WEEK})"
+
+
+def history_note(actions: Mapping[str, int]) -> str:
+    """Return a note of the rows that taught the model and are no tickets; empty if there are none."""
+    number = actions.get(dm.Action.HISTORY, 0)
+    rows = messages.plural(number, "rows are history that", "row is history that")
+    return f"note: {rows} the model has learned from: not stored, and not sent again" if number else ""
 
 
 class NextStep(Enum):

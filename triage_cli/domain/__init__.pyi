@@ -347,6 +347,7 @@ from triage_cli.domain.kept_mappings import delimiter_named as delimiter_named
 from triage_cli.domain.kept_mappings import header_key as header_key
 from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_files
 from triage_cli.domain.labelled_history import LabelHistory as LabelHistory
+from triage_cli.domain.labelled_history import labelled_draft as labelled_draft
 from triage_cli.domain.labelled_history import split_history as split_history
 from triage_cli.domain.languages import LANGUAGES as LANGUAGES
 from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES

@@ -3,11 +3,21 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.dedup import Identified
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
-from triage_cli.domain.learning import Labelled
+from triage_cli.domain.learning import Labelled, LabelSource, is_typical
 
 PROVING = 5  # one row of so many proves
 DATED = 0.8  # share of the rows with a time from which on the last ones prove
+
+
+def labelled_draft(item: Identified, label: str, source: LabelSource) -> Labelled:
+    """Return a draft as a text with a label, and with what a store recognises and erases it by."""
+    draft = item.draft
+    identity = "" if item.counts_occurrences else item.identity  # without an id, its text says which it is
+    return Labelled(
+        draft.text, label, "", is_typical(draft.extra), identity, source, draft.customer_id, draft.created_at
+    )
 
 
 class LabelHistory(NamedTuple):

@@ -26,6 +26,7 @@ class Action(StrEnum):
     UPDATED = "updated"  # the item changed a known ticket
     UNCHANGED = "unchanged"  # nothing had changed, or nothing was to be done
     FILED = "filed"  # triage itself filed the item at the source that lists it now: it is no ticket
+    HISTORY = "history"  # `init` taught the model with the item, which was handled before: it is no ticket
     REJECTED = "rejected"  # the item is invalid, or its ticket was not found; the error says why
 
     # The status of the item's ticket

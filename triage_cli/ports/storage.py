@@ -203,6 +203,9 @@ class LabelledTexts(Protocol):
     def held(self, question: str, *, proves: bool, newest: int | None = None) -> list[dm.Labelled]:
         """A store returns what teaches, or what proves, for a question, oldest first; of many the newest."""
 
+    def are_history(self, texts: Sequence[dm.Labelled]) -> list[bool]:
+        """A store tells of which texts it holds one of an export's history: with the same customer and time."""
+
     def listed(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
         """A store yields labelled texts of all questions, the last stored first."""
 

@@ -22,6 +22,8 @@ ADD_GIVER = "insert into labelled_by (run_id, text_id) values (?, ?) on conflict
 KNOWN = """select identity, text_id, status, text, label, customer_id, written_at from labelled_texts
     where question = ? and identity in (select value from json_each(?))"""
 CHANGE = "update labelled_texts set text = ?, label = ?, customer_id = ?, written_at = ?, source = ? where text_id = ?"
+OF_HISTORY = """select identity, text, customer_id, written_at from labelled_texts where question = ?
+    and source = 'history' and status = 'held' and identity in (select value from json_each(?))"""
 _READ = "text, label, identity, source, customer_id, written_at, proves, text_id"
 # The newest ones, in the order in which they were written.
 HELD = f"""select {_READ} from (select {_READ}, coalesce(written_at, stored_at) as at from labelled_texts
@@ -68,6 +70,12 @@ class SqlLabelledTexts:
     def held(self, question: str, *, proves: bool, newest: int | None = None) -> list[dm.Labelled]:
         values = (question, int(proves), ALL if newest is None else newest)
         return [_labelled(*row) for row in self._database.read(HELD, values)]
+
+    def are_history(self, texts: Sequence[dm.Labelled]) -> list[bool]:
+        sought = [(_identity_of(each), *_without_label(each)) for each in texts]
+        named = dm.compact([identity for identity, *_ in sought])
+        held = {*self._database.read(OF_HISTORY, (dm.CATEGORY, named))} if texts else set()
+        return [each in held for each in sought]
 
     def listed(self, query: dm.TextQuery) -> Iterator[dm.Labelled]:
         after, left = query.after, ALL if query.limit is None else query.limit
@@ -135,6 +143,11 @@ def _content_of(labelled: dm.Labelled) -> list[str | None]:
     is_id = customer is not None and len(customer.encode("utf-8", "replace")) <= dm.dedup.LONGEST_ID
     content = labelled.text, labelled.category, customer if is_id else None, labelled.written_at
     return [None if each is None else dm.storable_text(each) for each in content]
+
+
+def _without_label(labelled: dm.Labelled) -> list[str | None]:
+    text, _, *further = _content_of(labelled)
+    return [text, *further]
 
 
 def _labelled(*row: Any) -> dm.Labelled:

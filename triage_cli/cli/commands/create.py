@@ -207,6 +207,7 @@ class CreateSummary:
     def say(self, context: CommandContext) -> None:
         """Write the summary."""
         context.say(messages.counted(self.actions, summaries.CREATE_ACTIONS))
+        context.say(summaries.history_note(self.actions))
         context.say(self._changed_texts.note())
         context.say(self._unknown_labels.note())
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli import wiring
-from triage_cli.cli import input_tables, labelled_files, messages, options
+from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import local_command, makes_database
 from triage_cli.cli.commands import discover
 from triage_cli.cli.commands.config import write_starter
@@ -204,7 +204,7 @@ def _is_told(column: LabelColumn, drafts: Sequence[dm.TicketDraft]) -> bool:
 
 def _of_column(drafts: Sequence[dm.TicketDraft], column: LabelColumn) -> Found:
     rows = [
-        labelled_files.labelled_row(row, value)._replace(source="history")
+        dm.labelled_draft(dm.identify(row), value, "history")
         for row in drafts
         if (value := column.label_of(row.extra.get(column.name)))
     ]

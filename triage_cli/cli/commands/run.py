@@ -145,7 +145,7 @@ def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
     if outcome.value is not None:
         return dm.ticket_record(outcome.value.ticket)
     rejected_error = outcome.error.message if outcome.error else None
-    return dict.fromkeys(dm.TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
+    return dict.fromkeys(dm.TICKET_KEYS) | {"status": outcome.action, "error": rejected_error}
 
 
 def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
@@ -181,7 +181,7 @@ def _input_cells(row_item: object) -> Sequence[Any]:
 def _added_cells(outcome: dm.Outcome[dm.Routed], questions: Sequence[str]) -> list[Any]:
     if outcome.value is None:
         problem = outcome.error.message if outcome.error else None
-        return [None, None, None, None, "rejected", None, problem, *[None] * len(questions)]
+        return [None, None, None, None, outcome.action, None, problem, *[None] * len(questions)]
     t = outcome.value.ticket
     ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
@@ -264,6 +264,7 @@ def run(
             for remark in messages.remarks(tables):
                 context.say(remark)
             context.say(summary.counts)
+            context.say(summaries.history_note(summary.row_actions))
             context.say(summary.changed_texts.note())
             context.say(summary.unknown_labels.note())
             context.say(messages.followed(summary.followed))

@@ -307,8 +307,19 @@ class Intake:
         """Decide a chunk; `in_flight` are the tickets that the previous one is about to store."""
         items, repeats = self._identify(rows, seen_identities)
         chunk = self._undecided_chunk(rows, repeats)
+        items = self._without_history(items, chunk)
         self._decide_all(items, chunk, in_flight)
         return chunk
+
+    def _without_history(self, items: list[dm.Identified], chunk: "_ImportChunk") -> list[dm.Identified]:
+        """Return the drafts but for rows that are no ticket here, and taught the model: they were handled before."""
+        texts = [dm.labelled_draft(item, "", "history") for item in items]
+        are_history = self._store.labelled_texts.are_history(texts)
+        history = [item for item, is_history in zip(items, are_history, strict=True) if is_history]
+        known = self._store.known([item.identity for item in history]) if history else {}
+        passed = {i.draft.row: i.draft for i in history if i.identity not in known}
+        chunk.outcomes.update({n: dm.Outcome(n, dm.Action.HISTORY, None, None, draft) for n, draft in passed.items()})
+        return [item for item in items if item.draft.row not in passed]
 
     def _undecided_chunk(self, rows: Sequence[dm.TicketDraft | dm.Rejected], repeats: dict[int, str]) -> "_ImportChunk":
         """Return a chunk of an import in which nothing but the unreadable drafts has an outcome."""
