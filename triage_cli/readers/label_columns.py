@@ -24,6 +24,7 @@ _WORDS = json.loads(Path(__file__).with_name("label_words.json").read_text("utf-
 _RANKS = {
     compact(name): rank for rank, line in reversed([*enumerate(_WORDS["names"])]) for name in line.split()
 }  # columns that say who works on a ticket first, what it is about behind them
+_GROUPS = {name for line in _WORDS["names"][:7] for name in line.split()}  # which a person may be named beside
 _NEVER = {word for line in _WORDS["never"] for name in line.split() for word in (name, compact(name))}
 _LEVEL = re.compile(r"\s*(?:>|»|→|::|\\)\s*|\s+/\s+")
 _LIST = re.compile(r"\s*[;|,]\s*")
@@ -124,7 +125,8 @@ def told_by_name(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple
 
 
 def _is_never(name: str) -> bool:
-    return names_other_field(name) or compact(name) in _NEVER or any(word in _NEVER for word in plain(name).split())
+    words = {*plain(name).split()}
+    return names_other_field(name) or compact(name) in _NEVER or bool(words & _NEVER and not words & _GROUPS)
 
 
 def _may_be_labels(column: LabelColumn, rows: int) -> bool:
