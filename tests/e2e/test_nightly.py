@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.clock import CLOCK
 from tests.support.commands import PATIENCE, is_whole, listens, rows, until
+from tests.support.http_stub import HttpStub
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.records import replace
@@ -322,13 +324,23 @@ def test_a_night_ends_with_its_gravest_code_and_does_the_later_steps(fitted: Cli
     assert fitted("nightly", "-q").returncode == 6
 
 
-def test_a_missing_database_is_told_once_and_a_file_makes_one(fitted: Cli) -> None:
+def test_a_missing_database_is_told_once_a_file_makes_one_and_a_good_night_is_told_to_who_watches(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text("nightly: {heartbeat: {url_env: BEAT}}\n")
+    with closing(HttpStub()) as watcher:
+        fitted.env["BEAT"] = f"{watcher.root}/ping/a-secret"
+        done = fitted("nightly", "-q", "--db", "other.db")
+        assert (done.returncode, done.stdout, done.stderr.count("\n"), watcher.calls) == (2, "", 1, [])
+        (fitted.folder / "export.csv").write_text("id,subject\n1,I was charged twice\n")
+        done = fitted("nightly", "-q", "--db", "other.db", "export.csv")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert watcher.calls == ["GET /ping/a-secret"]
+        assert rows(fitted.folder / "other.db", "select status from tickets") == [("routed",)]
+        done = fitted("nightly", "-q", "--db", "other.db", "--offline")
+        assert (done.returncode, done.stderr, len(watcher.calls)) == (0, "", 1)
     done = fitted("nightly", "-q", "--db", "other.db")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    (fitted.folder / "export.csv").write_text("id,subject\n1,I was charged twice\n")
-    done = fitted("nightly", "-q", "--db", "other.db", "export.csv")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert rows(fitted.folder / "other.db", "select status from tickets") == [("routed",)]
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "", 1)
+    assert done.stderr.startswith("warning: the heartbeat cannot be reached: ")
+    assert "secret" not in done.stderr
 
 
 def test_a_signal_ends_the_step_of_a_night_as_it_ends_a_command_and_no_other_begins(cli: Cli) -> None:

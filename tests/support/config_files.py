@@ -182,6 +182,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("database: mysql://host/db", "1: database: must be a path or postgresql://user@host/name"),
     ("remote: ftp://x", "1: remote: must be a URL that begins with https:// or http://"),
     ("nightly: {max_age: soon}", "1: nightly.max_age: must be a duration such as 30s, 5m, 12h, 7d or 4w"),
+    (
+        "nightly: {heartbeat: {url_env: 'https://x.example/1'}}",
+        "1: nightly.heartbeat.url_env: takes the name of an environment variable, never the secret itself",
+    ),
     ("labelled_texts: {keep: 10}", "1: labelled_texts.keep: must be a whole number from 1000 to 1e+06, not 10"),
     ("budget: 5", "1: budget: must be a mapping (key: value), not a number"),
     ("budget: {per_day: '5'}", "1: budget.per_day: must be a number, not text; write it without quotes"),

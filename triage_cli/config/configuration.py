@@ -47,6 +47,7 @@ class Config(NamedTuple):
     oidc: OidcSpec | None = None
     spikes_to: str | None = None  # the destination of spikes
     nightly: Mapping[str, str | int | None] = {}  # the limits of a night, by the names of options
+    heartbeat_env: str | None = None  # the variable with the address that a good night asks
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
     app: bool = False  # whether the server has a page for people at /app
     imports: Mapping[str, dm.KeptMapping] = {}

@@ -39,6 +39,7 @@ from triage_cli.config.validators import (
     truth,
     typed_duration,
     url,
+    variable,
 )
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
@@ -150,12 +151,14 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     if spikes_to is not None and spikes_to not in destinations:
         setting = set_root.entries()["spikes"].entries()["to"]
         setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
+    night = dict(values.get("nightly", {}))
     return values | {
         **values.get("server", {}),
         "per_day": values.get("budget", {}).get("per_day"),
         **({"texts_kept": kept} if (kept := values.get("labelled_texts", {}).get("keep")) else {}),
         "spikes_to": spikes_to,
-        "nightly": {**NIGHT, **values.get("nightly", {})},
+        "heartbeat_env": night.pop("heartbeat", {}).get("url_env"),
+        "nightly": {**NIGHT, **night},
         "categories": categories,
         "classifiers": classifiers,
         "classifier": classifier,
@@ -250,6 +253,7 @@ NIGHTLY: Mapping[str, Field] = {
     "max_undeliverable": COUNT,
     "max_unroutable": COUNT,
     "max_review": COUNT,
+    "heartbeat": Field(mapping({"url_env": Field(variable, needed=True)})),
 }
 TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),

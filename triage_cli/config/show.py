@@ -58,6 +58,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     if config.spikes_to is not None:
         yield "spikes.to", config.spikes_to
     yield from ((f"nightly.{key}", value) for key, value in config.nightly.items())
+    yield from (("nightly.heartbeat.url_env", variable) for variable in (config.heartbeat_env,) if variable)
     yield "remote", config.remote
     yield "offline", config.offline
 

@@ -107,6 +107,8 @@ def configuration_warnings(config: Config) -> Iterator[str]:
             yield f"imports.{kept.name} and imports.{other.name} have the same columns, so none of them can be chosen"
     for name, webhook in config.webhooks.items():
         yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
+    if config.heartbeat_env:
+        yield from unset("nightly.heartbeat", [("url_env", config.heartbeat_env)], os.environ)
     for name in config.destinations:
         yield from wiring.destination_diagnostics.destination_warnings(config, name)
 

@@ -1,5 +1,6 @@
 """`triage nightly`: the steps of a night, each a command of its own, whatever the one before it ended with."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ PROGRAM = (
     "-c",
     "import sys; sys.argv[0] = 'triage'; from triage_cli.__main__ import main; main()",
 )
+HEARTBEAT_SECONDS = 10.0
+HTTP_OK = range(200, 300)
 
 
 @command
@@ -43,7 +46,29 @@ def nightly(
         if context.stopper.code or not context.has_database:  # of which the first step has told
             break
         codes.add(_code_of(context, *words))
-    return dm.gravest(codes)
+    code, heartbeat = dm.gravest(codes), context.config.heartbeat_env
+    if heartbeat and code is dm.ExitCode.OK and not context.stopper.code and not context.config.offline:
+        _tell_of_good_night(heartbeat)
+    return code
+
+
+def _tell_of_good_night(variable: str) -> None:
+    """Ask the address in a variable; if that fails, a warning says so, and the night has been good all the same."""
+    from triage_cli.config import no_address, secret
+    from triage_cli.runtime import USER_AGENT, Endpoint, HttpRequest, Network, open_exchange
+
+    endpoint = Endpoint("the heartbeat", host="", timeout=HEARTBEAT_SECONDS, rest=1.0)
+    try:
+        address = secret("nightly.heartbeat", variable, os.environ)
+        if objection := no_address(address):
+            raise dm.ConfigError(f"nightly.heartbeat: the address in {variable} {objection}")
+        with open_exchange(endpoint, Network(offline=False)) as exchange:
+            status = exchange(HttpRequest("GET", address, {"user-agent": USER_AGENT})).status
+        problem = "" if status in HTTP_OK else f"the heartbeat was answered {status}"
+    except dm.TriageError as error:
+        problem = error.message
+    if problem:
+        messages.say(f"warning: {problem}; the night itself was good")
 
 
 def _intake(context: CommandContext, files: list[str]) -> Iterator[tuple[str, ...]]:
