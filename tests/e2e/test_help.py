@@ -14,6 +14,7 @@ GROUPS = {
     "audit": ("verify", "head"),
     "keys": ("create", "list", "revoke"),
 }
+EVERYWHERE = "Options of every command"
 TYPED = [*sorted(set(COMMANDS) - set(GROUPS)), *(f"{group} {name}" for group in GROUPS for name in GROUPS[group])]
 
 
@@ -108,7 +109,7 @@ def test_help_of_a_command_opens_with_examples(cli: Cli, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
 def test_no_line_of_a_help_page_is_wider_than_80_columns(cli: Cli, command: str) -> None:
-    lines = cli(*command.split(), "--help", COLUMNS="80").stdout.splitlines()
+    lines = cli(*command.split(), "--help", "all", COLUMNS="80").stdout.splitlines()
     assert [line for line in lines if len(line) > 80] == []
 
 
@@ -127,7 +128,7 @@ FRAMEWORK = re.compile(r"\[\[|\{[A-Z]|<\w|x>=|<=x|range|list\[|\(\d\)|\.\.\.$", 
 @pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
 def test_help_speaks_no_word_of_the_framework_and_cuts_nothing(cli: Cli, command: str) -> None:
     for columns in ("80", "100"):
-        help_text = cli(*command.split(), "--help", COLUMNS=columns).stdout
+        help_text = cli(*command.split(), "--help", "all", COLUMNS=columns).stdout
         head, _, rest = help_text.partition("\n")
         assert not FRAMEWORK.search(head.replace(" COMMAND [ARGS]...", "") + "\n" + rest), help_text
         assert max(map(len, help_text.splitlines())) <= 100
@@ -135,28 +136,42 @@ def test_help_speaks_no_word_of_the_framework_and_cuts_nothing(cli: Cli, command
 
 @pytest.mark.parametrize("command", TYPED)
 def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> None:
-    help_text = cli(*command.split(), "--help", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    help_text = (
+        cli(*command.split(), "--help", "all", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    )
     assert not re.findall(r"(?m)^  -\S+( \S+)?$", help_text)
 
 
-def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
-    help_text = cli("--help", COLUMNS="80").stdout
+def test_the_overview_is_one_screen_that_names_every_command(cli: Cli) -> None:
+    short, whole = cli("--help", COLUMNS="80").stdout, cli("help", "all", COLUMNS="80").stdout
+    assert len(short.splitlines()) <= 23, "a terminal of 24 lines, with its prompt"
     assert sum(map(len, HEADINGS.values())) == len(COMMANDS)
-    assert cli("--help", "list", COLUMNS="80").stdout.endswith(help_text[help_text.index("The job:") :])
+    assert all(re.search(rf"\b{name}\b", short) for name in COMMANDS)
+    assert cli("--help", "all", COLUMNS="80").stdout == whole
     for heading, commands in HEADINGS.items():
-        block = help_text.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
+        block = whole.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
         assert [line.split(maxsplit=1) for line in block.splitlines()] == [
             [name, c.summary] for name, c in commands.items()
         ]
 
 
+def test_help_of_a_command_is_short_and_help_all_has_the_rest(cli: Cli) -> None:
+    pages = {name: cli(name, "--help", COLUMNS="100").stdout for name in HEADINGS["Commands"]}
+    assert sum(len(re.findall(r"(?m)^  -", page.partition(EVERYWHERE)[0])) for page in pages.values()) <= 110
+    assert "--encoding" not in pages["run"]
+    whole = cli("run", "--help", "all", COLUMNS="100").stdout
+    assert whole == cli("help", "run", "all", COLUMNS="100").stdout
+    more = set(re.findall(r"(?m)^  (--\S+)", whole)) - set(re.findall(r"(?m)^  (--\S+)", pages["run"]))
+    assert "--encoding" in more
+    assert f"triage run --help all shows {len(more)} more options." in pages["run"]
+
+
 def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:
-    help_text = cli("list", "--help", COLUMNS="100").stdout
-    _, _, everywhere = help_text.partition("Options of every command")
+    _, _, everywhere = cli("list", "--help", COLUMNS="100").stdout.partition(EVERYWHERE)
     for option in ("--config PATH", "--db PATH|URL", "--remote URL", "--offline", "-q/--quiet", "-v/--verbose"):
         assert option in everywhere
     assert len(everywhere.splitlines()) <= 3
-    assert "Print no summary and no notes" in cli("--help").stdout
+    assert "Print no summary and no notes" in cli("help", "all").stdout
 
 
 @pytest.mark.parametrize(

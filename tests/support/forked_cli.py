@@ -217,7 +217,9 @@ def prepare(kept: Path) -> None:
     for command in (*commands.values(), completing):
         _convert(command)
 
-    def built(name: str | None = None) -> Any:
+    def built(name: str | None = None, *, whole_help: bool = False) -> Any:
+        if whole_help:
+            return build(name, whole_help=True)
         return completing if app.COMPLETION_VARIABLE in os.environ else commands[name]
 
     app.typer_app = built

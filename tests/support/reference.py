@@ -43,7 +43,8 @@ def _contents() -> Iterator[str]:
 
 
 def _help(*words: str) -> str:
-    shown = CliRunner().invoke(app.typer_app(), [*words, "--help"], terminal_width=80, prog_name="triage")
+    whole = app.typer_app(whole_help=True)
+    shown = CliRunner().invoke(whole, [*words, "--help"], terminal_width=80, prog_name="triage")
     assert shown.exit_code == 0, shown.output
     return shown.output.partition(EVERYWHERE)[0].rstrip("\n") + "\n"
 

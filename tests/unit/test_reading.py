@@ -155,6 +155,16 @@ def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: byte
     assert caught.value.hint
 
 
+def test_a_text_a_line_is_read_when_that_is_asked_for_and_never_guessed() -> None:
+    lines = 'I was "charged, twice\r\n\n{"a": 1}\nsep=;\n"where is it'
+    rows = read(lines, format="lines")
+    assert texts(rows) == [(None, text) for text in ('I was "charged, twice', '{"a": 1}', "sep=;", '"where is it')]
+    assert reasons(read("x" * (MB + 1) + "\nshort\n", format="lines")) == ["line 1: over 1 MB"]
+    with pytest.raises(dm.InputError, match="has no column") as caught:
+        opened("refund\n", "lines")
+    assert "if each line is a ticket, add --format lines" in caught.value.hint
+
+
 def test_json_without_a_text_has_no_hint_about_a_delimiter() -> None:
     with pytest.raises(dm.InputError) as caught:
         opened('[{"a": 1}]')

@@ -1,12 +1,26 @@
 """Mistakes in typing: one sentence each, in this program's words."""
 
+import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from triage_cli import domain as dm
-from triage_cli.cli import RejectWriter, app
+from triage_cli.cli import COMMANDS, RejectWriter, app
+from triage_cli.cli.usage_errors import ANSWERS, COMMANDS_OF_OTHERS, OTHER_WAYS
 from triage_cli.stores import connect
+
+
+def test_what_answers_a_strangers_guess_exists() -> None:
+    answers = [*ANSWERS, *OTHER_WAYS.values()]
+    named = re.findall(r"triage ([a-z]+)([^,;:]*)", " ".join(f"{answer};" for answer in answers))
+    assert len(named) > len(ANSWERS)
+    assert not {*COMMANDS_OF_OTHERS} & {*COMMANDS}
+    for name, words in named:
+        command = typer.main.get_command(app.typer_app(name)).commands[name]  # type: ignore[attr-defined]
+        options = [each for parameter in command.params for each in parameter.opts]
+        assert set(re.findall(r"--[a-z-]+", words)) <= {*options}, (name, words)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +45,11 @@ from triage_cli.stores import connect
         ("frobnicate", 'no command "frobnicate"; triage --help tells more'),
         ("list --json", "no option --json; it is -o json here"),
         ("list -n 5", "no option -n; it is --limit here"),
+        ("create --title x", "no option --title; it is --subject here"),
+        ("list --user x", "no option --user; it is --customer-id here"),
+        ("logs --user x", "no option --user; it is --actor here"),
+        ("create --category x", "no option --category; triage verdict ID CATEGORY says it"),
+        ("config edit", 'no command "edit"; edit config.yaml by hand, then triage config check'),
         ("classify --source x", "no option --source; triage classify --help tells more"),
         ("classify --froce", "no option --froce; did you mean --force?"),
         (

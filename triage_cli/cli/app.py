@@ -20,6 +20,7 @@ from triage_cli.hooks import Hook
 from triage_cli.runtime import abandon, notices, resource_exhaustion
 
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
+HELP_OPTIONS = ["-h", "--help"]
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
 
 
@@ -45,8 +46,8 @@ def main() -> None:
 def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors go to stderr."""
     try:
-        args = _with_help_options(args)
-        app = typer_app(_typed_command(args))
+        args, is_whole = _as_help_options(args)
+        app = typer_app(_typed_command(args), whole_help=is_whole)
         exit_code = app(args=list(args), prog_name="triage", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -75,17 +76,17 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> dm.TriageError:
     return as_triage_error(error)
 
 
-def typer_app(name: str | None = None) -> typer.Typer:
-    """Return the typer app with one command, or with all commands."""
+def typer_app(name: str | None = None, *, whole_help: bool = False) -> typer.Typer:
+    """Return the typer app with one command, or with all commands, and with short or whole help pages."""
     app = typer.Typer(
         name="triage",
-        cls=help_text.OverviewHelp,
-        help=help_text.HELP,
+        cls=help_text.WholeOverviewHelp if whole_help else help_text.OverviewHelp,
+        help=help_text.HELP if whole_help else help_text.SHORT_HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=False,
         add_completion=name is None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
+        context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 100, "color": True},
     )
     app.callback(invoke_without_command=True)(_run_app)
     for command_name in filter(_is_there, COMMANDS) if name is None else [name]:
@@ -94,7 +95,7 @@ def typer_app(name: str | None = None) -> typer.Typer:
             app.add_typer(command, name=command_name)
         else:
             app.command(command_name)(command)
-    help_text.set_help_pages(app)
+    help_text.set_help_pages(app, whole=whole_help)
     if COMPLETION_VARIABLE in os.environ:
         from triage_cli.cli import completion
 
@@ -114,11 +115,15 @@ def _is_there(name: str) -> bool:
     return bool(COMMANDS[name].place) or hooks.is_there(Hook.COMMAND, name)
 
 
-def _with_help_options(args: Sequence[str]) -> Sequence[str]:
-    """Return the arguments, with `help COMMAND` and `version` replaced by `--help` and `--version`."""
+def _as_help_options(args: Sequence[str]) -> tuple[Sequence[str], bool]:
+    """Return the arguments, `help COMMAND` and `version` as `--help` and `--version`, and whether all help is asked."""
     if args[:1] == ["help"]:
-        return [*args[1:], "--help"]
-    return ["--version"] if list(args) == ["version"] else args
+        is_whole = args[-1] == "all"
+        return [*(args[1:-1] if is_whole else args[1:]), "--help"], is_whole
+    for place in range(1, len(args)):
+        if args[place] == "all" and args[place - 1] in HELP_OPTIONS:
+            return [*args[:place], *args[place + 1 :]], True
+    return (["--version"] if list(args) == ["version"] else args), False
 
 
 def _typed_command(args: Sequence[str]) -> str | None:

@@ -17,49 +17,53 @@ class Listed(NamedTuple):
     hinted: Literal["remote", "local", "nowhere"] = "remote"
 
 
-# By the headings of the help, in their order.
+# By the headings of the help, in their order: the first are shown by `triage --help`, all by `triage help all`.
 HEADINGS = {
-    "The job": {
+    "Commands": {
         "init": Listed("init:init", "Make a configuration and a model out of an export", "local"),
         "run": Listed("run:run", "Store, classify and route in one pass"),
         "create": Listed("create:create", "Store tickets: one typed, or a file of many"),
-        "pull": Listed("pull:pull", "Store what is new in the sources of the configuration", "local"),
         "classify": Listed("classify:classify", "Give tickets a category"),
         "route": Listed("route:route", "Send tickets to their destinations"),
+        "list": Listed("tickets:list_tickets", "List tickets, newest first"),
+        "why": Listed("tickets:why", "Explain how a ticket was decided, and what comes next"),
+        "logs": Listed("audit:logs", "Print the audit log"),
+        "review": Listed("review:review", "Decide the tickets that wait for a person, one key each"),
+        "verdict": Listed("verdict:verdict", "Set a person's category, which no machine changes"),
+        "learn": Listed("learn:learn", "Fit the embedded classifier to verdicts and labelled files"),
+        "report": Listed("", "Write a page about the last week, for the team"),
+    },
+    "More of the job": {
+        "pull": Listed("pull:pull", "Store what is new in the sources of the configuration", "local"),
         "nightly": Listed("nightly:nightly", "Pull, create, classify, route and check, for cron", "local"),
         "undo": Listed("runs:undo", "Take back an import: the wrong file, the wrong mapping"),
     },
-    "What is there, and why": {
-        "list": Listed("tickets:list_tickets", "List tickets, newest first"),
+    "More about tickets": {
         "show": Listed("tickets:show", "Show one ticket with its whole history"),
-        "why": Listed("tickets:why", "Explain how a ticket was decided, and what comes next"),
         "similar": Listed("tickets:similar", "Find the tickets with the most similar texts"),
-        "logs": Listed("audit:logs", "Print the audit log"),
-        "runs": Listed("runs:runs", "List bulk commands: what each did, and its cost"),
         "stats": Listed("stats:stats", "Count tickets, costs and deliveries"),
-        "report": Listed("", "Write a page about the last week, for the team"),
-    },
-    "People decide": {
-        "review": Listed("review:review", "Decide the tickets that wait for a person, one key each"),
-        "verdict": Listed("verdict:verdict", "Set a person's category, which no machine changes"),
+        "runs": Listed("runs:runs", "List bulk commands: what each did, and its cost"),
     },
     "Better answers": {
+        "eval": Listed("evaluate:evaluate", "Measure classifiers on labelled tickets"),
         "reclassify": Listed("reclassify:reclassify", "Ask again; show or change other categories"),
         "plan": Listed("", "See what a new configuration would change"),
         "discover": Listed("discover:discover", "Find topics in tickets, and propose categories"),
-        "learn": Listed("learn:learn", "Fit the embedded classifier to verdicts and labelled files"),
-        "eval": Listed("evaluate:evaluate", "Measure classifiers on labelled tickets"),
         "suspects": Listed("learn:suspects", "Find labels that are likely wrong"),
         "drift": Listed("", "Compare decisions with those of the time before"),
         "spikes": Listed("", "Find topics that many customers suddenly write about"),
     },
-    "Around it": {
+    "Configuration and watch": {
         "config": Listed("config:GROUP", "Make, show and check the configuration", "local"),
         "doctor": Listed("doctor:doctor", "Try configuration, database and classifiers", "local"),
         "check": Listed("check:check", "Compare what waits with limits, for a monitor"),
+    },
+    "For others": {
         "serve": Listed("", "Serve the HTTP API", "nowhere"),
-        "mcp": Listed("", "Let agents read, ask why and suggest, over MCP", "nowhere"),
         "keys": Listed("keys:GROUP", "Make and revoke the keys of the HTTP API"),
+        "mcp": Listed("", "Let agents read, ask why and suggest, over MCP", "nowhere"),
+    },
+    "Database and log": {
         "db": Listed("database:GROUP", "Back up the database, or move it to PostgreSQL", "local"),
         "audit": Listed("audit:GROUP", "Prove that the audit log is whole"),
         "forget": Listed("forget:forget", "Erase a person's text for good"),

@@ -1,8 +1,8 @@
-"""Help pages: commands under headings, a command's own options, global options in one line; values unconverted."""
+"""Help pages: short ones, and whole ones that `--help all` shows; global options in one line; values unconverted."""
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, TextIO, get_args, get_origin
 
@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from triage_cli.cli import terminal
-from triage_cli.cli.command_list import COMMANDS, HEADINGS
+from triage_cli.cli.command_list import COMMANDS, HEADINGS, Listed
 from triage_cli.cli.context import GlobalOptions
 
+SHORT_HELP = "Give support tickets a category, and send each to where it belongs."
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
 
 \b
@@ -28,6 +29,15 @@ unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
 Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
 TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_SERVER_KEY, TRIAGE_AUDIT_KEY.
 """
+# Options for one use in a hundred, which only `--help all` shows.
+RARE_OPTIONS = frozenset(
+    {
+        *("--encoding", "--delimiter", "--no-header", "--html", "--source", "--same-tickets", "--strict"),
+        *("--max-rejects", "--ask", "--prefix", "--created-at", "--excel", "--routes", "--workers", "--max-wait"),
+        *("--batch", "--again", "--no-wait", "--labelled", "--language", "--extra", "--answer", "--min-confidence"),
+        *("--max-confidence", "--until", "--older-than", "--sort"),
+    }
+)
 # Examples in the help of commands whose docstring has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
@@ -44,14 +54,15 @@ EVERYWHERE = "everywhere"  # the heading of the global options among those of a 
 GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
-def set_help_pages(app: typer.Typer) -> None:
-    """Set the help pages of all commands of an app."""
+def set_help_pages(app: typer.Typer, *, whole: bool) -> None:
+    """Set the help pages of all commands of an app, the short or the whole ones."""
+    command_help = WholeCommandHelp if whole else CommandHelp
     for command in app.registered_commands:
-        command.cls, command.short_help = CommandHelp, COMMANDS[str(command.name)].summary
+        command.cls, command.short_help = command_help, COMMANDS[str(command.name)].summary
     for group in app.registered_groups:
         group.cls, group.short_help = GroupHelp, COMMANDS[str(group.name)].summary
         for command in group.typer_instance.registered_commands if group.typer_instance else ():
-            command.cls = CommandHelp
+            command.cls = command_help
 
 
 def coloured(help_page: str, stream: TextIO) -> str:
@@ -76,7 +87,9 @@ class ColouredHelp:
 
 
 class CommandHelp(ColouredHelp, TyperCommand):
-    """The help of a command: lists its own options, and mentions the global ones in one line."""
+    """The short help of a command: lists its usual options, and mentions the global ones in one line."""
+
+    left_out = RARE_OPTIONS
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         del ctx
@@ -91,28 +104,37 @@ class CommandHelp(ColouredHelp, TyperCommand):
                 formatter.write_text("\b\n" + examples)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        params_by_heading = self._params_by_heading().items()
+        shown = [param for param in self.params if self.left_out.isdisjoint(param.opts)]
+        params_by_heading = _by_heading(shown).items()
         help_rows = {heading: [_option_row(param, ctx) for param in params] for heading, params in params_by_heading}
         everywhere = help_rows.pop(EVERYWHERE)
         for heading, rows in help_rows.items():
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
-        with formatter.section("Options of every command, before it or after (triage --help says more)"):
+        if len(shown) < len(self.params):
+            formatter.write_paragraph()
+            formatter.write_text(f"{ctx.command_path} --help all shows {len(self.params) - len(shown)} more options.")
+        with formatter.section("Options of every command, before it or after (triage help all says more)"):
             global_names = (option.replace(", ", "/") for option, _ in everywhere)
             formatter.write_text(", ".join([*global_names, "-h/--help"]))
 
-    def _params_by_heading(self) -> dict[str, list[Any]]:
-        params_by_heading: dict[str, list[Any]] = {"Arguments": [], "Options": [], EVERYWHERE: []}
-        for param in self.params:
-            heading = (
-                "Arguments"
-                if param.param_type_name == "argument"
-                else getattr(param, "rich_help_panel", None) or "Options"
-            )
-            heading = EVERYWHERE if param.name in GLOBAL_PARAMETERS else heading
-            params_by_heading.setdefault(heading, []).append(param)
-        return params_by_heading
+
+class WholeCommandHelp(CommandHelp):
+    """The help of a command with all its options."""
+
+    left_out = frozenset()
+
+
+def _by_heading(params: Iterable[Any]) -> dict[str, list[Any]]:
+    params_by_heading: dict[str, list[Any]] = {"Arguments": [], "Options": [], EVERYWHERE: []}
+    for param in params:
+        heading = (
+            "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None) or "Options"
+        )
+        heading = EVERYWHERE if param.name in GLOBAL_PARAMETERS else heading
+        params_by_heading.setdefault(heading, []).append(param)
+    return params_by_heading
 
 
 def _option_row(param: Any, ctx: Any) -> tuple[str, str]:
@@ -137,14 +159,30 @@ class GroupHelp(ColouredHelp, TyperGroup):
             formatter.write_dl(rows)
 
 
-class OverviewHelp(ColouredHelp, TyperGroup):
-    """The help of the program, with commands under headings."""
+class WholeOverviewHelp(ColouredHelp, TyperGroup):
+    """The whole help of the program: global options, exit codes, and all commands under headings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         del ctx
         for heading, commands in HEADINGS.items():
-            with formatter.section(heading):
-                formatter.write_dl([(f"{name:<10}", listed.summary) for name, listed in commands.items()])
+            _write_commands(formatter, heading, commands)
+
+
+class OverviewHelp(ColouredHelp, TyperGroup):
+    """The help of the program on one screen: the first commands, and the names of the others."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        first, *others = HEADINGS
+        _write_commands(formatter, first, HEADINGS[first])
+        formatter.write_paragraph()
+        formatter.write_text(f"Others: {'; '.join(', '.join(HEADINGS[heading]) for heading in others)}.")
+        formatter.write_text("triage help all shows everything, triage COMMAND --help one command.")
+
+
+def _write_commands(formatter: Any, heading: str, commands: Mapping[str, Listed]) -> None:
+    with formatter.section(heading):
+        formatter.write_dl([(f"{name:<10}", listed.summary) for name, listed in commands.items()])
 
 
 def use_quick_values(params: Iterable[Any]) -> None:

@@ -210,7 +210,8 @@ class FileOptions:
         ),
     ] = None
     file_format: Annotated[
-        str | None, option("--format", "NAME", "csv, tsv, json, jsonl, eml or mbox; without it, detected.")
+        str | None,
+        option("--format", "NAME", "csv, tsv, json, jsonl, eml, mbox; without it, detected. lines: a ticket a line."),
     ] = None
     encoding: Annotated[str | None, option("NAME", "Such as cp1252; without it, detected.")] = None
     delimiter: Annotated[str | None, option("CHAR", "Such as ';'; without it, detected.")] = None

@@ -4,6 +4,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from triage_cli import domain as dm
@@ -34,7 +36,7 @@ def ids(context: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     if not names:
         return None, 0
     if list(names) != ["-"]:
-        return tuple(dict.fromkeys(context.triage.resolve(name) for name in names)), 0
+        return tuple(dict.fromkeys(_resolved(context, name) for name in names)), 0
     ticket_ids: dict[str, None] = {}
     unknown_names = 0
     for name in context.stopper.interruptible(names_in(stdin())):
@@ -44,6 +46,15 @@ def ids(context: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
             unknown_names += 1
             context.report(error)
     return tuple(ticket_ids), unknown_names
+
+
+def _resolved(context: CommandContext, name: str) -> str:
+    try:
+        return context.triage.resolve(name)
+    except dm.NotFoundError as error:
+        if not Path(name).is_file():
+            raise
+        raise dm.unknown_ticket(name, f"triage run {quote(name)} reads the file") from error
 
 
 def opened_ids(stream: BinaryIO) -> tuple[str, Iterator[str]]:

@@ -10,39 +10,84 @@ import typer
 
 from triage_cli import domain as dm
 
-# Mistyped commands: those of other programs, and their counterparts in this one.
-COMMANDS_OF_OTHERS = {
-    "add": "triage create FILE stores tickets",
-    "assign": "triage verdict ID CATEGORY decides where a ticket goes",
-    "delete": "triage undo takes back an import, triage forget --customer-id C erases a customer's text",
-    "dump": "triage list -o jsonl prints all tickets",
-    "edit": "triage create FILE updates tickets, triage verdict ID CATEGORY corrects one",
-    "export": "triage list -o csv prints all tickets",
-    "find": "triage list --search TEXT finds tickets",
-    "history": "triage logs, or triage show ID for one ticket",
-    "import": "triage create FILE stores tickets",
-    "init": "triage config init writes a configuration",
-    "label": "triage verdict ID CATEGORY labels a ticket, triage learn FILE learns labels",
-    "ls": "triage list",
-    "search": "triage list --search TEXT finds tickets",
-    "send": "triage route sends tickets",
-    "status": "triage stats counts what is there",
-    "tag": "triage verdict ID CATEGORY labels a ticket",
-    "train": "triage learn",
+# What this program has for the commands of others.
+ANSWERS = {
+    "triage create FILE stores tickets": "add import ingest load upload",
+    "triage create FILE updates tickets, triage verdict ID CATEGORY corrects one": "edit update",
+    "triage pull takes what is new from a helpdesk or a mailbox": "fetch sync",
+    "triage init makes a configuration": "setup configure quickstart",
+    'triage classify --text "…" answers about a text': "ask predict",
+    "triage classify": "categorise categorize",
+    "triage route sends tickets": "deliver dispatch send",
+    "triage route --retry-dead tries again": "retry",
+    "triage route ID --again sends a ticket again": "resend",
+    "triage verdict ID CATEGORY labels a ticket": "approve correct set tag",
+    "triage verdict ID CATEGORY labels a ticket, triage learn FILE learns labels": "label",
+    "triage verdict ID CATEGORY decides where a ticket goes": "assign move",
+    "tickets are closed in your helpdesk; triage verdict ID CATEGORY decides where one goes": "close resolve",
+    "triage undo takes back an import, triage forget --customer-id C erases a customer's text": "delete purge rm",
+    "triage forget --customer-id C erases a customer's text": "anonymise anonymize erase",
+    "triage show ID": "get open view",
+    "triage why ID": "explain reason",
+    "triage list": "ls tickets",
+    "triage list --search TEXT finds tickets": "find search",
+    "triage list -o csv prints all tickets": "export",
+    "triage list -o jsonl prints all tickets": "dump",
+    "triage list --status needs_review shows what waits for a person, triage review decides it": "inbox pending queue",
+    "triage logs, or triage show ID for one ticket": "history",
+    "triage stats counts what is there": "count status",
+    "triage stats, or triage report --to FILE for the team": "summary",
+    "triage stats, triage report --to FILE, or triage serve with its page": "dashboard",
+    "triage eval FILE measures it on labelled tickets": "accuracy evaluate test",
+    "triage learn": "retrain train",
+    "triage learn FILE": "teach",
+    "triage discover finds topics": "cluster topics",
+    "triage config show": "rules settings",
+    "triage nightly": "cron",
+    "triage serve": "api daemon server start ui web",
+    "triage keys create NAME": "login token users",
+    "triage db backup FILE": "backup",
+    "triage db restore FILE": "restore",
+    "triage db migrate": "migrate upgrade",
 }
+COMMANDS_OF_OTHERS = {name: answer for answer, names in ANSWERS.items() for name in names.split()}
+# Their options: ours, of which the first that the command has is meant.
 OPTIONS_OF_OTHERS = {
-    "--csv": "-o csv",
-    "--customer": "--customer-id",
-    "--format": "-o",
-    "--json": "-o json",
-    "--jsonl": "-o jsonl",
-    "--query": "--search",
-    "--undo": "--clear",
-    "-l": "--limit",
-    "-n": "--limit",
+    "--body": ("--description",),
+    "--csv": ("-o csv",),
+    "--customer": ("--customer-id",),
+    "--format": ("-o",),
+    "--from": ("--since",),
+    "--id": ("--external-id",),
+    "--json": ("-o json",),
+    "--jsonl": ("-o jsonl",),
+    "--message": ("--description",),
+    "--model": ("--classifier",),
+    "--query": ("--search",),
+    "--tail": ("--limit",),
+    "--text": ("--description",),
+    "--title": ("--subject",),
+    "--to": ("--until",),
+    "--unclassified": ("--status new,failed",),
+    "--undo": ("--clear",),
+    "--user": ("--customer-id", "--actor"),
+    "-V": ("--version",),
+    "-f": ("--follow",),
+    "-l": ("--limit",),
+    "-n": ("--limit",),
 }
-OPTIONS_THAT_WENT = {
+# What is no option of the command.
+OTHER_WAYS = {
     "--adversarial": "the attacks are among the tests of triage, and docs/explanation/security.md has what they found",
+    "--category": "triage verdict ID CATEGORY says it",
+    "--file": "a file is typed without an option: triage COMMAND FILE",
+    "--id": "an id is typed without an option: triage COMMAND ID",
+    "--input": "a file is typed without an option: triage COMMAND FILE",
+    "--no-route": "triage create and triage classify send nothing",
+    "--reason": "triage why ID tells it",
+    "--threshold": "min_confidence of a classifier in the configuration says it",
+    "--to": "routes of the configuration say what goes where",
+    "--user": "triage logs --actor NAME shows what a person did",
 }
 READ_IDS = ("triage show",)  # take one ticket, or with - many from stdin
 LEAST_SIMILARITY = 0.7  # of a mistyped name and a suggested one
@@ -94,6 +139,8 @@ def _command_hint(typed_name: str, error: typer.TyperException, command: str) ->
     near_commands = get_close_matches(typed_name, commands, 1, LEAST_SIMILARITY)
     if command == "triage" and typed_name in COMMANDS_OF_OTHERS:
         return COMMANDS_OF_OTHERS[typed_name]
+    if (command, typed_name) == ("triage config", "edit"):
+        return "edit config.yaml by hand, then triage config check"
     if command == "triage" and Path(typed_name).is_file():
         return f"triage run {quote(typed_name)} reads the file"
     if command == "triage" and not near_commands and any(map(str.isdigit, typed_name)):
@@ -103,10 +150,9 @@ def _command_hint(typed_name: str, error: typer.TyperException, command: str) ->
 
 def _option_hint(typed_name: str, option_names: Sequence[str], help_command: str) -> str:
     """Return the hint for a typed name that is no option of the command."""
-    if typed_name in OPTIONS_THAT_WENT:
-        return OPTIONS_THAT_WENT[typed_name]
-    if typed_name in OPTIONS_OF_OTHERS and OPTIONS_OF_OTHERS[typed_name].split()[0] in option_names:
-        return f"it is {OPTIONS_OF_OTHERS[typed_name]} here"
+    ours = next((each for each in OPTIONS_OF_OTHERS.get(typed_name, ()) if each.split()[0] in option_names), None)
+    if ours or typed_name in OTHER_WAYS:
+        return f"it is {ours} here" if ours else OTHER_WAYS[typed_name]
     longer_options = [each for each in option_names if each.startswith(typed_name)]
     alike_options = [each for each in option_names if each[:3] == typed_name[:3]]  # --force is not meant by --source
     near_options = longer_options[:1] or get_close_matches(typed_name, alike_options, 1, LEAST_SIMILARITY)

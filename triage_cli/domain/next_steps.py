@@ -34,6 +34,7 @@ class Step(StrEnum):
     EXTERNAL_ID_COLUMN = "with --map external_id=COLUMN"
     CUSTOMER_ID_COLUMN = "with --map customer_id=COLUMN"
     NO_ID = "write --map external_id= with nothing behind it"
+    LINES = "if each line is a ticket, add --format lines"
     DELIMITER = "name it with --delimiter"
     KEPT_HEAD = "give --expect-head HASH or --heads FILE"
     ASK = "--ask"

@@ -338,6 +338,8 @@ class Escapes(NamedTuple):
 MYSQL_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '\\"': _HIDDEN_QUOTE})
 TSV_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '"': _HIDDEN_QUOTE})  # triage's own, whose quotes are plain text
 NO_ESCAPES = Escapes(controls=False)
+# A line that is one cell, whatever it holds: no decoded text has its delimiter, another lone surrogate.
+LINE_DELIMITER, LINE_ESCAPES = "\udc1f", Escapes({'"': _HIDDEN_QUOTE}, controls=False)
 
 
 def has_escapes(lines: Sequence[str], delimiter: str) -> bool:

@@ -168,7 +168,8 @@ def find_header(sample: CsvSample, name: str, mapping: Mapping[str, str], *, hea
         return _headless(rows, name, mapping, _NO_HEADER_NOTE)
     matched = match_columns(first_row, mapping, empty_indexes=empty_columns(rows[1:], len(first_row)))
     if not has_text(matched.fields):
-        advice = f"if a rare character separates the columns, {dm.Step.DELIMITER}" if len(first_row) == 1 else ""
+        one_column = f"{dm.Step.LINES}; if a rare character separates the columns, {dm.Step.DELIMITER}"
+        advice = one_column if len(first_row) == 1 else ""
         raise no_text_column(name, first_row, advice)
     return HeaderRow(first_row, matched, 1)
 

@@ -23,7 +23,14 @@ from triage_cli.readers.column_mapping import (
     no_id_note,
     unused_columns,
 )
-from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, CsvRecords, EscapedRecords
+from triage_cli.readers.csv_reader import (
+    LINE_DELIMITER,
+    LINE_ESCAPES,
+    MYSQL_ESCAPES,
+    NO_ESCAPES,
+    CsvRecords,
+    EscapedRecords,
+)
 from triage_cli.readers.csv_sample import (
     SAMPLE_ROWS,
     SEARCHED_ROWS,
@@ -113,7 +120,8 @@ def _check_columns(kept: dm.KeptMapping, options: ReadOptions, header: Sequence[
 
 
 HEAD_SIZE = 1 << 18  # bytes that are examined before the first ticket
-ALL_FORMATS = (*dm.TABLE_FORMATS, *MAIL_FORMATS)
+LINES = "lines"  # the format of a text a line, which is never detected
+ALL_FORMATS = (*dm.TABLE_FORMATS, LINES, *MAIL_FORMATS)
 _MAGIC_BYTES = (
     (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook or an Outlook message", "save a sheet as CSV, a message as .eml"),
@@ -208,6 +216,8 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     table_format = format_of(head_text, name, options.format)
     if table_format in ("json", "jsonl"):
         return _json_table(*_json_input(table, by_line=table_format == "jsonl"))
+    if table_format == LINES:
+        return _line_table(table, head_text)
     tsv_delimiter = "\t" if table_format == "tsv" and options.format else None
     has_bom = head.startswith(codecs.BOM_UTF8)
     return _csv_table(table, take_csv_sample(head_text, delimiter or tsv_delimiter, whole=table.whole, has_bom=has_bom))
@@ -267,6 +277,20 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
     )
     header_cells = columns if header.before else None
     return _opened(table, beginning, column_names=tuple(unique_column_names(columns)), header=header_cells)
+
+
+def _line_table(table: _TableInput, head_text: str) -> Table:
+    columns = ("description",)
+    matched = match_columns(columns, table.options.mapping)
+    if not has_text(matched.fields):
+        raise no_text_column(table.name, columns, "")
+    rows = [[line.rstrip("\r\n")] for line in islice(filter(str.strip, lines_of(head_text)), SAMPLE_ROWS)]
+
+    def line_records(blocks: Iterable[str]) -> EscapedRecords:
+        return EscapedRecords(blocks, LINE_DELIMITER, 1, LINE_ESCAPES)
+
+    beginning = _Beginning(columns, matched, rows, line_records, ["a ticket a line"], "", "", headed=False)
+    return _opened(table, beginning, column_names=columns)
 
 
 class _Beginning(NamedTuple):
@@ -436,9 +460,9 @@ def text_lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def format_of(head_text: str, name: str, format_option: str | None) -> str:
-    """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
+    """Return a format of `TABLE_FORMATS` or `LINES`: as given, else by the beginning of the text, else by the name."""
     if format_option is not None:
-        if format_option.lower() not in dm.TABLE_FORMATS:
+        if format_option.lower() not in (*dm.TABLE_FORMATS, LINES):
             raise dm.UsageError(f'there is no format "{format_option}"', hint=f"one of {', '.join(ALL_FORMATS)}")
         return format_option.lower()
     suffix = name.rpartition(".")[2].lower()

@@ -46,6 +46,7 @@ REQUESTS: Mapping[dm.Step, str] = {
     dm.Step.EXTERNAL_ID_COLUMN: "external_id in the header",
     dm.Step.CUSTOMER_ID_COLUMN: "customer_id in the header",
     dm.Step.NO_ID: "give it another name in the header",
+    dm.Step.LINES: "if each line is a ticket, send an object with a description for each, as application/x-ndjson",
     dm.Step.DELIMITER: "write commas, or tabs as text/tab-separated-values",
     dm.Step.KEPT_HEAD: "send heads that were kept elsewhere",
     dm.Step.ASK: "ask",
