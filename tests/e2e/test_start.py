@@ -124,7 +124,7 @@ def test_with_an_old_sqlite_one_sentence_says_so_where_a_database_is_opened(cli:
         code, out, err = ran(cli, OLD_SQLITE, *args.split())
         assert (code, out) == (2, ""), args
         message = (
-            "error: this Python has SQLite 3.34.1, and triage needs 3.38 or newer; use a Python that brings a newer"
+            "error: this Python has SQLite 3.34.1, and triage needs 3.35 or newer; use a Python that brings a newer"
         )
         assert err.splitlines()[-1].startswith(message)
     for args in ("--help", "--version", "config show", "db path"):

@@ -63,7 +63,11 @@ TYPES = {
     "text": 'text collate "C"',
     "blob": "bytea",
 }
-OF_VIEWS = {"as integer)": "as bigint)", "as text)": 'as text) collate "C"', "t.answers": "t.answers::json"}
+OF_VIEWS = {
+    r"as integer\)": "as bigint)",
+    r"as text\)": 'as text) collate "C"',
+    r"json_extract\(t.answers, '\$.\"' \|\| c.question \|\| '\".(\w+)'\)": r"t.answers::json -> c.question ->> '\1'",
+}
 # What `schema.sql` beside this module says in its own way.
 OF_SQLITE_ALONE = "create trigger"
 # Of a table that is made after the one that names it.
@@ -82,7 +86,7 @@ def _in_own_types(statement: str) -> str:
     if statement.startswith(("create table", "alter table")):
         return _TYPE.sub(lambda found: TYPES[found[0]], statement.removesuffix(" without rowid"))
     for theirs, ours in OF_VIEWS.items():
-        statement = statement.replace(theirs, ours)
+        statement = re.sub(theirs, ours, statement)
     return statement
 
 

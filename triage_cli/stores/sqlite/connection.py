@@ -17,7 +17,7 @@ BUSY_SECONDS = 30.0
 BULK_CACHE = 8_000
 USUAL_CACHE = 2_000  # KiB, SQLite's own default
 IN_MEMORY = ":memory:"
-OLDEST_SQLITE = (3, 38)  # the first with `->>`
+OLDEST_SQLITE = (3, 35)  # the first with `returning`
 # Finds a database of another program. One statement, so that a database that is just being built is not taken for one.
 FOREIGN_DATABASE = """select 1 from pragma_user_version
     where exists (select 1 from sqlite_master where name not like 'sqlite_%')

@@ -363,7 +363,8 @@ create view tickets_v as select t.ticket_id, t.external_id, t.source, t.subject,
 create view answers_v as select c.classification_id as answer_id, c.ticket_id, c.question, c.category as value,
     c.confidence, c.confidence_source, c.classifier, c.step, c.reason, c.threshold,
     cast(case when c.question = 'category' then case when t.decision_id = c.classification_id then t.category end
-        when t.answers -> c.question ->> 'decision_id' = c.classification_id then t.answers -> c.question ->> 'value'
+        when json_extract(t.answers, '$."' || c.question || '".decision_id') = c.classification_id
+            then json_extract(t.answers, '$."' || c.question || '".value')
         end as text) as held,
     cast(case when c.confidence_source = 'human' then 1 else 0 end as integer) as verdict,
     c.actor, c.run_id, c.at as answered_at, c.input_tokens, c.output_tokens, c.cost as cost_usd, c.error
