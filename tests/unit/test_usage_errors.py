@@ -7,16 +7,15 @@ import pytest
 import typer
 
 from triage_cli import domain as dm
-from triage_cli.cli import COMMANDS, RejectWriter, app
-from triage_cli.cli.usage_errors import ANSWERS, COMMANDS_OF_OTHERS, OTHER_WAYS
+from triage_cli.cli import COMMANDS, RejectWriter, app, usage_errors
 from triage_cli.stores import connect
 
 
 def test_what_answers_a_strangers_guess_exists() -> None:
-    answers = [*ANSWERS, *OTHER_WAYS.values()]
+    answers = [*usage_errors.ANSWERS, *usage_errors.OTHER_WAYS.values()]
     named = re.findall(r"triage ([a-z]+)([^,;:]*)", " ".join(f"{answer};" for answer in answers))
-    assert len(named) > len(ANSWERS)
-    assert not {*COMMANDS_OF_OTHERS} & {*COMMANDS}
+    assert len(named) > len(usage_errors.ANSWERS)
+    assert not {*usage_errors.COMMANDS_OF_OTHERS} & {*COMMANDS}
     for name, words in named:
         command = typer.main.get_command(app.typer_app(name)).commands[name]  # type: ignore[attr-defined]
         options = [each for parameter in command.params for each in parameter.opts]

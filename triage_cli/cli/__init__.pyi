@@ -67,3 +67,4 @@ from . import safe_text as safe_text
 from . import terminal as terminal
 from . import ticket_id_input as ticket_id_input
 from . import typed_commands as typed_commands
+from . import usage_errors as usage_errors
