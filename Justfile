@@ -61,6 +61,10 @@ lock:
     .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres --extra oidc pyproject.toml -o requirements-server.lock
     {{python}} tools/licences.py
 
+# Wheel, source archive, SBOM, notes and hashes of the version in pyproject.toml, in dist/; an image where docker or podman is
+release:
+    {{python}} -m tools.release
+
 # Linters and importers of the API's description, and the clients that generators make of it: takes npm and Java
 clients:
     {{python}} -m pytest -m long -rs tests/e2e/test_api_generators.py

@@ -18,11 +18,11 @@ The packages of `requirements-server.lock`, with the licence that each states of
 """
 
 
-def locked() -> Iterator[str]:
-    """Yield the packages of the lock, but for those of other systems."""
+def locked_versions() -> Iterator[tuple[str, str]]:
+    """Yield the packages of the lock with their versions."""
     for line in (ROOT / "requirements-server.lock").read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"([a-z0-9._-]+)==", line):
-            yield match[1]
+        if match := re.match(r"([a-z0-9._-]+)==([^ ;]+)", line):
+            yield match[1], match[2]
 
 
 def licence(package: str) -> str:
@@ -33,13 +33,19 @@ def licence(package: str) -> str:
     return expression or ", ".join(classifiers) or text.split("\n")[0] or "not stated"
 
 
+def licence_or_none(package: str) -> str | None:
+    """Return the licence, or None of a package for another system or Python."""
+    try:
+        return licence(package)
+    except PackageNotFoundError:
+        return None
+
+
 def rows() -> Iterator[str]:
     """Yield a row of the table for each package that this system installs."""
-    for package in dict.fromkeys(locked()):
-        try:
-            yield f"| {package} | {licence(package)} |"
-        except PackageNotFoundError:
-            continue  # for another system or Python
+    for package in dict(locked_versions()):
+        if stated := licence_or_none(package):
+            yield f"| {package} | {stated} |"
 
 
 if __name__ == "__main__":

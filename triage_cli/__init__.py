@@ -1,3 +1,3 @@
 """Support tickets in, decisions out: store, classify, route and audit."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

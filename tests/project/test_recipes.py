@@ -9,7 +9,7 @@ from tests.support.pages import ROOT
 
 RECIPES = {
     "setup", "fast", "test", "calendar", "lint", "types", "docs", "golden", "clients", "lock", "bench", "pictures",
-    "model",
+    "model", "release",
 }  # fmt: skip
 JUSTFILE = (ROOT / "Justfile").read_text(encoding="utf-8")
 
@@ -32,7 +32,7 @@ def test_recipes_and_hooks_run_tools_that_development_installs() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
     entries = JUSTFILE + "\n".join(hook["entry"] for hook in hooks)
     tools = {*re.findall(r"\.venv/bin/([\w-]+)", entries), *re.findall(r"}} -m (\w+)", entries)}
-    packages = {"python": "", "lint-imports": "import-linter", "pip": "", "benchmarks": ""}
+    packages = {"python": "", "lint-imports": "import-linter", "pip": "", "benchmarks": "", "tools": ""}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     installed = " ".join(project["optional-dependencies"]["dev"])
     assert [tool for tool in tools if packages.get(tool, tool) not in installed] == []

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support.clock import CLOCK
 from tests.support.http_stub import HttpStub, Reply
+from triage_cli import __version__
 from triage_cli.config import preset_names
 from triage_cli.runtime import build
 
@@ -148,6 +149,37 @@ def test_a_wheel_and_a_clone_name_their_commit(tmp_path: Path) -> None:
     assert build.commit_of(package) is None, "it is no repository's own folder"
     (tmp_path / "README.md").write_text("changed")
     assert (build.commit_of(tmp_path), built()) == (f"{commit}-dirty",) * 2
+
+
+@pytest.mark.long
+def test_a_release_is_made_of_a_commit_whose_changes_have_a_date(tmp_path: Path) -> None:
+    """All but the image, from a clone; made twice it is the same, and its hashes are those of its files."""
+    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{ROOT}", tmp_path / "clone"], check=True)
+    git = ["git", "-C", str(tmp_path / "clone"), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(shutil.which("git") or "")
+
+    def released() -> "subprocess.CompletedProcess[str]":
+        env = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}  # where there is no container tool
+        words = [sys.executable, "-m", "tools.release"]
+        return subprocess.run(words, cwd=tmp_path / "clone", env=env, capture_output=True, text=True, check=False)
+
+    changes = tmp_path / "clone" / "CHANGELOG.md"
+    changes.write_text(changes.read_text().replace(f"## {__version__} (2026-12-03)", f"## {__version__} (unreleased)"))
+    assert "write the date of the release" in released().stderr
+    changes.write_text(changes.read_text().replace("(unreleased)", "(2026-12-03)"))
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-am", "Release"], check=True)
+    done = released()
+    assert (done.returncode, "no image was built" in done.stdout) == (0, True), done.stderr
+    dist = tmp_path / "clone" / "dist"
+    made = {file.name: sha256(file.read_bytes()).hexdigest() for file in dist.iterdir()}
+    sums = made.pop("SHA256SUMS")
+    assert (dist / "SHA256SUMS").read_text() == "".join(f"{made[name]}  {name}\n" for name in sorted(made))
+    archive = f"triage_cli-{__version__}"
+    assert made.keys() == {f"{archive}-py3-none-any.whl", f"{archive}.tar.gz", "NOTES.md", "sbom.cdx.json"}
+    assert len(json.loads((dist / "sbom.cdx.json").read_text())["components"]) > 40
+    assert released().returncode == 0
+    assert sha256((dist / "SHA256SUMS").read_bytes()).hexdigest() == sums
 
 
 def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_path: Path) -> None:
