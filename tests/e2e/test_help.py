@@ -9,7 +9,7 @@ from triage_cli import domain as dm
 from triage_cli.cli import COMMANDS, HEADINGS, HELP, messages
 
 GROUPS = {
-    "config": ("init", "show", "check", "schema"),
+    "config": ("show", "check", "schema"),
     "db": ("path", "backup", "copy"),
     "audit": ("verify", "head"),
     "keys": ("create", "list", "revoke"),

@@ -19,7 +19,7 @@ def test_without_a_database_the_first_steps_are_shown_and_none_is_made(cli: Cli)
         f"no tickets in {cli.db} (configuration: the built-in defaults)",
         "",
         "next  triage run FILE         store, classify and route a file of tickets",
-        "      triage config init      write a configuration with categories of your own",
+        "      triage init             write a configuration with categories of your own",
         "      triage --help           every command",
     ]
     assert not cli.db.exists()

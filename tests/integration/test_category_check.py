@@ -60,7 +60,7 @@ def test_no_configuration_where_there_was_one_is_told_and_how_to_name_it(shop: C
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (
             f"error: {told.format(built_in)}; nothing was classified or sent; if the built-in categories are meant, "
-            "triage config init writes them\n"
+            "triage init writes them\n"
         )
     created = "select count(*) from events where action = 'created'"
     assert rows(shop.db, f"select (select count(*) from events) - ({created})") == [(events[0][0] - 2,)]

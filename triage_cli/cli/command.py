@@ -47,11 +47,11 @@ def local_command(function: Callable[..., int | None]) -> Callable[..., int]:
     return _command(function, "passed over")
 
 
-def command_group(purpose: str, **commands: Callable[..., int]) -> typer.Typer:
-    """Return a group of commands; typed without a command, it prints its help."""
+def command_group(purpose: str, hidden: str = "", **commands: Callable[..., int]) -> typer.Typer:
+    """Return a group of commands, of which its help leaves out a `hidden` one; typed without one, it prints that."""
     group = typer.Typer(help=purpose, rich_markup_mode=None)
     for name, function in commands.items():
-        group.command(name)(function)
+        group.command(name, hidden=name == hidden)(function)
     group.callback(invoke_without_command=True)(_help_if_bare)
     return group
 

@@ -54,7 +54,7 @@ HEADINGS = {
         "spikes": Listed("", "Find topics that many customers suddenly write about"),
     },
     "Configuration and watch": {
-        "config": Listed("config:GROUP", "Make, show and check the configuration", "local"),
+        "config": Listed("config:GROUP", "Show and check the configuration", "local"),
         "doctor": Listed("doctor:doctor", "Try configuration, database and classifiers", "local"),
         "check": Listed("check:check", "Compare what waits with limits, for a monitor"),
     },

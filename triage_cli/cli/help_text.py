@@ -154,7 +154,8 @@ class GroupHelp(ColouredHelp, TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         del ctx
-        rows = [(name, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for name, c in self.commands.items()]
+        shown = {name: command.help or "" for name, command in self.commands.items() if not command.hidden}
+        rows = [(name, text.partition("\n\n")[0].replace("\n", " ")) for name, text in shown.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -243,7 +243,7 @@ def _open_config(path: Path, label: str, home: Path | None, origin: str = "") ->
             diagnostics.distrust = distrust(os.fstat(file.fileno()))
             content = file.read(MAX_BYTES + 1)
     except OSError as exc:
-        hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
+        hint = "`triage init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise dm.ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
     try:
         root = parse(content, diagnostics)

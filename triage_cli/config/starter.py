@@ -1,4 +1,4 @@
-"""Texts of configurations: those of `triage config init`, short or with every key, and one that proposes categories."""
+"""Texts of configurations: those of `triage init`, short or with every key, and one that proposes categories."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ FULL_HEADER = """\
 
 STARTER = """\
 # The configuration of triage. Every key may be left out; but for the database, the values here are the defaults.
-# All keys: triage config init --full -. Check this file with: triage config check
+# All keys: triage init --full --to -. Check this file with: triage config check
 
 database: triage.db             # beside this file, so that both go together; or postgresql://user@host/name
 

@@ -141,7 +141,7 @@ def category_check(
 
 
 def _refuse(warning: str) -> None:
-    hint = "nothing was classified or sent; if the built-in categories are meant, triage config init writes them"
+    hint = "nothing was classified or sent; if the built-in categories are meant, triage init writes them"
     raise dm.ConfigError(warning.removeprefix("warning: "), hint=hint)
 
 

@@ -28,12 +28,8 @@ def init(
     path: Annotated[Path, argument("[PATH]", "Where to; - is stdout.")] = Path("config.yaml"),
     full: Annotated[bool, flag("--full", "Every key with what it means, commented out.")] = False,
 ) -> None:
-    """Write a short configuration to start from; an existing file is never touched.
-
-    \b
-    triage config init
-    triage config init --full -
-    """
+    """Write a short configuration to start from; an existing file is never touched. `triage init` does so, too."""
+    context.say("warning: config init is an earlier name of triage init, and will go")
     write_starter(context, path, full=full)
 
 
@@ -203,4 +199,6 @@ def _gone_category_warning(context: CommandContext, name: str) -> str:
     return f'"{name}" is no category now: {" and ".join(left_tickets)}; or name its heir with was:'
 
 
-GROUP = command_group("Make, show and check the configuration.", init=init, show=show, check=check, schema=print_schema)
+GROUP = command_group(
+    "Show and check the configuration.", hidden="init", init=init, show=show, check=check, schema=print_schema
+)

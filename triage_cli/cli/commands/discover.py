@@ -20,7 +20,7 @@ from triage_cli.config import load_config, proposed_configuration
 from triage_cli.readers import ReadOptions
 
 LEAST_CATEGORIES = 2  # of a configuration
-NEW_DATABASE = "triage.db"  # beside the configuration, as `config init` has it
+NEW_DATABASE = "triage.db"  # beside the configuration, as `init` has it
 TOPIC_COLUMNS = ("category", "tickets", "customers", "words", "nearest", "examples")
 TOPICS_TABLE = drawn_by("tables.topics")
 

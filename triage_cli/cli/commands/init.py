@@ -52,9 +52,13 @@ def init(
     max_error: Annotated[
         str | None, option("--max-error", "N%", "The share of sure answers that may be wrong; without it, 10%.")
     ] = None,
-    to: Annotated[Path, option("--to", "FILE", "The configuration to write; an existing one is never touched.")] = Path(
-        "config.yaml"
-    ),
+    to: Annotated[
+        Path,
+        option(
+            "--to", "FILE", "The configuration to write (- without FILE: to stdout); an existing one is never touched."
+        ),
+    ] = Path("config.yaml"),
+    full: Annotated[bool, flag("--full", "Without FILE: every key with what it means, commented out.")] = False,
     yes: Annotated[bool, flag("--yes", "Do not ask first.")] = False,
     output: Annotated[Literal["json"] | None, option("-o", "--output", "FORMAT", "json: what to expect.")] = None,
     *,
@@ -73,8 +77,10 @@ def init(
     triage init export.csv --topics 30 --to desk/config.yaml -o json
     """
     _check(context, files, to, {"--label": label, "--topics": topics})
+    if files and (full or str(to) == "-"):
+        raise dm.UsageError("--full and --to - are for a configuration without an export", hint="leave them out")
     if not files:
-        write_starter(context, to)
+        write_starter(context, to, full=full)
         return dm.ExitCode.OK
     share = _share(max_error or "10%")
     with input_tables.streams(files) as streams, elapsed_line("reading", shown=context.guides):

@@ -140,7 +140,7 @@ def _next_commands(screen_counts: Mapping[str, int], is_remote: bool, is_measure
         ),
         "triage list": (sum(screen_counts.values()), "all tickets, newest first"),
         "triage run FILE": (1, "store, classify and route a file of tickets"),
-        "triage config init": (not is_remote, "write a configuration with categories of your own"),
+        "triage init": (not is_remote, "write a configuration with categories of your own"),
     }
     yield from islice(((command, purpose) for command, (number, purpose) in next_commands.items() if number), 2)
     yield "triage --help", "every command"
