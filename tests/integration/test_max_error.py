@@ -510,6 +510,7 @@ def test_what_proves_is_never_learned_and_a_version_that_breaks_the_promise_is_n
     proving = given(others(60, seed=1), proves=True)
     first = learned([*given(others(30)), *proving])
     assert (first.version, first.labelled) == (1, 90)
+    assert first.recommendation == dm.Recommendation(None, 0, 0, 0.05, 0, promised=True), "it is proven"
     fitted("create", "-q", "--subject", "about my ducat today please", "--external-id", "X-1")
     assert "nothing is promised" not in fitted("classify", "X-1").stderr
     assert json.loads(fitted("show", "X-1", "-o", "json").stdout)["status"] == "classified"

@@ -54,6 +54,7 @@ from triage_cli.service.learning.training import FEW_LABELLED as FEW_LABELLED
 from triage_cli.service.learning.training import Comparison as Comparison
 from triage_cli.service.learning.training import HeldOutAnswer as HeldOutAnswer
 from triage_cli.service.learning.training import InUse as InUse
+from triage_cli.service.learning.training import Proof as Proof
 from triage_cli.service.learning.training import Subject as Subject
 from triage_cli.service.learning.training import TextUse as TextUse
 from triage_cli.service.learning.training import TrainingRun as TrainingRun

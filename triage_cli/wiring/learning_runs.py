@@ -21,7 +21,7 @@ from triage_cli.wiring.learned_models import (
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.service import EvaluationRun, TrainingRun
+    from triage_cli.service import EvaluationRun, Proof, TrainingRun
 
 
 class Analyst(NamedTuple):
@@ -94,13 +94,14 @@ def prove_version(
     question: dm.Question,
     weights: bytes,
     rows: Sequence[dm.Labelled],
-) -> str:
+) -> "Proof":
     """Grade a version's answers about labelled texts that prove, so that promises about it are found by them.
 
-    Returns why the version must not be used: the one in use keeps a promise that this one breaks. Copies of texts that
+    The version must not be used if the one in use keeps a promise that this one breaks. Copies of texts that
     it has learned prove nothing. A label that is no value any more makes each sure answer wrong.
     """
     from triage_cli.classifiers import embedded_classifier, fitted_model
+    from triage_cli.service import Proof
 
     model = fitted_model.Model.from_bytes(weights)
     names = category_renames.CategoryNames.of(question)
@@ -122,19 +123,20 @@ def prove_version(
     )
     registry = open_model_registry(store)
     registry.keep_graded(graded)
+    promises = {promise for spec in specs if (promise := promised_error(question, spec))}
+    found = {each: [*find_error_bounds(question, store, head.fingerprint, each).values()] for each in promises}
+    recommendation = next((dm.promised_recommendation(each.share, bounds) for each, bounds in found.items()), None)
     if (active := registry.active(question.name)) is None:
-        return ""
+        return Proof("", recommendation)
     in_use = embedded_classifier.question_fingerprint(fitted_model.Model.from_bytes(active.weights).learned, question)
-    for max_error in {promise for spec in specs if (promise := promised_error(question, spec))}:
-        if _holds(question, store, in_use, max_error) and not _holds(question, store, head.fingerprint, max_error):
+    for max_error, bounds in found.items():
+        before = find_error_bounds(question, store, in_use, max_error).values()
+        if any(each.threshold is not None for each in before) and all(each.threshold is None for each in bounds):
             share = dm.in_percent(max_error.share)
-            return f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
-    return ""
-
-
-def _holds(question: dm.Question, store: Store, fingerprint: str, max_error: dm.MaxError) -> bool:
-    found = find_error_bounds(question, store, fingerprint, max_error)
-    return any(bound.threshold is not None for bound in found.values())
+            return Proof(
+                f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
+            )
+    return Proof("", recommendation)
 
 
 def _configured(question: dm.Question, specs: Sequence[ClassifierSpec]) -> tuple[float | None, dm.MaxError | None]:

@@ -23,6 +23,7 @@ from triage_cli.service.runs import Began, RunContext, RunRecorder, recorded_run
 
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.
 FEW_LABELLED = 200
+SAME_SETTINGS = 0.98  # share of the labels that are known from which on the rest would not choose other settings
 
 
 class HeldOutAnswer(NamedTuple):
@@ -120,8 +121,8 @@ def compared(
     `trained` is called before each training and gets the share of the folds that is done.
 
     Without `settings`, each training chooses its own on its rows, so that no held-out row speaks for the new model
-    before it is held out. With `settings`, the new model has these in all folds, and the one in use has its own. The
-    weight of `unlabelled` is always the same.
+    before it is held out. With `settings`, the new model has these in all folds, and the one in use has its own, or the
+    same where nearly all labels are known to it. The weight of `unlabelled` is always the same.
 
     A row that the model in use has not seen is put to that model itself. For a row that it has learned from, it is
     trained again without the fold of that row, as the new one is.
@@ -131,7 +132,9 @@ def compared(
     untaught: dict[int, HeldOutAnswer] = {}
     comparable = set(in_use.comparable(rows))
     known = [row for n, row in enumerate(rows) if in_use.known[n] and in_use.whole]
-    earlier = trainer.settings(known, unlabelled) if known and settings else ()
+    earlier = settings
+    if known and settings and len(known) < SAME_SETTINGS * len(rows):
+        earlier = trainer.settings(known, unlabelled)
     folds = list(splits(rows))
     for done, (rest, held_out) in enumerate(folds):
         unknown = [n for n in held_out if n in comparable and not in_use.known[n]]
@@ -217,8 +220,15 @@ class Subject(NamedTuple):
         return sum((sure or 0.0) >= threshold for _, sure in self.trainer.answers(weights, texts)) / len(texts)
 
 
-# Puts the weights of a version of a question to texts that prove; returns why it must not be used, or nothing.
-Prove = Callable[[dm.Question, bytes, Sequence[dm.Labelled]], str]
+class Proof(NamedTuple):
+    """What texts that prove say of a version: why it must not be used, if so, and what they recommend of a promise."""
+
+    broken: str = ""
+    recommendation: dm.Recommendation | None = None
+
+
+# Puts the weights of a version of a question to texts that prove.
+Prove = Callable[[dm.Question, bytes, Sequence[dm.Labelled]], Proof]
 
 
 class TextUse(NamedTuple):
@@ -430,15 +440,19 @@ class TrainingRun:
         )
         data = metrics if question.name == dm.CATEGORY else {"question": question.name} | metrics
         event = dm.Event(dm.EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
-        if broken := self._broken_promise(question, weights):
-            return report._replace(reason=broken)
+        if (proof := self._proof(question, weights)).broken:
+            return report._replace(reason=proof.broken)
         kept_version = self._registry.add_version(new_version, event, _teachers(labelled_rows, texts, unlabelled))
-        return kept_version and report._replace(version=kept_version.version, outcome="learned")
+        return kept_version and report._replace(
+            version=kept_version.version,
+            outcome="learned",
+            recommendation=proof.recommendation or report.recommendation,
+        )
 
-    def _broken_promise(self, question: dm.Question, weights: bytes) -> str:
-        """Return which promise a version breaks that the one in use keeps, by what proves; empty if none."""
+    def _proof(self, question: dm.Question, weights: bytes) -> Proof:
+        """Return what the texts that prove say of a version."""
         proving = self._store.labelled_texts.held(question.name, proves=True)
-        return self._texts.prove(question, weights, proving) if proving else ""
+        return self._texts.prove(question, weights, proving) if proving else Proof()
 
     def _too_old(self) -> int:
         """Return how many labelled texts teach no more, since enough newer ones do."""
