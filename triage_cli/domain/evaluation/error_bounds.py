@@ -33,8 +33,9 @@ FIRST, LOOSER = 0.3, 1.1
 # From so many labelled answers on a second sequence begins with fewer: where a tenth of the answers keeps the promise
 # and a third does not, it is not lost. By number alone, which no answer decides.
 TWO_STARTS_FROM, SECOND_FIRST = 600, 0.1
-# No promise makes an answer sure that is likelier wrong than right: what is in no category would be sent, too.
-LEAST_THRESHOLD = 0.5
+# No promise makes an answer sure that is likelier wrong than right: what is in no category would be sent, too. One of all
+# categories begins higher: of 909 such texts of clinc150 43 % are sure from .5 on and 31 % from .6, of others 95 and 93 %.
+LEAST_THRESHOLD, LEAST_OF_ALL = 0.5, 0.6
 # A threshold that no confidence reaches, for categories whose promise is not proven.
 NEVER = 2.0
 # The same for a text that the model was taught by the label of a topic: no promise is about it. And for one of which
@@ -254,12 +255,12 @@ def _from_strict_to_loose(
 ) -> Iterator[tuple[float, int]]:
     """Yield candidate thresholds with the number of answers that reach them, the highest threshold first.
 
-    At least as many reach the first one as can prove the promise, and the last one all that reach `LEAST_THRESHOLD`.
+    At least as many reach the first one as can prove the promise, and the last one all that reach `LEAST_OF_ALL`.
     """
     ascending, reached_by, threshold = confidences[::-1], 0, NEVER
     size = max(needed(max_error, risk), math.ceil(first * len(confidences)))
-    while reached_by < size <= len(confidences) and threshold > LEAST_THRESHOLD:
-        threshold = max(confidences[size - 1], LEAST_THRESHOLD)
+    while reached_by < size <= len(confidences) and threshold > LEAST_OF_ALL:
+        threshold = max(confidences[size - 1], LEAST_OF_ALL)
         reached_by = len(confidences) - bisect_left(ascending, threshold)
         yield threshold, reached_by
         size = min(math.ceil(max(size * LOOSER, reached_by + 1)), len(confidences))
