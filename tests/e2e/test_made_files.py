@@ -47,6 +47,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     ],
     "discover": [("tickets.csv", ""), ("", "")],
     "suspects": [("tickets.csv --label team", "")],
+    "categories": [("--labels tickets.csv --label team", "")],
     "list": [("", "")],
     "show": [("A-1", "")],
     "why": [("A-1", "")],

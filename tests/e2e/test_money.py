@@ -116,6 +116,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     ],
     "discover": [("discover", ""), ("discover topics.csv", ""), ("discover topics.csv --name-with gpt", "")],
     "suspects": [("suspects labelled.csv", "")],
+    "categories": [("categories --labels labelled.csv", "")],
 }
 DOORS = {
     "classify",
@@ -200,6 +201,7 @@ REQUESTS: dict[str, Any] = {
     "POST /operations/drift": {"window": 60.0},
     "POST /operations/discover": {"tickets": [{"text": text} for text in TOPICS], "asked": {"name_with": "gpt"}},
     "POST /operations/suspects": {"rows": []},
+    "POST /operations/category_changes": {"rows": []},
     "POST /operations/learn": {"rows": [{"text": "The case number 3 of an invoice", "category": "Billing"}]},
     "POST /operations/roll_back": {},
     "POST /operations/evaluate": {

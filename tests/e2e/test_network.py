@@ -199,6 +199,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "eval": ("eval new.csv", "eval new.csv --classifier both", "eval new.csv --classifier both --calibrate"),
     "discover": ("discover", "discover new.csv", "discover new.csv --name-with gpt"),
     "suspects": ("suspects", "suspects new.csv"),
+    "categories": ("categories", "categories --labels new.csv", "categories --apply 1 --to made.yaml"),
     "audit verify": ("audit verify",),
     "audit head": ("audit head",),
     "init": ("init new.csv --to made.yaml", "init --to made.yaml"),

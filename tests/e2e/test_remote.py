@@ -176,6 +176,7 @@ STEPS = (
     step("discover - --since 7d", LABELLED),
     step("suspects"),
     step("suspects - -o csv", LABELLED),
+    step("categories --labels - -o json", LABELLED),
     step("eval - -o csv --columns classifier,n,accuracy,calibration_error", LABELLED),
     step("eval - --classifier nope", LABELLED),
     step("eval - --min-accuracy 1 -q", LABELLED),

@@ -41,6 +41,9 @@ class Memory:
         known = self.trained[int(weights)]
         return [("a" if text in known else "b", 0.5 + len(known) / 100) for text in texts]
 
+    def chances(self, _weights: bytes, texts: Sequence[str]) -> list[dm.Chances]:
+        return [[("a", 1.0)] for _ in texts]
+
     def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         return [1 / (1 + len(self.trained[int(weights)])) for _ in labelled]
 

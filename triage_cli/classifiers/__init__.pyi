@@ -55,6 +55,7 @@ from triage_cli.classifiers.embedded.tokens import bare_word as bare_word
 from triage_cli.classifiers.embedded.tokens import ngrams_of as ngrams_of
 from triage_cli.classifiers.embedded.tokens import tokens_of as tokens_of
 from triage_cli.classifiers.embedded.tokens import words_of as words_of
+from triage_cli.classifiers.embedded.topics import find_mixtures as find_mixtures
 from triage_cli.classifiers.embedded.topics import find_topics as find_topics
 from triage_cli.classifiers.embedded.trainer import LocalTrainer as LocalTrainer
 from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE

@@ -50,6 +50,7 @@ HEADINGS = {
         "plan": Listed("", "See what a new configuration would change"),
         "discover": Listed("discover:discover", "Find topics in tickets, and propose categories"),
         "suspects": Listed("learn:suspects", "Find labels that are likely wrong"),
+        "categories": Listed("categories:categories", "Find categories that do not work, and repair the list"),
         "drift": Listed("", "Compare decisions with those of the time before"),
         "spikes": Listed("", "Find topics that many customers suddenly write about"),
     },

@@ -3,13 +3,13 @@
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import BinaryIO
 
 from triage_cli import domain as dm
@@ -79,6 +79,31 @@ def written_file(path: Path, option: str) -> Iterator[TextIOWrapper]:
             yield file
     except OSError as error:
         raise dm.UsageError(f"cannot write {path}: {error.strerror}", hint=f"name another with {option}") from error
+
+
+def write_new(to: Path, text: str, check: Callable[[Path], object] = lambda _: None) -> None:
+    """Write a new file of the user's, whole or not at all; one that is there is never touched.
+
+    `check` raises what is wrong with the written text before it has its name. Raises `ConfigError`.
+    """
+    part = None
+    try:
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", dir=to.absolute().parent, prefix=f".{to.name}.", delete=False
+        ) as file:
+            part = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        check(part)
+        os.link(part, to)
+    except FileExistsError as error:
+        raise dm.ConfigError(f"{to} exists already", hint="name another path with --to") from error
+    except OSError as error:
+        raise dm.ConfigError(f"cannot write {to}: {error.strerror}", hint="name another path with --to") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def opened_tables(

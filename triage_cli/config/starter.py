@@ -86,7 +86,7 @@ def learned_configuration(
     if missing:
         lines.append(f"# not proven yet, so everything waits for a person: at least {missing:,} labels are missing\n")
     lines.append(f"classifiers:\n  local: {{type: local, max_error: {max_error}}}\n")
-    return "".join([*lines, "categories:\n", *_category_lines(categories)])
+    return "".join([*lines, "categories:\n", *category_lines(categories)])
 
 
 def proposed_configuration(categories: Iterable[dm.Category], *, database: str | None = None) -> str:
@@ -97,10 +97,11 @@ def proposed_configuration(categories: Iterable[dm.Category], *, database: str |
     lines = [HEADER]
     if database is not None:
         lines.append(f"database: {scalar(database)}\n{PROMISED}")
-    return "".join([*lines, "categories:\n", *_category_lines(categories)])
+    return "".join([*lines, "categories:\n", *category_lines(categories)])
 
 
-def _category_lines(categories: Iterable[dm.Category]) -> Iterator[str]:
+def category_lines(categories: Iterable[dm.Category]) -> Iterator[str]:
+    """Yield categories as the lines of a list in a configuration, indented by two."""
     for category in categories:
         yield f"  - name: {scalar(category.name)}\n"
         if category.description:

@@ -5,6 +5,7 @@ from triage_cli.ports.analysis import TellProgress as TellProgress
 from triage_cli.ports.classifiers import AskedModel as AskedModel
 from triage_cli.ports.classifiers import Batcher as Batcher
 from triage_cli.ports.classifiers import Classifier as Classifier
+from triage_cli.ports.classifiers import FindMixtures as FindMixtures
 from triage_cli.ports.classifiers import Ranking as Ranking
 from triage_cli.ports.classifiers import Settings as Settings
 from triage_cli.ports.classifiers import Trainer as Trainer

@@ -50,6 +50,14 @@ class Analysis(Protocol):
     def suspects(self, rows: LabelledRows, question: str = dm.CATEGORY) -> dm.SuspectReport:
         """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused values."""
 
+    def category_changes(
+        self, rows: LabelledRows, tell: TellProgress, question: str = dm.CATEGORY
+    ) -> dm.CategoryReport:
+        """An `Analysis` proposes changes of a list of values, with what each would gain, and changes nothing.
+
+        They follow from verdicts and these labelled rows; `tell` is as of `learn`.
+        """
+
     def discover(self, tickets: TopicTexts | None, asked: dm.Discovery) -> dm.Proposal:
         """An `Analysis` finds the topics of these tickets (None: of the stored ones), and proposes categories."""
 

@@ -9,6 +9,10 @@ from triage_cli.runtime import Budget
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float], float]]
 
+# Port that finds categories which are mixtures: from texts, their categories and other texts to these, the worst first,
+# and how many of the other texts are near no category.
+FindMixtures = Callable[[Sequence[str], Sequence[str], Sequence[str]], tuple[Sequence[dm.Mixture], int]]
+
 # Port that orders texts for review: from texts with their doubts (0 to 1) to indexes, the most informative first.
 Ranking = Callable[[Sequence[str], Sequence[float]], Iterable[int]]
 
@@ -41,6 +45,9 @@ class Trainer(Protocol):
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """A trainer returns a model's answers about texts: (category, confidence)."""
+
+    def chances(self, weights: bytes, texts: Sequence[str]) -> list[dm.Chances]:
+        """A trainer returns a model's likeliest categories for each text, at most ten, with their probabilities."""
 
     def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         """A trainer returns a model's log loss on each labelled text, in nats."""

@@ -27,6 +27,7 @@ SERVED: Mapping[type, Mapping[str, dm.Role]] = {
         "drift": "admin",
         "report": "reader",
         "suspects": "admin",
+        "category_changes": "admin",
         "discover": "admin",
         "learn": "admin",
         "roll_back": "admin",

@@ -46,6 +46,8 @@ from triage_cli.service.foresight import unasked_budget as unasked_budget
 from triage_cli.service.intake.corrections import LostDeliveries as LostDeliveries
 from triage_cli.service.intake.drafts import import_dry_run as import_dry_run
 from triage_cli.service.learning import second_look as second_look
+from triage_cli.service.learning.category_changes import Desk as Desk
+from triage_cli.service.learning.category_changes import find_changes as find_changes
 from triage_cli.service.learning.evaluation import EvaluationRun as EvaluationRun
 from triage_cli.service.learning.evaluation import Outlook as Outlook
 from triage_cli.service.learning.second_look import SecondLook as SecondLook

@@ -140,6 +140,15 @@ class LocalAnalysis:
         suspects, confused = training.suspects(material)
         return dm.SuspectReport(tuple(suspects), tuple(confused), material.counts)
 
+    def category_changes(
+        self, rows: Sequence[dm.Labelled], tell: TellProgress, question: str = dm.CATEGORY
+    ) -> dm.CategoryReport:
+        from triage_cli.wiring.category_changes import find_changes
+
+        store, asked = self.opened(make=self._make), self.config.question(question)
+        training = self._training_run(self.analyst._replace(warn=None), question)
+        return find_changes(self.config, store, training, rows, asked, tell)
+
     def discover(self, tickets: Iterable[dm.TopicText] | None, asked: dm.Discovery) -> dm.Proposal:
         """Return the topics of these tickets, or of the stored ones; of writing only what naming them costs."""
         if asked.name_with is not None:

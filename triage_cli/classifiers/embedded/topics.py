@@ -258,6 +258,39 @@ def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others:
     return FoundTopics(tuple(topics), group_words, int((places == _VAGUE).sum()), int((places == _FAR).sum()))
 
 
+MIXTURE_TEXTS, LEAST_PART = 20, 0.15  # texts of a category that may be a mixture, share of its smaller topic
+
+
+def find_mixtures(texts: Sequence[str], labels: Sequence[str], others: Sequence[str]) -> tuple[list[dm.Mixture], int]:
+    """Return the categories of two topics that are no more alike than two categories usually are, the worst first.
+
+    Also returns how many of the `others` are near no category.
+    """
+    space = TextSpace(texts)
+    says_something = space.says_something(space.bags)
+    by_label: dict[str, list[int]] = {}
+    for number in np.flatnonzero(says_something).tolist():
+        by_label.setdefault(labels[number], []).append(number)
+    centres = unit(np.array([space.vectors[numbers].mean(axis=0) for numbers in by_label.values()], np.float32))
+    vectors, say_something = space.vectors_of_many(others)
+    far = int((say_something & ((vectors @ centres.T).max(axis=1, initial=-1) < NEAR)).sum())
+    usual = float(np.median((centres @ centres.T)[np.triu_indices(len(centres), 1)])) if len(centres) > 1 else -1.0
+    mixtures = []
+    for label, numbers in by_label.items():
+        if len(numbers) < MIXTURE_TEXTS:
+            continue
+        own = space.vectors[numbers]
+        halves = _centres(own, 2)
+        places, likeness = (own @ halves.T).argmax(axis=1), float(halves[0] @ halves[1])
+        if likeness <= usual and np.bincount(places, minlength=2).min() >= LEAST_PART * len(numbers):
+            own_space = TextSpace([texts[number] for number in numbers])
+            typical = _TypicalWords(own_space, [str(number) for number in numbers], places)
+            first, second = ([numbers[at] for at in np.flatnonzero(places == part)] for part in (0, 1))
+            words = typical.of([0]), typical.of([1])
+            mixtures.append(dm.Mixture(label, usual - likeness, (first, second), words))
+    return sorted(mixtures, key=lambda mixture: -mixture.excess), far
+
+
 def _starts(texts: Sequence[object] | Integers) -> range:
     return range(0, len(texts), SLICE)
 

@@ -20,7 +20,7 @@ from triage_cli.classifiers.embedded.fitted_model import (
     lacks_copies,
     suited_model,
 )
-from triage_cli.classifiers.embedded.guesses import likeliest_labels
+from triage_cli.classifiers.embedded.guesses import KEPT_LABELS, likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor
 from triage_cli.classifiers.embedded.language_guard import told
 from triage_cli.classifiers.embedded.logistic_regression import TOLERANCE
@@ -170,6 +170,15 @@ class LocalTrainer:
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         return likeliest_labels(self._suited_model(weights), texts, self._levels)
+
+    def chances(self, weights: bytes, texts: Sequence[str]) -> list[dm.Chances]:
+        found: list[dm.Chances] = [()] * len(texts)
+        model = self._suited_model(weights)
+        for rows, predicted in Predictor(model, levels=self._levels, explains=False).over(texts):
+            best = np.argsort(-predicted.chances, axis=1, kind="stable")[:, :KEPT_LABELS]
+            for row, labels, chances in zip(rows, best.tolist(), predicted.chances, strict=True):
+                found[row] = [(model.labels[label], float(chances[label])) for label in labels]
+        return found
 
     def losses(self, weights: bytes, labelled: Sequence[dm.Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli import domain as dm
@@ -273,7 +273,8 @@ def _made(context: CommandContext, found: Found, share: float, to: Path) -> dict
     promised = next(each for each in expected.promises if each.max_error == share)
     missing = 0 if promised.proven else promised.missing
     named = None if typed else Path(database).name
-    _write(to, learned_configuration(found.categories, found.column, percent, database=named, missing=missing))
+    text = learned_configuration(found.categories, found.column, percent, database=named, missing=missing)
+    input_tables.write_new(to, text)
     made = _record(found, lesson, expected, to, database)
     for line in _lines(made):
         context.say(line)
@@ -324,22 +325,3 @@ def _promise(promise: dict[str, Any]) -> str:
     if not promise["proven"]:
         return f"nothing is proven at {percent} wrong, at least {promise['missing']:,} labels are missing"
     return f"at {percent} wrong {promise['sent']:.0%} would be sent, {promise['wrong']:.1%} of it wrong"
-
-
-def _write(to: Path, text: str) -> None:
-    """Write a new file, whole or not at all; one that is there is never touched."""
-    part = None
-    try:
-        with NamedTemporaryFile("w", dir=to.absolute().parent, prefix=f".{to.name}.", delete=False) as file:
-            part = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(part, to)
-    except FileExistsError as error:
-        raise dm.ConfigError(f"{to} exists already", hint="name another path with --to") from error
-    except OSError as error:
-        raise dm.ConfigError(f"cannot write {to}: {error.strerror}", hint="name another path with --to") from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)

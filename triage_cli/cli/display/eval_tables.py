@@ -63,6 +63,18 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     return suspects_table
 
 
+def category_changes(records: Sequence[Record]) -> RenderableType:
+    """Return the table of `categories`: numbered proposals, what they gain, and what they cost."""
+    columns = ("#", "proposal", "gain", "95 % interval", "rate", "labels", "tickets", "decisions", "why")
+    changes_table = AutoWidthTable(columns, spare=("labels", "why"))
+    for number, change in enumerate((dm.CategoryChange(**record) for record in records), 1):
+        gains = text(f"{change.gain:+.1%}"), text(span(change.gain_interval)), text(f"{change.rate:.0%}")
+        counts = (text(f"{n:,}") for n in (change.labels, change.tickets, change.disagreeing))
+        why = text("; ".join(change.texts), "dim")
+        changes_table.add_row(text(number), text(dm.change_words(change), "bold"), *gains, *counts, why)
+    return changes_table
+
+
 def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> RenderableType:
     """Return a table that compares the evaluated classifiers, then the tables of each evaluation.
 

@@ -83,6 +83,11 @@ def topics_page(proposal: dm.Proposal) -> str:
     )
 
 
+def categories_page(report: dm.CategoryReport, summary: Sequence[str]) -> str:
+    """Return the HTML page of proposals to change categories; `summary` says what they were measured on."""
+    return html_page(FOLDER / "categories.html", report=report, summary=summary, at=dm.now()[:16].replace("T", " "))
+
+
 def html_page(template: Path, **values: Any) -> str:
     """Return the HTML page that Jinja makes of a report's template."""
     environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined)
@@ -92,6 +97,7 @@ def html_page(template: Path, **values: Any) -> str:
         "percent": percent,
         "proof": proof_line,
         "words": dm.status_words,
+        "change_words": dm.change_words,
         "span": span,
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
         "pace": lambda scored: f"{1000 * scored.seconds / scored.n:.1f}" if scored.n else "",

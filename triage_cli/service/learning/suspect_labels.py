@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.ports import Trainer
-from triage_cli.service.learning.training_data import TrainingData, splits, too_few
+from triage_cli.service.learning.training_data import TrainingData, cross_fitted, too_few
 
 Answer = tuple[str, float | None]  # category and confidence
 Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
@@ -35,8 +35,7 @@ def suspect_labels(
     if too_few(rows):
         return [], []
     cross_validated = [_Guess()] * len(rows)
-    for rest, held_out in splits(rows, every=True):
-        weights = trainer.fit([rows[n] for n in rest])
+    for held_out, weights in cross_fitted(trainer, rows):
         held_out_rows = [rows[n] for n in held_out]
         held_out_answers = trainer.answers(weights, [labelled.text for labelled in held_out_rows])
         losses = trainer.losses(weights, held_out_rows)

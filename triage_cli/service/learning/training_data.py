@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli.ports import Settings, Trainer
 from triage_cli.service.category_renames import CategoryNames
 
 FOLDS = 5
@@ -91,3 +92,11 @@ def splits(labelled_rows: Sequence[dm.Labelled], *, every: bool = False) -> Iter
         rest = [n for n in range(len(labelled_rows)) if folds.get(n) != held_out_fold]
         if held_out and rest:
             yield rest, held_out
+
+
+def cross_fitted(
+    trainer: Trainer, rows: Sequence[dm.Labelled], settings: Settings = (), *, every: bool = True
+) -> Iterator[tuple[list[int], bytes]]:
+    """Yield the indexes of held-out rows with the model that is fitted to the others, fold by fold."""
+    for rest, held_out in splits(rows, every=every):
+        yield held_out, trainer.fit([rows[n] for n in rest], settings=settings)

@@ -148,6 +148,8 @@ def sample_of(hint: Any) -> Any:
         return [sample_of(each) for each in arguments if each is not ...]
     if origin is Literal:
         return arguments[0]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return next(iter(hint)).value
     sample = PLAIN[hint][1] if origin is None else sample_of(arguments[0])
     least = next((int(each.least) for each in arguments[1:] if isinstance(each, dm.Limits)), 0)
     return sample.ljust(least, ".") if isinstance(sample, str) else sample
