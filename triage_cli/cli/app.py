@@ -105,7 +105,7 @@ def typer_app(name: str | None = None, *, whole_help: bool = False) -> typer.Typ
 
 def command_named(name: str) -> Any:
     """Return a command or a group of commands, from its module. Raises `UsageError` if its extension is not there."""
-    module, _, function_name = COMMANDS[name].place.partition(":")
+    module, _, function_name = COMMANDS[name].place.partition(":") if name in COMMANDS else ("", "", "")
     if not module:
         return hooks.added(Hook.COMMAND, name)
     return getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), function_name)
@@ -137,7 +137,7 @@ def _typed_command(args: Sequence[str]) -> str | None:
         if arg in typed_commands.PLACE_OPTIONS:
             next(remaining_args, None)
         elif not arg.startswith("-"):
-            return arg if arg in COMMANDS else None
+            return arg if arg in COMMANDS or hooks.is_there(Hook.COMMAND, arg) else None
     return None
 
 

@@ -9,9 +9,11 @@ from typing import Any, Literal, TextIO, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from triage_cli import hooks
 from triage_cli.cli import terminal
 from triage_cli.cli.command_list import COMMANDS, HEADINGS, Listed
 from triage_cli.cli.context import GlobalOptions
+from triage_cli.hooks import Hook
 
 SHORT_HELP = "Give support tickets a category, and send each to where it belongs."
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
@@ -167,6 +169,9 @@ class WholeOverviewHelp(ColouredHelp, TyperGroup):
         del ctx
         for heading, commands in HEADINGS.items():
             _write_commands(formatter, heading, commands)
+        if of_others := hooks.of_others(Hook.COMMAND):
+            commands = {each.name: Listed("", f"of the plug-in {each.package}") for each in of_others}
+            _write_commands(formatter, "Plug-ins", commands)
 
 
 class OverviewHelp(ColouredHelp, TyperGroup):
@@ -177,7 +182,10 @@ class OverviewHelp(ColouredHelp, TyperGroup):
         first, *others = HEADINGS
         _write_commands(formatter, first, HEADINGS[first])
         formatter.write_paragraph()
-        formatter.write_text(f"Others: {'; '.join(', '.join(HEADINGS[heading]) for heading in others)}.")
+        names = [*map(", ".join, (HEADINGS[heading] for heading in others))]
+        if of_others := hooks.of_others(Hook.COMMAND):
+            names.append(f"of plug-ins: {', '.join(each.name for each in of_others)}")
+        formatter.write_text(f"Others: {'; '.join(names)}.")
         formatter.write_text("triage help all shows everything, triage COMMAND --help one command.")
 
 

@@ -8,6 +8,7 @@ from triage_cli.config.categories import look_alikes as look_alikes
 from triage_cli.config.category_edits import changed_categories as changed_categories
 from triage_cli.config.category_edits import with_changes as with_changes
 from triage_cli.config.classifiers import CLASSIFIER as CLASSIFIER
+from triage_cli.config.classifiers import CLASSIFIER_TYPES as CLASSIFIER_TYPES
 from triage_cli.config.classifiers import KEY_VARIABLES as KEY_VARIABLES
 from triage_cli.config.classifiers import MODELS as MODELS
 from triage_cli.config.classifiers import PRICE as PRICE
@@ -21,6 +22,7 @@ from triage_cli.config.configuration import raise_template_mistakes as raise_tem
 from triage_cli.config.database_address import is_postgres as is_postgres
 from triage_cli.config.database_address import without_password as without_password
 from triage_cli.config.destinations import DESTINATION as DESTINATION
+from triage_cli.config.destinations import DESTINATION_TYPES as DESTINATION_TYPES
 from triage_cli.config.destinations import MAIL as MAIL
 from triage_cli.config.destinations import DestinationSpec as DestinationSpec
 from triage_cli.config.destinations import MailSpec as MailSpec
@@ -58,6 +60,7 @@ from triage_cli.config.sections import schema as schema
 from triage_cli.config.show import shown as shown
 from triage_cli.config.sources import CURSOR as CURSOR
 from triage_cli.config.sources import SOURCE as SOURCE
+from triage_cli.config.sources import SOURCE_TYPES as SOURCE_TYPES
 from triage_cli.config.sources import CursorSpec as CursorSpec
 from triage_cli.config.sources import ImapSpec as ImapSpec
 from triage_cli.config.sources import NextSpec as NextSpec

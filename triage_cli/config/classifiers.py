@@ -1,7 +1,7 @@
 """Classifiers in config.yaml: their settings with the defaults, and their checks."""
 
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli import domain as dm
 from triage_cli.config.key_tables import (
@@ -14,6 +14,7 @@ from triage_cli.config.key_tables import (
     record_schema,
     suggestion,
 )
+from triage_cli.config.plugin_settings import of_plugin
 from triage_cli.config.rule_conditions import promised_error
 from triage_cli.config.validators import (
     command,
@@ -28,6 +29,7 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode
+from triage_cli.hooks import Hook
 
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
 REDACTABLE = ("email", "phone", "card", "iban", "secret")
@@ -45,6 +47,7 @@ KEY_VARIABLES: Mapping[str, str] = {
 MODELS = ("decision", "openai", "anthropic")
 # Types that answer by themselves, each with a threshold.
 ANSWERING = ("local", *MODELS, "command")
+CLASSIFIER_TYPES = (*ANSWERING, "cascade")
 POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
@@ -76,7 +79,7 @@ class ClassifierSpec(NamedTuple):
     """
 
     name: str
-    type: Annotated[str, Field(one_of(*ANSWERING, "cascade"), needed=True)]
+    type: Annotated[str, Field(one_of(*CLASSIFIER_TYPES), needed=True)]
     min_confidence: Annotated[float | None, Field(SHARE, ANSWERING)] = None
     max_error: Annotated[dm.MaxError | None, Field(promised_error, ANSWERING)] = None
     model: Annotated[str | None, Field(text, MODELS, needed=True)] = None
@@ -98,6 +101,7 @@ class ClassifierSpec(NamedTuple):
     max_answer_tokens: Annotated[int | None, Field(number(16, 1_000_000, whole=True), ("openai", "anthropic"))] = None
     run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
     wire: Annotated[str | None, Field(optional(one_of(*WIRES)), ("decision",))] = None
+    settings: Mapping[str, Any] = {}  # the keys of its own that a plug-in's type has
 
     @property
     def threshold(self) -> float:
@@ -107,6 +111,7 @@ class ClassifierSpec(NamedTuple):
 
 CLASSIFIER = keys_of(ClassifierSpec)
 PRICE = keys_of(Price)
+OF_ANY_TYPE = ("min_confidence", "max_error", "hysteresis")
 LOCAL = ClassifierSpec("local", "local")
 FORMER_KEYS = {"encoder": "the embedded model has an encoder of its own now, for sixteen languages; remove this line"}
 COMMAND_TIMEOUT = 120.0  # seconds that a program may take for its next answer; the first one takes the longest
@@ -118,7 +123,9 @@ def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     checked = {}
     for name, inner in named_entries(setting).items():
         prefix = f"classifiers.{name}"
-        values = record(inner, CLASSIFIER, prefix, instead="api_key_env", misplaced=FORMER_KEYS)
+        values = of_plugin(Hook.CLASSIFIER, inner, CLASSIFIER, OF_ANY_TYPE, prefix) or record(
+            inner, CLASSIFIER, prefix, instead="api_key_env", misplaced=FORMER_KEYS
+        )
         kind = values.get("type", "")
         if kind in KEY_VARIABLES and "api_key_env" not in inner.value:
             if values.get("base_url"):

@@ -59,6 +59,7 @@ class Config(NamedTuple):
     levels: bool = True  # whether names with slashes may be below others
     texts_kept: int = 50_000  # of the labelled texts, how many of the newest teach
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
+    added: Mapping[str, Any] = {}  # by key, the values that plug-ins check
 
     @property
     def asked(self) -> tuple[dm.Question, ...]:
@@ -94,8 +95,10 @@ class Config(NamedTuple):
 
 
 def _as_hashed(spec: DestinationSpec) -> dict[str, Any]:
-    """Return the values of a destination for the hash; a mail without a token has those that it had before tokens."""
+    """Return the values of a destination for the hash; what came later is left out where it is not given."""
     hashed = spec._asdict()
+    if not spec.settings:
+        del hashed["settings"]
     if spec.mail is not None and spec.mail.auth is None:
         hashed["mail"] = spec.mail[: MailSpec._fields.index("auth")]
     return hashed

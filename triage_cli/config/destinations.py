@@ -9,6 +9,7 @@ from triage_cli import domain as dm
 from triage_cli.config.http_auth import TokenSpec, mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
 from triage_cli.config.key_tables import Field, Schema, accepts, keys_of, named_schema, record, record_schema
+from triage_cli.config.plugin_settings import of_plugin
 from triage_cli.config.validators import (
     command,
     named_entries,
@@ -23,6 +24,7 @@ from triage_cli.config.validators import (
 from triage_cli.config.validators import path as file_path
 from triage_cli.config.validators import url as web_address
 from triage_cli.config.yaml_document import ConfigNode
+from triage_cli.hooks import Hook
 from triage_cli.runtime import is_loopback
 
 SUBMISSIONS = 465  # the port of SMTP with TLS from the start (RFC 8314)
@@ -128,6 +130,7 @@ class DestinationSpec(NamedTuple):
     http: HttpSpec | None = None
     mail: MailSpec | None = None
     on_change: Annotated[str, RETRIES["on_change"]] = "ignore"  # one of `ON_CHANGE`
+    settings: Mapping[str, Any] = {}  # the keys of its own that a plug-in's type has
 
     @property
     def names_field(self) -> bool:
@@ -164,6 +167,7 @@ class DestinationSpec(NamedTuple):
             login_variables = (("user_env", self.mail.user_env), ("password_env", self.mail.password_env))
             yield from ((key, name) for key, name in login_variables if name)
             yield from (("auth", name) for name in (self.mail.auth.env if self.mail.auth else ()))
+        yield from ((key, name) for key, name in self.settings.items() if key.endswith("_env"))
 
 
 DESTINATION = keys_of(DestinationSpec)
@@ -191,7 +195,9 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
             spec_values = READERS[type_node.value](name, inner)
             destinations[name] = DestinationSpec(name, type_node.value, **spec_values)
             continue
-        values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
+        values = of_plugin(Hook.DESTINATION, inner, DESTINATION, RETRIES, f"destinations.{name}") or record(
+            inner, DESTINATION, f"destinations.{name}", instead="secret_env"
+        )
         if values.get("type") == "command":
             inner.refuse_command()
         destinations[name] = DestinationSpec(name, **{"type": "", **values})

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from triage_cli import domain as dm
+from triage_cli import hooks
 from triage_cli.config.calendars import read_calendars
 from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
@@ -24,6 +25,7 @@ from triage_cli.config.key_tables import (
     schema_of,
     suggestion,
 )
+from triage_cli.config.plugin_settings import any_value
 from triage_cli.config.questions import checked_questions, read_questions
 from triage_cli.config.routes import RouteReader, escalations_schema, later, open_routes, routes_schema
 from triage_cli.config.rule_conditions import pattern
@@ -43,6 +45,7 @@ from triage_cli.config.validators import (
 )
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
+from triage_cli.hooks import Hook
 from triage_cli.runtime import is_loopback
 
 MOST_FIELDS = 50
@@ -129,8 +132,11 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     how it was typed. Other keys than fields have their values as they were read.
     """
     unset = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
+    of_plugins = [key for key in root.value if key not in TOP_KEYS and hooks.is_there(Hook.KEY, key)]
     set_root = ConfigNode(
-        root.node._replace(value={k: v for k, v in root.value.items() if k not in unset}), "", root.diagnostics
+        root.node._replace(value={k: v for k, v in root.value.items() if k not in (*unset, *of_plugins)}),
+        "",
+        root.diagnostics,
     )
     secrets = "api_key_env (classifiers) or secret_env (destinations)"
     values = record(set_root, TOP_KEYS, "", instead=secrets, misplaced=MISPLACED_KEYS)
@@ -168,7 +174,14 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
         "before": tuple(reader.before),
         "escalations": escalations,
         "questions": questions,
+        "added": {key: _of_plugin(root.entries()[key]) for key in of_plugins},
     }
+
+
+def _of_plugin(setting: ConfigNode) -> Any:
+    """Return the value of a key that a plug-in adds, and checks when it is loaded."""
+    setting.origin(setting.path)
+    return setting.read(any_value)
 
 
 def _routing_map(

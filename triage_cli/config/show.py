@@ -29,6 +29,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "classifier", config.classifier
     for name, classifier in config.classifiers.items():
         yield from _record_settings(f"classifiers.{name}", classifier, CLASSIFIER)
+        yield from ((f"classifiers.{name}.{key}", value) for key, value in classifier.settings.items())
     yield "labelled_texts.keep", config.texts_kept
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
@@ -51,7 +52,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     for name, source in config.sources.items():
         yield from (
             (f"sources.{name}.{key}", _json_value(value))
-            for key, value in source._asdict().items()
+            for key, value in (source._replace(settings={})._asdict() | dict(source.settings)).items()
             if value and key != "name"
         )
     yield from chain.from_iterable(map(_import_settings, config.imports.values()))
@@ -59,6 +60,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
         yield "spikes.to", config.spikes_to
     yield from ((f"nightly.{key}", value) for key, value in config.nightly.items())
     yield from (("nightly.heartbeat.url_env", variable) for variable in (config.heartbeat_env,) if variable)
+    yield from config.added.items()
     yield "remote", config.remote
     yield "offline", config.offline
 
@@ -91,6 +93,7 @@ def _reading_settings(config: Config) -> Iterator[tuple[str, object]]:
 def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
     has_own_table = destination.http or destination.mail
     yield from _record_settings(f"destinations.{name}", destination, LIMITS if has_own_table else DESTINATION)
+    yield from ((f"destinations.{name}.{key}", value) for key, value in destination.settings.items())
     if destination.http:
         values = {**destination.http._asdict(), **destination.http.given, "given": None}
         yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in values.items() if value)

@@ -23,6 +23,7 @@ from triage_cli.config.key_tables import (
     record_schema,
     schema_of,
 )
+from triage_cli.config.plugin_settings import of_plugin
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.template_settings import address, endpoint_template, named_templates, no_address, template_tree
 from triage_cli.config.validators import (
@@ -40,6 +41,7 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
+from triage_cli.hooks import Hook
 
 PRESETS = Path(__file__).with_name("source_presets")
 _CONFIGURED_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -226,6 +228,7 @@ class SourceSpec(NamedTuple):
     run: Annotated[tuple[str, ...], Field(command, COMMAND, needed=True)] = ()
     stream: Annotated[str, Field(text, COMMAND)] = "tickets"
     imap: ImapSpec | None = None
+    settings: Mapping[str, Any] = {}  # the keys of its own that a plug-in's type has
 
     @property
     def used_details(self) -> Mapping[str, str]:
@@ -242,6 +245,7 @@ class SourceSpec(NamedTuple):
         if self.imap:
             yield "user_env", self.imap.user_env
             yield from (("password_env", name) for name in [self.imap.password_env] if name)
+        yield from ((key, name) for key, name in self.settings.items() if key.endswith("_env"))
 
 
 CURSOR = keys_of(CursorSpec)
@@ -278,6 +282,8 @@ def _source_schema() -> dict[str, Any]:
 def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
     if not _CONFIGURED_NAME.fullmatch(name):
         setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
+    if values := of_plugin(Hook.SOURCE, setting, SOURCE, ("on_update",), f"sources.{name}"):
+        return SourceSpec(name, **values)
     entries = setting.entries()
     if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):
         setting, _ = filled(setting, preset, PRESETS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from triage_cli import domain as dm
 from triage_cli import hooks
-from triage_cli.config import MODELS, ClassifierSpec, Config, without_secrets
+from triage_cli.config import CLASSIFIER_TYPES, MODELS, ClassifierSpec, Config, without_secrets
 from triage_cli.hooks import Hook
 from triage_cli.ports import AskedModel, Batcher, Classifier, Store
 from triage_cli.runtime import Network
@@ -107,7 +107,7 @@ class Classifiers(NamedTuple):
         if spec.type != "cascade" and question == dm.CATEGORY:
             return [spec.name]  # which refuses itself to be asked offline
         names = spec.steps or (spec.name,)
-        return [n for n in names if not self.config.offline or self.config.classifiers[n].type not in MODELS]
+        return [n for n in names if not self.config.offline or not uses_network(self.config.classifiers[n])]
 
     def _step(
         self, spec: ClassifierSpec, plan: dm.ClassifyPlan, asked: Mapping[str, ClassifierSpec], *, has_next: bool
@@ -120,6 +120,8 @@ class Classifiers(NamedTuple):
             return self._with_thresholds(spec, self._embedded(spec, asked))
         if spec.type == "command":
             return self._with_thresholds(spec, self._program(spec, asked))
+        if spec.type not in MODELS:
+            return self._with_thresholds(spec, self._of_plugin(spec, asked))
         return self._with_thresholds(spec, self._paid(spec, plan, asked, has_next=has_next))
 
     def batcher(self, name: str, plan: dm.ClassifyPlan) -> Batcher:
@@ -317,6 +319,19 @@ class Classifiers(NamedTuple):
         )
         return ToldLanguage(program, told_language)
 
+    def _of_plugin(self, spec: ClassifierSpec, asked: Collection[str]) -> Classifier:
+        from triage_cli.classifiers import ToldLanguage, told_language
+
+        opened = hooks.added(Hook.CLASSIFIER, spec.type)(
+            spec,
+            self.config.categories,
+            questions=self._questions(asked),
+            offline=self.config.offline,
+            actor=self.asker.actor,
+            run_id=self.asker.run_id,
+        )
+        return ToldLanguage(cast("Classifier", opened), told_language)
+
     def _embedded(self, spec: ClassifierSpec, asked: Mapping[str, ClassifierSpec]) -> Classifier:
         from triage_cli.classifiers import embedded_classifier
 
@@ -410,6 +425,13 @@ def only_loads(config: Config, plan: dm.ClassifyPlan) -> bool:
         if any(step.type != "local" or promised_error(question, step) is not None for step in steps):
             return False
     return True
+
+
+def uses_network(spec: ClassifierSpec) -> bool:
+    """Return whether a classifier uses the network, as far as that is known. Raises `UsageError` for a plug-in."""
+    if spec.type in CLASSIFIER_TYPES:
+        return spec.type in MODELS
+    return bool(hooks.added(Hook.CLASSIFIER, spec.type).uses_network)
 
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:

@@ -10,7 +10,7 @@ from triage_cli.config import Config, DestinationSpec, OAuth2Spec, unset
 from triage_cli.ports import Store
 from triage_cli.runtime import is_public, unwritable
 from triage_cli.wiring.destination_types import payload_text, type_of
-from triage_cli.wiring.destinations import NETWORKED_TYPES, offline_destinations, open_destination, renewed_destinations
+from triage_cli.wiring.destinations import offline_destinations, open_destination, renewed_destinations
 
 
 def unset_variables(config: Config, receiver: str) -> Iterator[str]:
@@ -145,7 +145,7 @@ def try_destination(config: Config, receiver: str) -> str:
     limits = _token_note(config, spec)
     if spec.name in offline_destinations(config):
         limits += ", but waits offline"
-    if _is_private(spec) and spec.type in NETWORKED_TYPES:
+    if _is_private(spec) and type_of(spec).uses_network:
         limits += "; triage serve sends nothing to a private address without allow_private"
     return f"{type_of(spec).tried(config, spec)}{limits}"
 

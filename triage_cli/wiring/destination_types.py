@@ -14,7 +14,12 @@ from triage_cli.runtime import checked_program, unwritable
 
 
 class DestinationType(ABC):
-    """A type of destination; unless it says otherwise, it has no templates and its receiver gets the payload."""
+    """A type of destination; unless it says otherwise, it has no templates and its receiver gets the payload.
+
+    With `uses_network`, its deliveries wait while the network is switched off.
+    """
+
+    uses_network: bool = True
 
     @abstractmethod
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
@@ -34,6 +39,8 @@ class DestinationType(ABC):
 
 
 class _ToFile(DestinationType):
+    uses_network = False
+
     def opened(self, _config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
         from triage_cli.destinations import FileDestination
 
@@ -49,6 +56,8 @@ class _ToFile(DestinationType):
 
 
 class _ToCommand(DestinationType):
+    uses_network = False
+
     def opened(self, config: Config, spec: DestinationSpec, *, guarded: bool) -> Destination:
         from triage_cli.destinations import CommandDestination
 

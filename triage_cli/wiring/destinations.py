@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from triage_cli import domain as dm
 from triage_cli.config import (
     Config,
+    DestinationSpec,
     HttpSpec,
     raise_template_mistakes,
 )
@@ -16,17 +17,21 @@ from triage_cli.service import RoutingMap
 from triage_cli.wiring.destination_types import type_of
 from triage_cli.wiring.learned_models import level_chances, promised_thresholds
 
-# The types whose deliveries go over the network.
-NETWORKED_TYPES = frozenset({"webhook", "http", "mail"})
 # What to do about deliveries to a destination that is not configured any more.
 UNKNOWN_DESTINATION_HINT = f"add it again, or let the map decide anew: {dm.Step.DECIDE_ANEW}"
 
 
 def offline_destinations(config: Config) -> frozenset[str]:
     """Return the destinations that wait because the network is switched off."""
-    return frozenset(
-        name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED_TYPES
-    )
+    return frozenset(name for name, spec in config.destinations.items() if config.offline and _uses_network(spec))
+
+
+def _uses_network(spec: DestinationSpec) -> bool:
+    """Return whether deliveries to a destination go over the network; of a type that cannot be loaded they may."""
+    try:
+        return type_of(spec).uses_network
+    except dm.UsageError:
+        return True
 
 
 def renewed_destinations(config: Config) -> frozenset[str]:
@@ -56,15 +61,24 @@ def field_setters(config: Config, receivers: Collection[str], *, labels: bool) -
     }
 
 
-def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
+def check_templates(config: Config, names: Iterable[str] | None = None, *, types: bool = False) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of destinations, of all or of `names`.
 
-    This is not done with each command's configuration, because few commands render a template.
+    This is not done with each command's configuration, because few commands render a template. A type that cannot be
+    loaded is a mistake with `types`; else what goes there waits, and what goes elsewhere is sent.
     """
     chosen_destinations = config.destinations if names is None else names
     specs = {receiver: config.destinations[receiver] for receiver in chosen_destinations}
-    mistakes = {receiver: type_of(spec).template_mistakes(spec) for receiver, spec in specs.items()}
+    mistakes = {receiver: _mistakes(spec, types=types) for receiver, spec in specs.items()}
     raise_template_mistakes(config, "destinations", mistakes)
+
+
+def _mistakes(spec: DestinationSpec, *, types: bool) -> Iterator[tuple[str, str]]:
+    try:
+        yield from type_of(spec).template_mistakes(spec)
+    except dm.UsageError as error:
+        if types:
+            yield "type", f"{error.message}; {error.hint}"
 
 
 def routing_map(
@@ -112,10 +126,11 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 def nearness(config: Config, source: str, destination: str) -> dm.Nearness:
     """Return how near a destination files to what a source lists.
 
-    Of a destination that is not configured any more, and of a source that is a program, the place is not known.
+    Of a destination that is not configured any more, and of a source that is a program or a plug-in's, the place is
+    not known.
     """
     source_spec, spec = config.sources.get(source), config.destinations.get(destination)
-    if spec is None or (source_spec is not None and source_spec.type == "command"):
+    if spec is None or (source_spec is not None and source_spec.type not in ("http", "imap")):
         return dm.Nearness.SAME_HOST
     if source_spec is None or spec.http is None or not _makes_items(spec.http):
         return dm.Nearness.ELSEWHERE

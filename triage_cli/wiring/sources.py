@@ -14,7 +14,12 @@ from triage_cli.runtime import Network
 
 
 class SourceType(ABC):
-    """A type of source, as an extension adds it; unless it says otherwise, it has no templates."""
+    """A type of source, as an extension adds it; unless it says otherwise, it has no templates.
+
+    With `uses_network`, it is not opened while the network is switched off.
+    """
+
+    uses_network: bool = True
 
     @abstractmethod
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> Source:
@@ -41,8 +46,13 @@ def check_source(config: Config, source_name: str) -> None:
 
         known_sources = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
         raise dm.UsageError(f'no source "{source_name}" in the config{known_sources}')
-    if spec.type != "command":
+    if waits_offline(config, source_name):
         Network(config.offline).check(f'source "{source_name}"')
+
+
+def waits_offline(config: Config, source_name: str) -> bool:
+    """Return whether a source is not read, because it needs the network and that is switched off."""
+    return config.offline and _type(config.sources[source_name]).uses_network
 
 
 def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -> Source:

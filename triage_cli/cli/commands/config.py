@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from triage_cli import domain as dm
-from triage_cli import wiring
+from triage_cli import hooks, wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, look_alikes, schema, shown, unset, without_password
+from triage_cli.hooks import Hook
 from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
@@ -121,8 +122,10 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
     """
     context.use_routes(routes)
     config = context.config
-    wiring.destinations.check_templates(config)
+    wiring.destinations.check_templates(config, types=True)
     wiring.sources.check_source_templates(config)
+    for key in config.added:
+        hooks.added(Hook.KEY, key)(config)
     category_reaches = [dm.routing_rules.reach(config.routes, category.name) for category in config.categories]
     reaches = (
         (each.category, each.destinations, [r.name for r in each.rules], each.covered) for each in category_reaches

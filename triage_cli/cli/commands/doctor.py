@@ -2,17 +2,29 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
 from triage_cli import domain as dm
-from triage_cli import wiring
+from triage_cli import hooks, wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import command
+from triage_cli.cli.command_list import COMMANDS
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.config import Config, DestinationSpec, without_password
+from triage_cli.config import (
+    CLASSIFIER_TYPES,
+    DESTINATION_TYPES,
+    SOURCE_TYPES,
+    TOP_KEYS,
+    Config,
+    DestinationSpec,
+    without_password,
+)
+from triage_cli.hooks import Hook
+from triage_cli.installed import additions
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -69,6 +81,7 @@ def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
     if stats is not None:
         yield from _doctor_missing_destinations(config, stats)
     yield from _doctor_sources(context)
+    yield from _doctor_plugins()
     if not database_failed:
         yield from _doctor_learned_models(context)
 
@@ -132,13 +145,19 @@ def _doctor_missing_destinations(config: Config, stats: dm.Stats) -> Iterator[di
 
 def _doctor_sources(context: CommandContext) -> Iterator[dict[str, Any]]:
     for name, spec in context.config.sources.items():
-        if context.config.offline and spec.type != "command":
+        if _waits_offline(context.config, name):
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
             yield _doctor_record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
         doctor_test = partial(wiring.sources.try_source, context.config, name, messages.say)
         doubts = ("not run", f"triage pull {name} --dry-run") if spec.type == "command" else ("", "")
         yield _doctor_test_record(f"source {name}", doctor_test, *doubts)
+
+
+def _waits_offline(config: Config, source_name: str) -> bool:
+    with suppress(dm.UsageError):  # what is wrong with its type, the test tells
+        return wiring.sources.waits_offline(config, source_name)
+    return False
 
 
 def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
@@ -190,6 +209,25 @@ def _doctor_promise(
     is_kept = not dm.shortage(bounds.values())
     hint = "" if is_kept else f"triage eval FILE --classifier {about} --calibrate, or give verdicts"
     return _doctor_record(what, dm.bounds_summary(max_error, bounds), hint, works=is_kept or None)
+
+
+def _doctor_plugins() -> Iterator[dict[str, Any]]:
+    """Yield the doctor's record of each addition of a plug-in: its version and origin, and whether it can be used."""
+    ours = {Hook.CLASSIFIER: CLASSIFIER_TYPES, Hook.DESTINATION: DESTINATION_TYPES, Hook.SOURCE: SOURCE_TYPES}
+    ours |= {Hook.COMMAND: tuple(COMMANDS), Hook.KEY: tuple(TOP_KEYS)}
+    for each in additions():
+        finding, hint = f"{each.kind} {each.name} of {each.package} {each.version}, in {each.folder}", ""
+        remove = f"remove it: pip uninstall {each.package}"
+        try:
+            if each.kind not in hooks.OPEN_TO_OTHERS:
+                finding, hint = f"{finding}: no plug-in adds a {each.kind}", remove
+            elif each.name in ours[Hook(each.kind)]:
+                finding, hint = f"{finding}: not used, triage has a {each.kind} of this name", remove
+            else:
+                hooks.added(Hook(each.kind), each.name)
+        except dm.UsageError as fault:
+            finding, hint = f"{finding}: {fault.message}", fault.hint
+        yield _doctor_record(f"plug-in {each.package}", finding, hint, works=not hint)
 
 
 def _doctor_test_record(

@@ -26,6 +26,8 @@ RECENTLY_CHANGED = 600.0
 class TapType(SourceType):
     """A Singer tap: a program. A check does not run it."""
 
+    uses_network = False  # as far as is known here
+
     def opened(self, config: Config, spec: SourceSpec, tell: Callable[[str], None]) -> "SingerSource":
         from triage_cli.extensions.pull.singer import SingerSource
 
