@@ -5,7 +5,7 @@ asks here, by the kind of what is added and by its name. So a command loads only
 broken is told in one sentence.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
@@ -58,6 +58,7 @@ ASKED: Mapping[Hook, str] = {
     Hook.DESTINATION: "a destination of type {}",
     Hook.SOURCE: "a source of type {}",
     Hook.COMMAND: "triage {}",
+    Hook.ANALYSIS: "the analysis {}",
     Hook.ROUTES: "the HTTP API",
     Hook.KEY: "the key {}",
 }
@@ -68,10 +69,7 @@ def is_there(hook: Hook, name: str) -> bool:
     """Return whether the extension or the plug-in that adds this is there; it is not imported."""
     if name not in ADDED[hook]:
         return bool(of_others(hook, name))
-    try:
-        return find_spec(_folder(hook, name)) is not None
-    except ModuleNotFoundError:  # there is no extension at all
-        return False
+    return _has(ADDED[hook][name].partition(":")[0])
 
 
 def added(hook: Hook, name: str) -> Any:
@@ -79,16 +77,27 @@ def added(hook: Hook, name: str) -> Any:
     if name not in ADDED[hook]:
         return _of_plugin(hook, name)
     extension, _, attribute = ADDED[hook][name].partition(":")
-    if not is_there(hook, name):
+    return getattr(_extension(extension, hook, name), attribute)
+
+
+def _extension(extension: str, hook: Hook, name: str) -> Any:
+    """Import an extension of ours. Raises `UsageError` if it is not there."""
+    if not _has(extension):
         asked = PLACES.get(name) or ASKED[hook].format(name)
         raise dm.UsageError(
-            f"{asked} needs a part of triage that is missing here: extensions/{extension}",
-            hint="install triage again",
+            f"{asked} needs a part of triage that is missing here: extensions/{extension}", hint="install triage again"
         )
-    return getattr(import_module(_folder(hook, name)), attribute)
+    return import_module(f"{__package__}.extensions.{extension}")
 
 
-def of_others(hook: Hook, name: str | None = None) -> Iterator[Addition] | tuple[Addition, ...]:
+def _has(extension: str) -> bool:
+    try:
+        return find_spec(f"{__package__}.extensions.{extension}") is not None
+    except ModuleNotFoundError:  # there is no extension at all
+        return False
+
+
+def of_others(hook: Hook, name: str | None = None) -> tuple[Addition, ...]:
     """Return what plug-ins add of a kind, of all names or of one; what has the name of one of ours is never used."""
     if hook not in OPEN_TO_OTHERS:
         return ()
@@ -100,7 +109,7 @@ def of_others(hook: Hook, name: str | None = None) -> Iterator[Addition] | tuple
 
 
 def _of_plugin(hook: Hook, name: str) -> Any:
-    found = tuple(of_others(hook, name))
+    found = of_others(hook, name)
     if not found:
         raise dm.UsageError(f"{ASKED[hook].format(name)} is of no plug-in that is installed")
     if len(found) > 1:
@@ -108,8 +117,4 @@ def _of_plugin(hook: Hook, name: str) -> Any:
         raise dm.UsageError(
             f"{ASKED[hook].format(name)} is of two plug-ins, {packages}", hint="remove one of them: pip uninstall NAME"
         )
-    return getattr(import_module(f"{__package__}.extensions.plugins"), OPEN_TO_OTHERS[hook])(found[0])
-
-
-def _folder(hook: Hook, name: str) -> str:
-    return f"{__package__}.extensions.{ADDED[hook][name].partition(':')[0]}"
+    return getattr(_extension("plugins", hook, name), OPEN_TO_OTHERS[hook])(found[0])

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from triage_cli.runtime import FOLDER, private
+
 GROUP = "triage.extensions"
 
 
@@ -43,10 +45,10 @@ def additions() -> tuple[Addition, ...]:
     found_now = _looked_up()
     if kept is not None:
         with suppress(OSError):  # a home that cannot be written costs a look each time
-            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept.parent.mkdir(FOLDER, parents=True, exist_ok=True)
             new = kept.with_suffix(f".{os.getpid()}")
-            new.touch(mode=0o600)
-            new.write_text(json.dumps({"stamp": stamp, "additions": found_now}), encoding="utf-8")
+            with open(new, "w", encoding="utf-8", opener=private) as file:
+                json.dump({"stamp": stamp, "additions": found_now}, file)
             new.replace(kept)
     return found_now
 

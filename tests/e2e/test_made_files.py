@@ -183,7 +183,8 @@ def test_whatever_a_command_makes_is_its_owner_s_alone(inputs: Cli, fitted_datab
     made = {name: mode for name, mode in after.items() if name not in before}
     folders = {name for name in made if (inputs.folder / name).is_dir()}
     assert {name: mode for name, mode in made.items() if mode != ("700" if name in folders else "600")} == {
-        "data": "755",  # the folder of all programs
+        "data": "755",  # the folders of all programs
+        ".cache": "755",
         "x.db-wal": "640",  # as the database
         "x.db-shm": "640",
     }

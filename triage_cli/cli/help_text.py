@@ -60,7 +60,9 @@ def set_help_pages(app: typer.Typer, *, whole: bool) -> None:
     """Set the help pages of all commands of an app, the short or the whole ones."""
     command_help = WholeCommandHelp if whole else CommandHelp
     for command in app.registered_commands:
-        command.cls, command.short_help = command_help, COMMANDS[str(command.name)].summary
+        command.cls = command_help
+        if command.name in COMMANDS:  # that of a plug-in says itself what it is
+            command.short_help = COMMANDS[command.name].summary
     for group in app.registered_groups:
         group.cls, group.short_help = GroupHelp, COMMANDS[str(group.name)].summary
         for command in group.typer_instance.registered_commands if group.typer_instance else ():

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any
 
 from triage_cli import domain as dm
@@ -24,7 +26,7 @@ from triage_cli.config import (
     without_password,
 )
 from triage_cli.hooks import Hook
-from triage_cli.installed import additions
+from triage_cli.installed import Addition, additions
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -212,22 +214,30 @@ def _doctor_promise(
 
 
 def _doctor_plugins() -> Iterator[dict[str, Any]]:
-    """Yield the doctor's record of each addition of a plug-in: its version and origin, and whether it can be used."""
+    """Yield the doctor's record of each plug-in: its version and origin, what it adds, and whether that can be used."""
+    by_package = groupby(sorted(additions(), key=attrgetter("package")), attrgetter("package"))
+    for package, grouped in by_package:
+        its_additions = list(grouped)
+        names = ", ".join(f"{each.kind} {each.name}" for each in its_additions)
+        finding = f"{its_additions[0].version} in {its_additions[0].folder}: {names}"
+        faults = [fault for each in its_additions if (fault := _fault(each))]
+        hint = f"mend it, or remove it: pip uninstall {package}" if faults else ""
+        yield _doctor_record(f"plug-in {package}", "; ".join((finding, *faults)), hint, works=not faults)
+
+
+def _fault(addition: Addition) -> str:
+    """Return why an addition of a plug-in is not used; empty if it can be."""
     ours = {Hook.CLASSIFIER: CLASSIFIER_TYPES, Hook.DESTINATION: DESTINATION_TYPES, Hook.SOURCE: SOURCE_TYPES}
     ours |= {Hook.COMMAND: tuple(COMMANDS), Hook.KEY: tuple(TOP_KEYS)}
-    for each in additions():
-        finding, hint = f"{each.kind} {each.name} of {each.package} {each.version}, in {each.folder}", ""
-        remove = f"remove it: pip uninstall {each.package}"
-        try:
-            if each.kind not in hooks.OPEN_TO_OTHERS:
-                finding, hint = f"{finding}: no plug-in adds a {each.kind}", remove
-            elif each.name in ours[Hook(each.kind)]:
-                finding, hint = f"{finding}: not used, triage has a {each.kind} of this name", remove
-            else:
-                hooks.added(Hook(each.kind), each.name)
-        except dm.UsageError as fault:
-            finding, hint = f"{finding}: {fault.message}", fault.hint
-        yield _doctor_record(f"plug-in {each.package}", finding, hint, works=not hint)
+    if addition.kind not in hooks.OPEN_TO_OTHERS:
+        return f"no plug-in adds a {addition.kind}"
+    if addition.name in ours[Hook(addition.kind)]:
+        return f"the {addition.kind} {addition.name} is not used, since triage has one of this name"
+    try:
+        hooks.added(Hook(addition.kind), addition.name)
+    except dm.UsageError as fault:
+        return fault.message
+    return ""
 
 
 def _doctor_test_record(
