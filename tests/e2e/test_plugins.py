@@ -72,7 +72,7 @@ FAULTY = {
     "version": (
         "from triage_cli.plugins import Telepath",
         2,
-        "written for another version of triage than 0.1.0",
+        "written for another version of triage than",
     ),
     "leaves": ("raise SystemExit(0)", 2, "it raised SystemExit: 0; mend it, or remove it: pip uninstall leaves"),
     "function": ("def It(texts): return texts", 2, "function:It is no whole class below triage_cli.plugins.Classifier"),
@@ -113,12 +113,10 @@ def test_each_fault_of_a_plugin_is_one_sentence_and_loses_nothing(faulty: tuple[
     cli, site = faulty
     for name in FAULTY:  # a ticket that has failed too often waits for a person
         shutil.copy(cli.db, cli.folder / f"{name}.db")
-    asked = ("--force", "--offline", "-o", "csv")
-    commands: dict[str, tuple[str, ...]] = {
-        n: ("classify", "1", "2", "--db", f"{n}.db", "--classifier", n, *asked) for n in FAULTY
-    }
-    commands |= {"list": ("list", "--db", "raises.db", "-o", "csv"), "help": ("--help",)}
-    said = each(cli, site, {**commands, "list": ["list", "--db", "raises.db", "-o", "csv"]})
+    commands = {"help": ["--help"]}
+    for n in FAULTY:
+        commands[n] = ["classify", "1", "2", "--db", f"{n}.db", "--classifier", n, "--force", "--offline", "-o", "csv"]
+    said = each(cli, site, commands | {"list": ["list", "--db", "raises.db", "-o", "csv"]})
     for name, (_, code, sentence) in FAULTY.items():
         assert (name, said[name].code) == (name, code), said[name].stderr
         assert sentence in said[name].stderr, name
