@@ -5,6 +5,8 @@ const KEY_PLACE = "triage-key"; // in the storage of this tab
 const LONGEST_TEXT = 20000; // characters that are shown at once
 // Control characters and changes of direction, by which a text could look like another one.
 const HIDDEN = /[\p{Cc}\p{Bidi_Control}]/gu;
+const MOST_UNDONE = 10; // verdicts and skips that undo names
+const ALONE = 300; // ms without another key, after which a letter is no part of a word
 const NEARLY_SAME = 0.9; // the similarity from which on two tickets wait for the same answer
 const state = { key: sessionStorage.getItem(KEY_PLACE), me: null, busy: false };
 
@@ -31,7 +33,7 @@ function fill(element, ...children) {
   return element;
 }
 
-const shown = (keys = "") => keys && [made("kbd", {}, keys.split(" ")[0]), " "];
+const shown = (keys) => keys && keys.split(" ").map((key) => [made("kbd", {}, key), " "]);
 const button = (label, work, keys, more) => made("button",
   { type: "button", onclick: () => doing(work), "aria-keyshortcuts": keys, ...more }, shown(keys), label);
 const visible = (text) => text.replace(HIDDEN, (it) =>
@@ -216,7 +218,8 @@ async function goTo(place, question) {
   if (place >= state.queue.length) await loadMore();
   state.place = Math.max(0, Math.min(place, state.queue.length - 1));
   drawQueue();
-  at("queue").children[state.place]?.scrollIntoView({ block: "nearest" });
+  const { scrollHeight, clientHeight } = at("queue"); // where the page alone scrolls, it stays at the text
+  if (scrollHeight > clientHeight) at("queue").children[state.place]?.scrollIntoView({ block: "nearest" });
   if (state.queue.length) await show(state.queue[state.place].ticket_id, question);
   else fill(at("pane"), made("p", {}, "No such ticket waits for a person."));
 }
@@ -260,7 +263,7 @@ async function show(id, question) {
       cut(other.subject || nameOf(other), 200)), other.category && `: ${other.category}`]))));
   pane.querySelector("h2").focus({ preventScroll: true });
   const { top } = pane.getBoundingClientRect();
-  if (top < 0 || top > innerHeight / 2) pane.scrollIntoView();
+  if (top < 0 || top > (matchMedia("(max-width: 760px)").matches ? 60 : innerHeight / 2)) pane.scrollIntoView();
 }
 
 // Finds similar tickets, which may take longer than all else and is no loss.
@@ -279,7 +282,7 @@ function factsOf(ticket) {
     ["Reason", ticket.reason], [SENT[ticket.status] || "Sent to", ticket.routed_to], ["Error", ticket.error],
     ...Object.entries(ticket.extra),
   ].filter(([, fact]) => fact || fact === 0);
-  return made("dl", {}, facts.map(([name, fact]) =>
+  return made("dl", { class: "facts" }, facts.map(([name, fact]) =>
     [made("dt", {}, name), made("dd", {}, typeof fact === "object" ? JSON.stringify(fact) : fact)]));
 }
 
@@ -314,7 +317,8 @@ function ask(question = state.questions[0]) {
   state.asked = question;
   const { rows, ticket } = state.shown;
   fill(rows, state.questions.map((each) => rowOf(each, answerTo(each, ticket))),
-    made("div", { class: "line" }, fieldOf("by-name", "/", question.label, { oninput: narrow })));
+    made("div", { class: question.names.length < 10 ? "line few" : "line" },
+      fieldOf("by-name", "f", question.label, { oninput: narrow })));
   rows.querySelector("[data-asked]").focus();
 }
 
@@ -325,7 +329,7 @@ function rowOf(question, { value, suggestion, verdict }) {
   return made("fieldset", { "data-asked": isAsked, tabindex: -1 }, made("legend", {}, question.label),
     made("div", { class: "choices" }, [...new Set([...likely, ...question.names])].map((name) => button(
       name === guess ? `${name} (the guess)` : name, () => give(question, name),
-      isAsked ? `${keys.get(name)}${name === guess ? " Enter" : ""}` : null,
+      isAsked ? [name === guess && "Enter", keys.get(name)].filter(Boolean).join(" ") : null,
       { "data-value": name, class: name === guess && "guess", "aria-current": name === value && "true" }))));
 }
 
@@ -342,12 +346,21 @@ const fieldOf = (id, key, label, more) => [made("label", { for: id }, shown(key)
   made("input", { id, "aria-keyshortcuts": key, autocomplete: "off", maxlength: 10000, onkeydown: leave, ...more })];
 
 const decisionOf = (ticket) => [
-  state.shown.rows, made("div", { class: "line" }, fieldOf("note", "n", "Note")),
-  made("div", { class: "choices" }, state.page === "waiting" && button("Skip", skip, "s"), button("Undo", undo, "u"),
-    state.questions.length > 1 && button("Next question",
-      () => ask(state.questions[state.questions.indexOf(state.asked) + 1]), "."),
-    ticket.category && button(ticket.routed_to ? "Send again" : "Route now", route, "r")),
+  made("div", { class: "decide" }, state.shown.rows,
+    made("div", { class: "choices" }, state.page === "waiting" && button("Skip", skip, "s"),
+      state.steps.length > 0 && button(`Undo ${stepOf(state.steps.at(-1))}`, undo, "u"),
+      state.questions.length > 1 && button("Next question",
+        () => ask(state.questions[state.questions.indexOf(state.asked) + 1]), "."),
+      ticket.category && button(ticket.routed_to ? "Send again" : "Route now", route, "r"))),
+  made("div", { class: "line" }, fieldOf("note", "n", "Note")),
+  state.steps.length > 1 && made("details", {}, made("summary", {}, "What undo takes back, the last first"),
+    listed(state.steps.slice(-MOST_UNDONE).reverse().map(stepOf), "ol")),
 ];
+
+// Names a verdict or a skip, with its ticket, or how many it was about.
+function stepOf({ value, given }) {
+  return `${value === null ? "skip" : value}: ${given.length === 1 ? nameOf(given[0].before) : counted(given.length, "ticket")}`;
+}
 
 // Shows the values that begin with what is typed; Enter gives the one that is left, or is typed whole.
 function narrow() {
@@ -467,16 +480,17 @@ function table(title, names, rows) {
   ) : made("p", {}, "None.")];
 }
 
-// As the terminal has them: digits for the first nine values, of which the likely ones come first, and for each the
-// first free letter of its name.
+// Each value has one key, which its button shows: digits for the first nine, of which the likely ones come first, and
+// for each other one the first free letter of its name.
 function keysOf(names, likely) {
   const digits = [...new Set([...likely, ...names])].slice(0, 9);
-  const [used, letters] = [new Set("qsunforlw"), "abcdefghijklmnopqrstuvwxyz"];
+  const [used, letters] = [new Set("sunfor"), "abcdefghijklmnopqrstuvwxyz"];
   return new Map(names.map((name) => {
+    if (digits.includes(name)) return [name, String(digits.indexOf(name) + 1)];
     const own = name.toLowerCase().replace(/[^a-z]/g, "");
     const free = [...own, ...own.toUpperCase(), ...letters, ...letters.toUpperCase()].find((each) => !used.has(each));
     used.add(free);
-    return [name, [digits.includes(name) && String(digits.indexOf(name) + 1), free].filter(Boolean).join(" ")];
+    return [name, free || ""];
   }));
 }
 
@@ -498,12 +512,34 @@ function press(event) {
   const isOff = !state.me || at("help").open || !at("single-keys").checked;
   if (isOff || event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select")) return;
   if (target.closest("button, a, summary") && ["Enter", " "].includes(key)) return;
-  const its = all("[aria-keyshortcuts]").find((each) => each.ariaKeyShortcuts.split(" ").includes(key));
-  if (MOVING[key]) doing(async () => MOVING[key]());
-  else if (its) its.matches("input") ? its.focus() : its.click();
-  else if (key.length > 1 && key !== "Enter") return;
-  else say(mayDecide() ? `There is nothing here that ${key} does.` : "There is no ticket here that you may decide.");
+  if (key.length > 1 && key !== "Enter" && !MOVING[key]) return;
   event.preventDefault();
+  if (event.repeat && !MOVING[key]) return;
+  if (isWord(key, event.timeStamp)) return say("Nothing was done, since this looks like a word: / finds tickets by it.");
+  const its = all("[aria-keyshortcuts]").find((each) => each.ariaKeyShortcuts.split(" ").includes(key));
+  if (its?.matches("input")) { // what comes after this key is for the field
+    state.typed = null;
+    its.focus();
+  } else if (isLetter(key)) state.letter = setTimeout(act, ALONE, key, its);
+  else act(key, its);
+}
+
+const isLetter = (key) => /^[\p{L}\p{N}]$/u.test(key); // or a digit
+
+// Whether a key comes with letters: then it is part of a word, and so is a letter that waits to act.
+function isWord(key, moment) {
+  if (key.length > 1 && key !== "Enter") return false;
+  const [before, since] = [state.typed, moment - (state.typed?.moment || 0)];
+  state.typed = { moment, letter: isLetter(key), word: false };
+  if (!before || since > (before.word ? 3 : 1) * ALONE || !(before.letter || before.word)) return false;
+  clearTimeout(state.letter);
+  return (state.typed.word = true);
+}
+
+function act(key, its) {
+  if (MOVING[key]) doing(async () => MOVING[key]());
+  else if (its?.isConnected) its.click();
+  else say(mayDecide() ? `There is nothing here that ${key} does.` : "There is no ticket here that you may decide.");
 }
 
 const on = (id, type, work) => at(id).addEventListener(type, (event) => {
