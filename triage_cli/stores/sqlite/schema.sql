@@ -353,7 +353,8 @@ create table ticket_words (
 
 -- What docs/reference/records.md promises to whoever reads the database with tools of their own. After the last step of a
 -- migration they are made anew, so a step need not know them; a new column is the last one. A cast says the type of a
--- column that is not stored. `migrations.py` of PostgreSQL has what it says otherwise.
+-- column that is not stored. `migrations.py` of PostgreSQL has what it says otherwise. DuckDB reads their text itself, and
+-- takes no bare `at`.
 create view tickets_v as select t.ticket_id, t.external_id, t.source, t.subject, t.description, t.customer_id, t.priority,
     t.created_at, t.status, t.category, t.suggestion, t.confidence, t.confidence_source, t.classifier, t.reason, t.verdict,
     t.routed_to, t.cost_usd, t.error, t.extra, t.language, t.stored_at, c.at as decided_at
@@ -371,11 +372,11 @@ create view answers_v as select c.classification_id as answer_id, c.ticket_id, c
     from classifications c join tickets t on t.ticket_id = c.ticket_id;
 
 create view verdicts_v as select classification_id as verdict_id, ticket_id, question, category as value, reason as note,
-    actor, run_id, at as given_at from classifications where confidence_source = 'human';
+    actor, run_id, c.at as given_at from classifications c where confidence_source = 'human';
 
 create view deliveries_v as select delivery_id, ticket_id, classification_id as answer_id, category, destination, rule,
-    state, attempts, last_status, last_error, doubtful, replaces, run_id, at as decided_at, done_at
-    from deliveries;
+    state, attempts, last_status, last_error, doubtful, replaces, run_id, d.at as decided_at, done_at
+    from deliveries d;
 
 create view events_v as select seq, timestamp, action, ticket_id, actor, run_id, detail from events;
 
