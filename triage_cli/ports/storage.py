@@ -341,6 +341,9 @@ class Store(Protocol):
     def log(self) -> AuditLog:
         """A store has its audit log."""
 
+    def close(self) -> None:
+        """A store closes this thread's connection to a file, or all connections to a server."""
+
     def is_there(self) -> bool:
         """A store tells whether its database exists, without creating it."""
 

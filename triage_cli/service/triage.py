@@ -365,7 +365,7 @@ class LocalTriage:
     def run(
         self,
         drafts: Iterable[dm.TicketDraft | dm.Rejected],
-        plan: dm.ClassifyPlan,
+        plan: dm.ClassifyPlan = dm.ClassifyPlan(),  # noqa: B008 (immutable)
         part: dm.InputPart = dm.WHOLE,
         *,
         routes: bool = True,

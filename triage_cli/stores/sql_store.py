@@ -69,7 +69,6 @@ class SqlStore:
         return self.database.is_there()
 
     def close(self) -> None:
-        """Close this thread's connection to a file, or all connections to a server."""
         self.database.close()
 
     def columns_of(self, question: str) -> AnswerColumns:
