@@ -37,6 +37,7 @@ def test_every_command_works(fitted: Cli, bouncer: str, pg_url: str) -> None:
         ("list --search refund", (0,)), ("show B-3", (0,)), ("why B-3", (0,)), ("verdict B-3 Billing", (0,)),
         ("reclassify --apply --max-flips 100% -q", (0, 3)), ("logs --limit 5", (0,)), ("runs", (0,)),
         ("keys create ada --role agent", (0,)), ("keys list", (0,)), ("plan", (0, 2)), ("suspects", (0, 2)),
+        ("categories", (0,)),
         ("forget --customer-id nobody --yes", (0, 5)), ("doctor", (0,)), ("audit verify", (0,)),
     ):  # fmt: skip
         done = fitted(*words.split(), stdin=many(40))

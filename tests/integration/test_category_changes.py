@@ -80,6 +80,15 @@ def test_too_few_labels_propose_nothing(fitted: Cli) -> None:
     assert "12 labels are too few to judge the list: 138 are missing" in done.stderr
 
 
+def test_labels_of_texts_without_words_propose_nothing(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES)
+    rows = [(f"... {number}", label) for number, (_, label) in enumerate(labelled.rows(60))]
+    (fitted.folder / "l.csv").write_text(labelled.csv(rows))
+    done = fitted("categories", "--labels", "l.csv", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["changes"]) == (0, [])
+    assert "180 labels are too few to judge the list: 150 are missing" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -258,6 +258,7 @@ def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others:
     return FoundTopics(tuple(topics), group_words, int((places == _VAGUE).sum()), int((places == _FAR).sum()))
 
 
+FARTHEST = 0.01  # the share of labelled texts that are as far from each category as one that is near none
 MIXTURE_TEXTS, LEAST_PART = 20, 0.15  # texts of a category that may be a mixture, share of its smaller topic
 
 
@@ -271,9 +272,13 @@ def find_mixtures(texts: Sequence[str], labels: Sequence[str], others: Sequence[
     by_label: dict[str, list[int]] = {}
     for number in np.flatnonzero(says_something).tolist():
         by_label.setdefault(labels[number], []).append(number)
+    if not by_label:
+        return [], 0
     centres = unit(np.array([space.vectors[numbers].mean(axis=0) for numbers in by_label.values()], np.float32))
     vectors, say_something = space.vectors_of_many(others)
-    far = int((say_something & ((vectors @ centres.T).max(axis=1, initial=-1) < NEAR)).sum())
+    nearest = (space.vectors[says_something] @ centres.T).max(axis=1, initial=-1)
+    least = float(np.quantile(nearest, FARTHEST)) if len(nearest) else -1.0
+    far = int((say_something & ((vectors @ centres.T).max(axis=1, initial=-1) < least)).sum())
     usual = float(np.median((centres @ centres.T)[np.triu_indices(len(centres), 1)])) if len(centres) > 1 else -1.0
     mixtures = []
     for label, numbers in by_label.items():

@@ -15,6 +15,7 @@ from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.cli.progress import parts_line
 from triage_cli.config import changed_categories, load_config, with_changes
 
+MANY_FAR = 0.05  # of the newest tickets, near no category: of labelled texts a hundredth is
 CHANGES_TABLE = drawn_by("eval_tables.category_changes")
 
 
@@ -144,7 +145,7 @@ def _summary(context: CommandContext, report: dm.CategoryReport, question: str) 
     lines = [f"of {report.held_out:,} held-out answers {report.sent:.1%} would be sent at {at}"]
     if report.sampled < number:
         lines.append(f"this is about a sample of {report.sampled:,} of {number:,} labels")
-    if report.far:
+    if report.far > MANY_FAR * report.looked_at:
         far = f"{report.far:,} of the {report.looked_at:,} newest tickets are near no {one_of}"
         lines.append(f"{far}; next: triage discover")
     if report.changes and not context.is_remote:

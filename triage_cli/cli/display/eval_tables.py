@@ -68,7 +68,11 @@ def category_changes(records: Sequence[Record]) -> RenderableType:
     columns = ("#", "proposal", "gain", "95 % interval", "rate", "labels", "tickets", "decisions", "why")
     changes_table = AutoWidthTable(columns, spare=("labels", "why"))
     for number, change in enumerate((dm.CategoryChange(**record) for record in records), 1):
-        gains = text(f"{change.gain:+.1%}"), text(span(change.gain_interval)), text(f"{change.rate:.0%}")
+        gains = (
+            text(f"{change.gain:+.1%}"),
+            text(span(change.gain_interval)),
+            text("" if change.kind is dm.ChangeKind.SPLIT else f"{change.rate:.0%}"),
+        )
         counts = (text(f"{n:,}") for n in (change.labels, change.tickets, change.disagreeing))
         why = text("; ".join(change.texts), "dim")
         changes_table.add_row(text(number), text(dm.change_words(change), "bold"), *gains, *counts, why)
