@@ -165,9 +165,9 @@ def test_a_release_is_made_of_a_commit_whose_changes_have_a_date(tmp_path: Path)
         return subprocess.run(words, cwd=tmp_path / "clone", env=env, capture_output=True, text=True, check=False)
 
     changes = tmp_path / "clone" / "CHANGELOG.md"
-    changes.write_text(changes.read_text().replace(f"## {__version__} (2026-12-03)", f"## {__version__} (unreleased)"))
+    changes.write_text(re.sub(rf"(?m)^## {__version__} .*", f"## {__version__} (unreleased)", changes.read_text()))
     assert "write the date of the release" in released().stderr
-    changes.write_text(changes.read_text().replace("(unreleased)", "(2026-12-03)"))
+    changes.write_text(changes.read_text().replace("(unreleased)", "(2026-11-30)"))
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-am", "Release"], check=True)
     done = released()
     assert (done.returncode, "no image was built" in done.stdout) == (0, True), done.stderr
