@@ -19,7 +19,7 @@ AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS_AGO = {"now": 0, "today": 0, "yesterday": 1}
 PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten years": timedelta(days=3653)}
 AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-MOST = 2**63 - 1  # the largest value of an option, and the largest integer of the databases
+MOST = 2**53 - 1  # the largest value of an option: the largest integer that JSON carries to a remote
 Files = Annotated[
     list[str] | None, argument("[FILE...|-]", "CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir.")
 ]
