@@ -261,7 +261,7 @@ def test_an_empty_priority_is_none_to_list(cli: Cli) -> None:
 def test_a_first_configuration_says_which_tickets_it_leaves_behind(cli: Cli) -> None:
     def noted(*args: str, **env: str) -> str:
         (cli.folder / "config.yaml").unlink(missing_ok=True)
-        first, *rest = cli("config", "init", *args, **env).stderr.splitlines()
+        first, *rest = cli("init", *args, **env).stderr.splitlines()
         assert first.startswith("wrote ")
         return "\n".join(rest)
 
@@ -273,11 +273,11 @@ def test_a_first_configuration_says_which_tickets_it_leaves_behind(cli: Cli) -> 
     )
     assert cli("list").stderr.startswith(f"note: there is no database at {cli.folder}/triage.db yet")
     assert noted("--db", str(cli.db)) == noted(TRIAGE_DB=str(cli.db)) == "", "these go before any file"
-    assert cli("config", "init", "b.yaml", "-q").stderr == ""
-    assert noted(str(cli.db.parent / "config.yaml")) == "", "it is the same"
+    assert cli("init", "--to", "b.yaml", "-q").stderr == ""
+    assert noted("--to", str(cli.db.parent / "config.yaml")) == "", "it is the same"
 
 
 def test_a_first_configuration_goes_to_stdout_for_a_dash(cli: Cli) -> None:
-    done = cli("config", "init", "-")
+    done = cli("init", "--to", "-")
     assert (done.returncode, done.stdout, done.stderr) == (0, STARTER, "")
     assert not (cli.folder / "-").exists()

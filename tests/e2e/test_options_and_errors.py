@@ -21,8 +21,8 @@ COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs",
         ("a/b", "cannot write a/b: No such file or directory; name another path"),
     ],
 )
-def test_config_init_into_a_folder_is_one_sentence(cli: Cli, path: str, sentence: str) -> None:
-    done = cli("config", "init", path)
+def test_init_into_a_folder_is_one_sentence(cli: Cli, path: str, sentence: str) -> None:
+    done = cli("init", "--to", path)
     assert (done.returncode, done.stderr) == (2, f"error: {sentence}\n")
 
 
@@ -174,7 +174,7 @@ def test_of_several_failures_the_graver_one_gives_the_code(fitted: Cli) -> None:
 
 
 def test_help_names_every_command_and_a_bare_group_prints_its_own(cli: Cli) -> None:
-    done = cli("--help")
+    done = cli("help", "all")
     assert (done.returncode, done.stderr) == (0, "")
     for command in COMMANDS:
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)

@@ -1,5 +1,6 @@
 """Every command with `--db`, `--remote` and their variables: it works where it is told to, or refuses."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_a_remote_by_variable_is_one_by_option_and_a_typed_database_comes_before
             del cli.env[variable]
         made.update(path.name for path in set(cli.folder.iterdir()) - files)
         for path in set(cli.folder.iterdir()) - files:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         stderr = done.stderr.replace("environment TRIAGE_REMOTE", "flag --remote")
         for typed_option in (f" --remote {REMOTE}", " --db typed.db"):  # hints repeat them
             stderr = stderr.replace(typed_option, "")

@@ -203,6 +203,9 @@ class LabelledTexts(Protocol):
     def held(self, question: str, *, proves: bool, newest: int | None = None) -> list[dm.Labelled]:
         """A store returns what teaches, or what proves, for a question, oldest first; of many the newest."""
 
+    def has_history(self) -> bool:
+        """A store tells whether it holds any text of an export's history about the category."""
+
     def are_history(self, texts: Sequence[dm.Labelled]) -> list[bool]:
         """A store tells of which texts it holds one of an export's history: with the same customer and time."""
 

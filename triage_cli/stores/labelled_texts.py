@@ -22,6 +22,7 @@ ADD_GIVER = "insert into labelled_by (run_id, text_id) values (?, ?) on conflict
 KNOWN = """select identity, text_id, status, text, label, customer_id, written_at from labelled_texts
     where question = ? and identity in (select value from json_each(?))"""
 CHANGE = "update labelled_texts set text = ?, label = ?, customer_id = ?, written_at = ?, source = ? where text_id = ?"
+ANY_HISTORY = "select 1 from labelled_texts where question = ? and source = 'history' and status = 'held' limit 1"
 OF_HISTORY = """select identity, text, customer_id, written_at from labelled_texts where question = ?
     and source = 'history' and status = 'held' and identity in (select value from json_each(?))"""
 _READ = "text, label, identity, source, customer_id, written_at, proves, text_id"
@@ -70,6 +71,9 @@ class SqlLabelledTexts:
     def held(self, question: str, *, proves: bool, newest: int | None = None) -> list[dm.Labelled]:
         values = (question, int(proves), ALL if newest is None else newest)
         return [_labelled(*row) for row in self._database.read(HELD, values)]
+
+    def has_history(self) -> bool:
+        return bool(self._database.read(ANY_HISTORY, (dm.CATEGORY,)))
 
     def are_history(self, texts: Sequence[dm.Labelled]) -> list[bool]:
         sought = [(_identity_of(each), *_without_label(each)) for each in texts]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import cached_property
 from typing import NamedTuple
 
 from triage_cli import domain as dm
@@ -311,8 +312,14 @@ class Intake:
         self._decide_all(items, chunk, in_flight)
         return chunk
 
+    @cached_property
+    def _has_history(self) -> bool:
+        return self._store.labelled_texts.has_history()
+
     def _without_history(self, items: list[dm.Identified], chunk: "_ImportChunk") -> list[dm.Identified]:
         """Return the drafts but for rows that are no ticket here, and taught the model: they were handled before."""
+        if not self._has_history:
+            return items
         texts = [dm.labelled_draft(item, "", "history") for item in items]
         are_history = self._store.labelled_texts.are_history(texts)
         history = [item for item, is_history in zip(items, are_history, strict=True) if is_history]

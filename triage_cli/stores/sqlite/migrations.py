@@ -72,8 +72,10 @@ def allow_status(execute: Callable[[str], sqlite3.Cursor], before: str, after: s
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Migrate a database to `version`. The caller holds the write lock, since sqlite-utils takes none."""
-    migrations.apply(Database(connection, execute_plugins=False))
-    for name, create_view in schema.views():
+    views = dict(schema.views())
+    for name in views:  # first, since no step may rename what a view reads
         connection.execute(f"drop view if exists {name}")
+    migrations.apply(Database(connection, execute_plugins=False))
+    for create_view in views.values():
         connection.execute(create_view)
     connection.execute(f"pragma user_version = {version}")
