@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import date
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
-from triage_cli.config.validators import named_entries, several, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 
 _CLOCK = r"([01]?\d|2[0-4]):([0-5]\d)"
@@ -18,7 +18,7 @@ DAYS = rf"(?i:({_DAY})(?:\s*-\s*({_DAY}))?)"
 @accepts({"type": "string", "pattern": r"^[A-Za-z0-9_+/-]+$"})
 def _zone(setting: ConfigNode) -> str:
     """Accept the name of a time zone."""
-    name = text(setting)
+    name = valid.text(setting)
     try:
         dm.zone_of(name)
     except (KeyError, ValueError, OSError):
@@ -32,7 +32,7 @@ def _zone(setting: ConfigNode) -> str:
 @accepts({"type": "string", "pattern": f"^{SPAN}$"})
 def _span(setting: ConfigNode) -> tuple[int, int]:
     """Accept a span of hours, as minutes since midnight; one over midnight ends before it begins."""
-    span_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else text(setting)
+    span_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else valid.text(setting)
     span = re.fullmatch(SPAN, span_text)
     if not span:
         raise ConfigValueError(f'"{span_text[:40]}" is no span of hours, such as 09:00-17:00')
@@ -47,7 +47,7 @@ def _span(setting: ConfigNode) -> tuple[int, int]:
 @accepts({"type": "string", "pattern": f"^{DAYS.replace('(?i:', '(?:')}$"})
 def _days(setting: ConfigNode) -> tuple[int, ...]:
     """Accept a weekday, or a first and a last one."""
-    days_text = text(setting)
+    days_text = valid.text(setting)
     days = re.fullmatch(DAYS, days_text)
     if not days:
         raise ConfigValueError(f'"{days_text[:40]}" is no weekday; write mon, tue, wed, thu, fri, sat, sun or mon-fri')
@@ -62,7 +62,7 @@ def _days(setting: ConfigNode) -> tuple[int, ...]:
 def _closed_day(setting: ConfigNode) -> str:
     """Accept a day, quoted or not."""
     value = setting.value
-    day_text = value.text if isinstance(value, UnsupportedScalar) else text(setting)
+    day_text = value.text if isinstance(value, UnsupportedScalar) else valid.text(setting)
     try:
         return date.fromisoformat(day_text).isoformat()
     except ValueError:
@@ -71,9 +71,9 @@ def _closed_day(setting: ConfigNode) -> str:
 
 CALENDAR: Mapping[str, Field] = {
     "zone": Field(_zone, needed=True),
-    "days": Field(several(_days, least=1)),
-    "hours": Field(several(_span, least=1, most=20), needed=True),
-    "closed": Field(several(_closed_day)),
+    "days": Field(valid.several(_days, least=1)),
+    "hours": Field(valid.several(_span, least=1, most=20), needed=True),
+    "closed": Field(valid.several(_closed_day)),
 }
 
 
@@ -81,7 +81,7 @@ CALENDAR: Mapping[str, Field] = {
 def read_calendars(setting: ConfigNode) -> dict[str, dm.Calendar]:
     """Return the calendars of the configuration by their names."""
     calendars = {}
-    for name, entry in named_entries(setting).items():
+    for name, entry in valid.named_entries(setting).items():
         values = record(entry, CALENDAR, f"calendars.{name}")
         days = tuple(dict.fromkeys(day for each in values.get("days", ()) for day in each))
         calendars[name] = dm.Calendar(

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
-from triage_cli.config.validators import former, label, same_name, several, text
 from triage_cli.config.yaml_document import ConfigNode
 
 DEFAULT_CATEGORIES = (
@@ -15,11 +15,11 @@ DEFAULT_CATEGORIES = (
 )
 
 
-@accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
+@accepts(lambda: {"anyOf": [schema_of(valid.label), record_schema(CATEGORY)]})
 def _category(setting: ConfigNode, section: str = "categories") -> dm.Category | None:
     """Read a category, or a value of a question: a mapping, or only a name."""
     if not isinstance(setting.value, dict | list):
-        name = label(setting)
+        name = valid.label(setting)
         setting.origin(f"{section}.{name}")
         return dm.Category(name)
     name_node = setting.value.get("name") if isinstance(setting.value, dict) else None
@@ -39,7 +39,7 @@ def read_categories(
     pairs = [(inner, category) for inner, category in read if category is not None]
     current_names = [category.name for _, category in pairs]
     for category_setting, category in pairs:
-        first = first_paths.setdefault(same_name(category.name), category_setting.path)
+        first = first_paths.setdefault(valid.same_name(category.name), category_setting.path)
         if first != category_setting.path:
             category_setting.wrong(f'"{category.name}" is the category of {first} again')
             continue
@@ -90,8 +90,8 @@ def look_alikes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 CATEGORY: Mapping[str, Field] = {
-    "name": Field(label, needed=True),
-    "description": Field(text),
-    "examples": Field(several(text)),
-    "was": Field(several(former)),
+    "name": Field(valid.label, needed=True),
+    "description": Field(valid.text),
+    "examples": Field(valid.several(valid.text)),
+    "was": Field(valid.several(valid.former)),
 }

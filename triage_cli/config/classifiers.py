@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import (
     Field,
     accepts,
@@ -16,18 +17,6 @@ from triage_cli.config.key_tables import (
 )
 from triage_cli.config.plugin_settings import of_plugin
 from triage_cli.config.rule_conditions import promised_error
-from triage_cli.config.validators import (
-    command,
-    named_entries,
-    number,
-    one_of,
-    optional,
-    several,
-    text,
-    unless,
-    url,
-    variable,
-)
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.hooks import Hook
 
@@ -48,12 +37,12 @@ MODELS = ("decision", "openai", "anthropic")
 # Types that answer by themselves, each with a threshold.
 ANSWERING = ("local", *MODELS, "command")
 CLASSIFIER_TYPES = (*ANSWERING, "cascade")
-POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
-SHARE = number(0, 1)
-MONEY = number(0, 1_000_000)
-STEPS = several(text, alone=False, least=1, most=20)
+POSITIVE_COUNT = valid.number(1, 1_000_000_000, whole=True)
+SHARE = valid.number(0, 1)
+MONEY = valid.number(0, 1_000_000)
+STEPS = valid.several(valid.text, alone=False, least=1, most=20)
 LONGEST_INSTRUCTIONS = 8_000  # characters
-_instructions = unless(
+_instructions = valid.unless(
     {"type": "string", "pattern": r"\S", "maxLength": LONGEST_INSTRUCTIONS},
     lambda given: f"has more than {LONGEST_INSTRUCTIONS:,} characters" if len(given) > LONGEST_INSTRUCTIONS else "",
 )
@@ -64,8 +53,8 @@ class Price(NamedTuple):
 
     input: Annotated[float, Field(MONEY, needed=True)] = 0
     output: Annotated[float, Field(MONEY, needed=True)] = 0
-    cache_read: Annotated[float | None, Field(optional(MONEY))] = None
-    cache_write: Annotated[float | None, Field(optional(MONEY))] = None
+    cache_read: Annotated[float | None, Field(valid.optional(MONEY))] = None
+    cache_write: Annotated[float | None, Field(valid.optional(MONEY))] = None
 
 
 class ClassifierSpec(NamedTuple):
@@ -79,28 +68,30 @@ class ClassifierSpec(NamedTuple):
     """
 
     name: str
-    type: Annotated[str, Field(one_of(*CLASSIFIER_TYPES), needed=True)]
+    type: Annotated[str, Field(valid.one_of(*CLASSIFIER_TYPES), needed=True)]
     min_confidence: Annotated[float | None, Field(SHARE, ANSWERING)] = None
     max_error: Annotated[dm.MaxError | None, Field(promised_error, ANSWERING)] = None
-    model: Annotated[str | None, Field(text, MODELS, needed=True)] = None
-    base_url: Annotated[str | None, Field(optional(url), MODELS)] = None
-    api_key_env: Annotated[str | None, Field(optional(variable), MODELS)] = None
-    workers: Annotated[int, Field(number(1, 1000, whole=True), MODELS)] = 8
-    requests_per_minute: Annotated[int | None, Field(optional(POSITIVE_COUNT), MODELS)] = None
-    tokens_per_minute: Annotated[int | None, Field(optional(POSITIVE_COUNT), MODELS)] = None
-    timeout: Annotated[float, Field(number(0.1, 3600), (*MODELS, "command"))] = 30
-    max_retries: Annotated[int, Field(number(0, 100, whole=True), MODELS)] = 5
-    price: Annotated[Price | None, Field(optional(as_record(Price)), MODELS)] = None
+    model: Annotated[str | None, Field(valid.text, MODELS, needed=True)] = None
+    base_url: Annotated[str | None, Field(valid.optional(valid.url), MODELS)] = None
+    api_key_env: Annotated[str | None, Field(valid.optional(valid.variable), MODELS)] = None
+    workers: Annotated[int, Field(valid.number(1, 1000, whole=True), MODELS)] = 8
+    requests_per_minute: Annotated[int | None, Field(valid.optional(POSITIVE_COUNT), MODELS)] = None
+    tokens_per_minute: Annotated[int | None, Field(valid.optional(POSITIVE_COUNT), MODELS)] = None
+    timeout: Annotated[float, Field(valid.number(0.1, 3600), (*MODELS, "command"))] = 30
+    max_retries: Annotated[int, Field(valid.number(0, 100, whole=True), MODELS)] = 5
+    price: Annotated[Price | None, Field(valid.optional(as_record(Price)), MODELS)] = None
     steps: Annotated[tuple[str, ...], Field(STEPS, ("cascade",), needed=True)] = ()
     audit_rate: Annotated[float, Field(SHARE, ("cascade",))] = 0
-    redact: Annotated[tuple[str, ...], Field(several(one_of(*REDACTABLE)), MODELS)] = ()
+    redact: Annotated[tuple[str, ...], Field(valid.several(valid.one_of(*REDACTABLE)), MODELS)] = ()
     hysteresis: Annotated[float, Field(SHARE)] = 0
     instructions: Annotated[str, Field(_instructions, MODELS)] = ""
-    nearest: Annotated[int, Field(number(0, 20, whole=True), ("openai", "anthropic"))] = 0
-    effort: Annotated[str | None, Field(one_of(*EFFORTS), ("openai", "anthropic"))] = None
-    max_answer_tokens: Annotated[int | None, Field(number(16, 1_000_000, whole=True), ("openai", "anthropic"))] = None
-    run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
-    wire: Annotated[str | None, Field(optional(one_of(*WIRES)), ("decision",))] = None
+    nearest: Annotated[int, Field(valid.number(0, 20, whole=True), ("openai", "anthropic"))] = 0
+    effort: Annotated[str | None, Field(valid.one_of(*EFFORTS), ("openai", "anthropic"))] = None
+    max_answer_tokens: Annotated[
+        int | None, Field(valid.number(16, 1_000_000, whole=True), ("openai", "anthropic"))
+    ] = None
+    run: Annotated[tuple[str, ...], Field(valid.command, ("command",), needed=True)] = ()
+    wire: Annotated[str | None, Field(valid.optional(valid.one_of(*WIRES)), ("decision",))] = None
     settings: Mapping[str, Any] = {}  # the keys of its own that a plug-in's type has
 
     @property
@@ -121,7 +112,7 @@ COMMAND_TIMEOUT = 120.0  # seconds that a program may take for its next answer; 
 def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     """Return the classifiers of the configuration by their names."""
     checked = {}
-    for name, inner in named_entries(setting).items():
+    for name, inner in valid.named_entries(setting).items():
         prefix = f"classifiers.{name}"
         values = of_plugin(Hook.CLASSIFIER, inner, CLASSIFIER, OF_ANY_TYPE, prefix) or record(
             inner, CLASSIFIER, prefix, instead="api_key_env", misplaced=FORMER_KEYS

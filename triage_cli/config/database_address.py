@@ -2,8 +2,8 @@
 
 import re
 
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import accepts
-from triage_cli.config.validators import absolute, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 
@@ -16,14 +16,14 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 )
 def database(setting: ConfigNode) -> str:
     """Accept the address of a database: a path, or a PostgreSQL URL without a password."""
-    location = text(setting)
+    location = valid.text(setting)
     if objection := no_database(location):
         raise ConfigValueError(objection)
     if is_postgres(location):
         if without_password(location) != location:
             raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
         return location
-    return str(absolute(location, setting.diagnostics.folder, setting.diagnostics.home))
+    return str(valid.absolute(location, setting.diagnostics.folder, setting.diagnostics.home))
 
 
 def no_database(location: str) -> str:

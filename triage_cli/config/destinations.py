@@ -6,23 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.http_auth import TokenSpec, mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
 from triage_cli.config.key_tables import Field, Schema, accepts, keys_of, named_schema, record, record_schema
 from triage_cli.config.plugin_settings import of_plugin
-from triage_cli.config.validators import (
-    command,
-    named_entries,
-    number,
-    one_of,
-    several,
-    text,
-    text_matching,
-    truth,
-    variable,
-)
-from triage_cli.config.validators import path as file_path
-from triage_cli.config.validators import url as web_address
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.hooks import Hook
 from triage_cli.runtime import is_loopback
@@ -84,20 +72,24 @@ def read_mail(name: str, setting: ConfigNode) -> dict[str, Any]:
     return {**limits, "mail": MailSpec(**{"host": "", **values}, sender=sender)}
 
 
-mail_host = text_matching(f"({MAIL_HOST})", "must be the name or address of a mail server, such as smtp.example.com")
-_mailbox = text_matching(f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>")
+mail_host = valid.text_matching(
+    f"({MAIL_HOST})", "must be the name or address of a mail server, such as smtp.example.com"
+)
+_mailbox = valid.text_matching(
+    f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>"
+)
 MAIL: Mapping[str, Field] = {
-    "type": Field(one_of("mail"), needed=True),
+    "type": Field(valid.one_of("mail"), needed=True),
     "host": Field(mail_host, needed=True),
-    "port": Field(number(1, 65535, whole=True)),
-    "tls": Field(one_of("implicit", "starttls", "none")),
-    "user_env": Field(variable),
-    "password_env": Field(variable),
+    "port": Field(valid.number(1, 65535, whole=True)),
+    "tls": Field(valid.one_of("implicit", "starttls", "none")),
+    "user_env": Field(valid.variable),
+    "password_env": Field(valid.variable),
     "auth": Field(read_auth),
     "from": Field(_mailbox, needed=True),
-    "to": Field(several(_mailbox, least=1, most=100), needed=True),
-    "subject": Field(text),
-    "text": Field(text),
+    "to": Field(valid.several(_mailbox, least=1, most=100), needed=True),
+    "subject": Field(valid.text),
+    "text": Field(valid.text),
     **LIMITS,
 }
 
@@ -117,16 +109,16 @@ class DestinationSpec(NamedTuple):
     """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
     name: str
-    type: Annotated[str, Field(one_of(*DESTINATION_TYPES), needed=True)]
-    url: Annotated[str | None, Field(web_address, ("webhook",), needed=True)] = None
-    secret_env: Annotated[tuple[str, ...], Field(several(variable), ("webhook",))] = ()
+    type: Annotated[str, Field(valid.one_of(*DESTINATION_TYPES), needed=True)]
+    url: Annotated[str | None, Field(valid.url, ("webhook",), needed=True)] = None
+    secret_env: Annotated[tuple[str, ...], Field(valid.several(valid.variable), ("webhook",))] = ()
     max_attempts: Annotated[int, RETRIES["max_attempts"]] = 7
     timeout: Annotated[float, Field(TIMEOUT, ("webhook", "command"))] = 15
-    run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
-    final_exit: Annotated[tuple[int, ...], Field(several(number(1, 255, whole=True)), ("command",))] = ()
-    path: Annotated[Path | None, Field(file_path, ("file",), needed=True)] = None
+    run: Annotated[tuple[str, ...], Field(valid.command, ("command",), needed=True)] = ()
+    final_exit: Annotated[tuple[int, ...], Field(valid.several(valid.number(1, 255, whole=True)), ("command",))] = ()
+    path: Annotated[Path | None, Field(valid.path, ("file",), needed=True)] = None
     retry_schedule: Annotated[tuple[float, ...], RETRIES["retry_schedule"]] = (5, 300, 1800, 7200, 18000, 36000)
-    allow_private: Annotated[bool, Field(truth, ("webhook",))] = False
+    allow_private: Annotated[bool, Field(valid.truth, ("webhook",))] = False
     http: HttpSpec | None = None
     mail: MailSpec | None = None
     on_change: Annotated[str, RETRIES["on_change"]] = "ignore"  # one of `ON_CHANGE`
@@ -187,7 +179,7 @@ def _destinations_schema() -> Schema:
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations of the configuration by their names."""
     destinations = {}
-    for name, inner in named_entries(setting).items():
+    for name, inner in valid.named_entries(setting).items():
         if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         type_node = inner.value.get("type") if isinstance(inner.value, dict) else None
@@ -206,7 +198,7 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
 
 def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
     """Return the destination for an address in the routing map, which is also its name."""
-    spec = DestinationSpec(address, "webhook", web_address(setting))
+    spec = DestinationSpec(address, "webhook", valid.url(setting))
     setting.origin(f"destinations.{address}.url")
     return spec
 

@@ -5,9 +5,9 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, accepts, as_record, record, record_schema, schema_of
 from triage_cli.config.template_settings import address, no_address
-from triage_cli.config.validators import command, header, one_of, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 # Parameters of a token request that are secrets, or follow from other keys.
@@ -18,13 +18,13 @@ _OWN_PARAMETERS = re.compile(
 
 @accepts(schema_of(address))
 def _token_address(setting: ConfigNode) -> str:
-    url = text(setting)
+    url = valid.text(setting)
     if objection := no_address(url) or ("holds a template, which it cannot" if "{" in url else ""):
         raise ConfigValueError(objection)
     return url
 
 
-@accepts({"type": "object", "additionalProperties": schema_of(text)})
+@accepts({"type": "object", "additionalProperties": schema_of(valid.text)})
 def _token_parameters(setting: ConfigNode) -> dict[str, str]:
     parameters = {}
     for name, inner in setting.entries().items():
@@ -34,7 +34,7 @@ def _token_parameters(setting: ConfigNode) -> dict[str, str]:
                 if own["secret"]
                 else f"stands beside params: {'scope' if name.lower() == 'scope' else f'{name.lower()}_env'}"
             )
-        parameters[name] = inner.read(text, "")
+        parameters[name] = inner.read(valid.text, "")
     return parameters
 
 
@@ -45,10 +45,10 @@ class OAuth2Spec(NamedTuple):
     """
 
     token_url: Annotated[str, Field(_token_address, needed=True)]
-    client_id_env: Annotated[str, Field(variable, needed=True)]
-    client_secret_env: Annotated[str, Field(variable, needed=True)]
-    scope: Annotated[str, Field(text)] = ""
-    send: Annotated[Literal["body", "basic"], Field(one_of("body", "basic"))] = "body"
+    client_id_env: Annotated[str, Field(valid.variable, needed=True)]
+    client_secret_env: Annotated[str, Field(valid.variable, needed=True)]
+    scope: Annotated[str, Field(valid.text)] = ""
+    send: Annotated[Literal["body", "basic"], Field(valid.one_of("body", "basic"))] = "body"
     params: Annotated[Mapping[str, str], Field(_token_parameters)] = {}
 
     @property
@@ -67,11 +67,11 @@ class BearerCommandSpec(NamedTuple):
 TokenSpec = OAuth2Spec | BearerCommandSpec
 
 
-@accepts(lambda: schema_of(command))
+@accepts(lambda: schema_of(valid.command))
 def read_bearer_command(setting: ConfigNode) -> tuple[str, ...]:
     """Accept a command that prints a token, if others cannot have written the file."""
     setting.refuse_command()
-    return command(setting)
+    return valid.command(setting)
 
 
 def token_auth(setting: ConfigNode, values: Mapping[str, Any]) -> TokenSpec:
@@ -104,7 +104,7 @@ class AuthSpec(NamedTuple):
 
 def settable_header(setting: ConfigNode, name: str) -> None:
     """Report a header that the program or `auth` sets, or that no request may have."""
-    header(setting._replace(node=setting.node._replace(value=name)))
+    valid.header(setting._replace(node=setting.node._replace(value=name)))
     if own := OWN_HEADERS.fullmatch(name):
         reason = "is set by auth, which names variables" if own["secret"] else "is set by the program"
         setting.wrong(f"{reason}; remove it")
@@ -112,25 +112,25 @@ def settable_header(setting: ConfigNode, name: str) -> None:
         setting.wrong("holds a line break or another control character")
 
 
-@accepts(schema_of(text))
+@accepts(schema_of(valid.text))
 def _auth_prefix(setting: ConfigNode) -> str:
-    if FORBIDDEN_IN_HEADERS.search(prefix := text(setting)):
+    if FORBIDDEN_IN_HEADERS.search(prefix := valid.text(setting)):
         raise ConfigValueError("holds a line break or another control character")
     return prefix
 
 
-@accepts(schema_of(header))
+@accepts(schema_of(valid.header))
 def _auth_header(setting: ConfigNode) -> str:
-    name = header(setting)
+    name = valid.header(setting)
     own = OWN_HEADERS.fullmatch(name)
     if own and not own["secret"]:
         raise ConfigValueError("is set by the program; name another header")
     return name
 
 
-@accepts(schema_of(variable))
+@accepts(schema_of(valid.variable))
 def _bearer_variable(setting: ConfigNode) -> tuple[str, ...]:
-    return (variable(setting),)
+    return (valid.variable(setting),)
 
 
 @accepts(lambda: record_schema(AUTH))
@@ -179,11 +179,11 @@ def auth_header_value(auth: AuthSpec, secrets: Sequence[str]) -> str:
 
 
 AUTH: Mapping[str, Field] = {
-    "basic": Field(several(variable, least=1, most=2)),
+    "basic": Field(valid.several(valid.variable, least=1, most=2)),
     "bearer": Field(_bearer_variable),
     "header": Field(_auth_header),
     "oauth2": Field(as_record(OAuth2Spec, instead="client_secret_env")),
     "bearer_command": Field(read_bearer_command),
-    "env": Field(several(variable)),
+    "env": Field(valid.several(valid.variable)),
     "prefix": Field(_auth_prefix),
 }

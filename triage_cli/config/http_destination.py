@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli.config import validators as valid
 from triage_cli.config.http_auth import AuthSpec, TokenSpec, read_auth, settable_header
 from triage_cli.config.key_tables import Field, Schema, accepts, as_record, keys_of, record, record_schema, schema_of
 from triage_cli.config.presets import filled, load_preset, preset_names
@@ -15,18 +16,17 @@ from triage_cli.config.template_settings import (
     template_text,
     template_tree,
 )
-from triage_cli.config.validators import number, one_of, plain_value, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 
-TIMEOUT = number(0.1, 3600, unit="seconds")
+TIMEOUT = valid.number(0.1, 3600, unit="seconds")
 # What follows if a ticket's text changes after the destination has accepted it; the first is the default.
 ON_CHANGE = ("ignore", "again")
 RETRIES: Mapping[str, Field] = {
-    "max_attempts": Field(number(1, 100, whole=True)),
-    "retry_schedule": Field(several(number(0, 30 * 86_400, unit="seconds"), least=1, most=100)),
-    "on_change": Field(one_of(*ON_CHANGE)),
+    "max_attempts": Field(valid.number(1, 100, whole=True)),
+    "retry_schedule": Field(valid.several(valid.number(0, 30 * 86_400, unit="seconds"), least=1, most=100)),
+    "on_change": Field(valid.one_of(*ON_CHANGE)),
 }
-LIMITS: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
+LIMITS: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(valid.truth)}
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -45,10 +45,10 @@ class AnswerTest(NamedTuple):
 
 
 ANSWER: Mapping[str, Field] = {
-    "status": Field(several(number(100, 599, whole=True), least=1)),
-    "path": Field(text),
-    "is": Field(plain_value),
-    "contains": Field(text),
+    "status": Field(valid.several(valid.number(100, 599, whole=True), least=1)),
+    "path": Field(valid.text),
+    "is": Field(valid.plain_value),
+    "contains": Field(valid.text),
 }
 
 
@@ -63,13 +63,13 @@ def _answer_test(setting: ConfigNode) -> AnswerTest:
     return AnswerTest(values.get("status", ()), values.get("path"), expected, values.get("contains", ""))
 
 
-@accepts({"type": "object", "additionalProperties": schema_of(text)})
+@accepts({"type": "object", "additionalProperties": schema_of(valid.text)})
 def _kept_paths(setting: ConfigNode) -> dict[str, str]:
     paths = {}
     for name, inner in setting.entries().items():
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
             inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
-        paths[name] = inner.read(text, "")
+        paths[name] = inner.read(valid.text, "")
     return paths
 
 
@@ -83,9 +83,9 @@ class OnceSpec(NamedTuple):
 
     get: Annotated[str, Field(address_or_endpoint)] = ""
     body: Annotated[Any, Field(template_tree)] = None
-    found: Annotated[str, Field(text)] = ""
+    found: Annotated[str, Field(valid.text)] = ""
     contains: Annotated[str, Field(template_text)] = ""
-    partial: Annotated[str, Field(text)] = ""
+    partial: Annotated[str, Field(valid.text)] = ""
 
 
 @accepts(lambda: record_schema(keys_of(OnceSpec)))
@@ -107,8 +107,8 @@ class FindSpec(NamedTuple):
 
     get: Annotated[str, Field(address_or_endpoint, needed=True)]
     keep: Annotated[Mapping[str, str], Field(_kept_paths)] = {}
-    field: Annotated[str, Field(text)] = ""
-    absent: Annotated[Literal["", "empty"], Field(one_of("empty"))] = ""
+    field: Annotated[str, Field(valid.text)] = ""
+    absent: Annotated[Literal["", "empty"], Field(valid.one_of("empty"))] = ""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -132,13 +132,13 @@ class UndoSpec(NamedTuple):
     """The request, sent before a new delivery, that undoes an earlier delivery to the same destination."""
 
     endpoint: Annotated[str, Field(address_or_endpoint, needed=True)]
-    method: Annotated[str, Field(one_of(*METHODS))] = "DELETE"
+    method: Annotated[str, Field(valid.one_of(*METHODS))] = "DELETE"
     body: Annotated[Any, Field(template_tree)] = None
 
 
 @accepts(lambda: {"type": "string", "enum": list(preset_names())})
 def _preset(setting: ConfigNode) -> str:
-    return text(setting)  # whether the preset exists was checked when it was applied
+    return valid.text(setting)  # whether the preset exists was checked when it was applied
 
 
 class HttpSpec(NamedTuple):
@@ -148,14 +148,14 @@ class HttpSpec(NamedTuple):
     """
 
     preset: Annotated[str | None, Field(_preset)] = None
-    method: Annotated[str, Field(one_of(*METHODS))] = "POST"
+    method: Annotated[str, Field(valid.one_of(*METHODS))] = "POST"
     url: Annotated[str | None, Field(address)] = None
-    url_env: Annotated[str | None, Field(variable)] = None
+    url_env: Annotated[str | None, Field(valid.variable)] = None
     endpoint: Annotated[str, Field(endpoint_template)] = ""
     query: Annotated[Mapping[str, str], Field(named_templates())] = {}
     headers: Annotated[Mapping[str, str], Field(named_templates(settable_header))] = {}
     auth: Annotated[AuthSpec | TokenSpec | None, Field(read_auth)] = None
-    key_env: Annotated[str | None, Field(variable)] = None
+    key_env: Annotated[str | None, Field(valid.variable)] = None
     body: Annotated[Any, Field(template_tree)] = None
     form: Annotated[Mapping[str, str], Field(named_templates())] = {}
     ok: Annotated[AnswerTest, Field(_answer_test)] = AnswerTest()
@@ -177,17 +177,17 @@ class HttpSpec(NamedTuple):
         return bool(self.keep or self.undo) or self.guards_field
 
 
-HTTP: Mapping[str, Field] = {"type": Field(one_of("http"), needed=True), **keys_of(HttpSpec), **LIMITS}
+HTTP: Mapping[str, Field] = {"type": Field(valid.one_of("http"), needed=True), **keys_of(HttpSpec), **LIMITS}
 
 
 def read_http(name: str, setting: ConfigNode) -> dict[str, Any]:
     """Return the values of a `DestinationSpec` of type `http`; mistakes are in the setting's diagnostics."""
     preset = setting.entries().get("preset")
-    preset_name = preset.read(one_of(*preset_names())) if preset else None
+    preset_name = preset.read(valid.one_of(*preset_names())) if preset else None
     needs: frozenset[str] = frozenset()
     if preset_name:
         setting, needs = filled(setting, preset_name)
-    preset_keys = {key: Field(text) for key in sorted(needs - HTTP.keys())}
+    preset_keys = {key: Field(valid.text) for key in sorted(needs - HTTP.keys())}
     values = record(setting, {**HTTP, **preset_keys}, f"destinations.{name}", instead="auth, key_env or url_env")
     given = {key: values.pop(key) for key in preset_keys if key in values}
     values.pop("type")
@@ -199,7 +199,7 @@ def read_http(name: str, setting: ConfigNode) -> dict[str, Any]:
 def http_schema() -> Schema:
     """Return the schema of a destination of type `http`, with the keys that presets need."""
     needs = {key for name in preset_names() for key in load_preset(name).value["needs"].value}
-    return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
+    return record_schema({**HTTP, **{key: Field(valid.text) for key in sorted(needs - HTTP.keys())}})
 
 
 def _check_http_keys(setting: ConfigNode, values: Mapping[str, Any]) -> None:

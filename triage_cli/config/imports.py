@@ -4,8 +4,8 @@ import codecs
 from collections.abc import Mapping
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, accepts, mapping, named_schema, record, record_schema, schema_of
-from triage_cli.config.validators import named_entries, one_of, several, text, text_matching, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 
 
@@ -28,15 +28,15 @@ def _mapped_column(setting: ConfigNode) -> str:
 
 @accepts({"type": "string", "minLength": 1, "maxLength": 9})
 def _delimiter(setting: ConfigNode) -> str:
-    value = setting.value if isinstance(setting.value, str) else text(setting)
+    value = setting.value if isinstance(setting.value, str) else valid.text(setting)
     if dm.delimiter_named(value) is None:
         raise ConfigValueError('must be one character, such as ";", or tab')
     return value
 
 
-@accepts(schema_of(text))
+@accepts(schema_of(valid.text))
 def _encoding(setting: ConfigNode) -> str:
-    encoding = text(setting)
+    encoding = valid.text(setting)
     try:
         "".encode(encoding)
         codecs.getincrementaldecoder(encoding)
@@ -47,11 +47,11 @@ def _encoding(setting: ConfigNode) -> str:
 
 MAP: Mapping[str, Field] = {field: Field(_mapped_column) for field in dm.IMPORT_FIELDS}
 IMPORT: Mapping[str, Field] = {
-    "columns": Field(several(_column, alone=False, least=1), needed=True),
+    "columns": Field(valid.several(_column, alone=False, least=1), needed=True),
     "map": Field(mapping(MAP)),
-    "source": Field(text_matching(dm.SOURCE_NAME, f"must have {dm.SOURCE_RULE}")),
-    "html": Field(truth),
-    "format": Field(one_of(*dm.TABLE_FORMATS)),
+    "source": Field(valid.text_matching(dm.SOURCE_NAME, f"must have {dm.SOURCE_RULE}")),
+    "html": Field(valid.truth),
+    "format": Field(valid.one_of(*dm.TABLE_FORMATS)),
     "delimiter": Field(_delimiter),
     "encoding": Field(_encoding),
 }
@@ -61,7 +61,7 @@ IMPORT: Mapping[str, Field] = {
 def read_imports(setting: ConfigNode) -> dict[str, dm.KeptMapping]:
     """Return the kept mappings by name; mistakes go to the diagnostics."""
     kept_mappings: dict[str, dm.KeptMapping] = {}
-    for name, entry in named_entries(setting).items():
+    for name, entry in valid.named_entries(setting).items():
         values = record(entry, IMPORT, f"imports.{name}")
         if columns := values.pop("columns", ()):
             mapping = values.pop("map", {})

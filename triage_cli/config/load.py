@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
 from triage_cli.config.database_address import is_postgres, no_database, without_password
@@ -14,7 +15,6 @@ from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.key_tables import suggestion
 from triage_cli.config.routes import default_routes
 from triage_cli.config.sections import TOP_KEYS, read_sections
-from triage_cli.config.validators import absolute, no_url
 from triage_cli.config.yaml_document import (
     MAX_BYTES,
     ConfigNode,
@@ -75,7 +75,7 @@ def load_config(
         database = str(data_folder / "triage" / "triage.db") if data_folder else ""
     elif not is_postgres(database):
         database = str(typed_path(database, diagnostics.origins["database"], cwd, home))
-    given_remote = precedence.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
+    given_remote = precedence.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), valid.no_url)
     if db is not None and remote is None:  # a typed database has precedence over a remote that was not typed
         given_remote = None
         diagnostics.origins.pop("remote", None)
@@ -283,7 +283,7 @@ def home_folder(env: Mapping[str, str]) -> Path | None:
 def typed_path(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
     """Return the absolute path of a flag or variable. Raises `ConfigError` if it needs a home and there is none."""
     try:
-        return absolute(value, cwd, home)
+        return valid.absolute(value, cwd, home)
     except ConfigValueError as mistake:
         raise dm.ConfigError(f"{origin} {mistake}") from mistake
 

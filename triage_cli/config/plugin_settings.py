@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from triage_cli import hooks
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, record, unknown_key
-from triage_cli.config.validators import variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.hooks import Hook
 
@@ -32,7 +32,7 @@ def of_plugin(
         if key == "type" or key in shared:
             continue
         if key.endswith("_env"):
-            settings[key] = inner.read(variable, "")
+            settings[key] = inner.read(valid.variable, "")
         elif (secret := unknown_key(key, (), f"{key}_env")).startswith("secrets"):
             inner.wrong(secret)
         else:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.categories import in_levels, read_categories
 from triage_cli.config.classifiers import SHARE, ClassifierSpec
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import ESCALATION_WHEN, promised_error
-from triage_cli.config.validators import text, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 MOST_QUESTIONS = 20
@@ -128,18 +128,18 @@ def _value_objection(name: str) -> str:
 
 @accepts(lambda: {"type": "object", "additionalProperties": {"type": "string"}})
 def _meanings(setting: ConfigNode) -> Mapping[str, str]:
-    return {written: meant.read(text, "") for written, meant in setting.entries().items()}
+    return {written: meant.read(valid.text, "") for written, meant in setting.entries().items()}
 
 
 _NAMES: Schema = {"propertyNames": {"pattern": f"^{QUESTION_NAME}$"}, "maxProperties": MOST_QUESTIONS}
 QUESTION: Mapping[str, Field] = {
-    "ask": Field(text),
+    "ask": Field(valid.text),
     "values": Field(accepts(lambda: schema_of(read_categories))(lambda setting: setting), needed=True),
-    "classifier": Field(text),
+    "classifier": Field(valid.text),
     "min_confidence": Field(SHARE),
     "max_error": Field(promised_error),
-    "required": Field(truth),
-    "column": Field(text),
+    "required": Field(valid.truth),
+    "column": Field(valid.text),
     "map": Field(_meanings),
-    "many": Field(truth),
+    "many": Field(valid.truth),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.key_tables import Field, Schema, accepts, listed, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import (
@@ -15,7 +16,6 @@ from triage_cli.config.rule_conditions import (
     read_conditions,
     when_schema,
 )
-from triage_cli.config.validators import label, one_of, several, text, url
 from triage_cli.config.yaml_document import (
     MAX_BYTES,
     Check,
@@ -71,7 +71,7 @@ def later(schema: Callable[[], Schema]) -> Check:
 def routes_schema() -> Schema:
     """Return the schema of a routing map in its two forms, or of the name of its file."""
     short = {"type": "object", "additionalProperties": _to_schema()}
-    return {"anyOf": [schema_of(text), short, {"type": "array", "items": record_schema(ROUTE)}]}
+    return {"anyOf": [schema_of(valid.text), short, {"type": "array", "items": record_schema(ROUTE)}]}
 
 
 def escalations_schema() -> Schema:
@@ -80,23 +80,23 @@ def escalations_schema() -> Schema:
 
 
 def _to_schema() -> Schema:
-    return schema_of(several(_route_target, least=1))
+    return schema_of(valid.several(_route_target, least=1))
 
 
-@accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
+@accepts({"anyOf": [schema_of(valid.url), {**schema_of(valid.text), "not": {"pattern": "://"}}]})
 def _route_target(setting: ConfigNode) -> str:
     """Accept what a route leads to: the name of a destination, or an address."""
-    return text(setting)
+    return valid.text(setting)
 
 
 ROUTE: Mapping[str, Field] = {
-    "name": Field(label),
+    "name": Field(valid.label),
     "when": Field(later(when_schema)),
     "to": Field(later(_to_schema), needed=True),
-    "before": Field(one_of("classify")),
+    "before": Field(valid.one_of("classify")),
 }
 ESCALATION: Mapping[str, Field] = {
-    "name": Field(label),
+    "name": Field(valid.label),
     "when": Field(later(lambda: when_schema(ESCALATION_WHEN)), needed=True),
     "to": Field(later(_to_schema), needed=True),
 }
@@ -258,7 +258,7 @@ class RouteReader:
         return self.calendars.get(name, dm.Calendar(name, "UTC", ()))
 
     def _receivers(self, setting: ConfigNode) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(several(self._receiver, least=1)(setting)))
+        return tuple(dict.fromkeys(valid.several(self._receiver, least=1)(setting)))
 
     def _receiver(self, setting: ConfigNode) -> str:
         receiver = _route_target(setting)

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, Schema, accepts, or_null, record, record_schema, schema_of
-from triage_cli.config.validators import duration, number, one_of, optional, several, share, text, truth, unless
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
-PROMISED_SHARE = share(MOST_ERROR)
+PROMISED_SHARE = valid.share(MOST_ERROR)
 OF_EACH: Mapping[str, Field] = {"each": Field(PROMISED_SHARE, needed=True)}
 # What looks like a comparison of numbers, as > 100; a listed value is compared as a whole text.
 COMPARISON = re.compile(r"\s*([<>=!]=|[<>≤≥])\s*([-+]?[0-9][0-9.,_]*)\s*")
@@ -50,8 +50,8 @@ def pattern_objection(pattern: str) -> str:
     return dm.linear_patterns.no_pattern(pattern)
 
 
-pattern = unless({"type": "string", "minLength": 1, "maxLength": LONGEST_PATTERN}, pattern_objection)
-words = several(unless(WORD_TEXT, _word_objection), least=1)
+pattern = valid.unless({"type": "string", "minLength": 1, "maxLength": LONGEST_PATTERN}, pattern_objection)
+words = valid.several(valid.unless(WORD_TEXT, _word_objection), least=1)
 
 
 @accepts(lambda: {"anyOf": [schema_of(words), record_schema(MATCH)]})
@@ -117,7 +117,7 @@ def promised_error(setting: ConfigNode) -> dm.MaxError | None:
 
 def _or_open(check: Check) -> Check:
     """Accept one or several values, among them null: that of an open question, or of what is not clear."""
-    listed: Callable[[ConfigNode], tuple[str | None, ...]] = several(optional(check), least=1)
+    listed: Callable[[ConfigNode], tuple[str | None, ...]] = valid.several(valid.optional(check), least=1)
 
     @accepts(lambda: or_null(schema_of(listed)))
     def read(setting: ConfigNode) -> tuple[str | None, ...]:
@@ -126,16 +126,16 @@ def _or_open(check: Check) -> Check:
     return read
 
 
-@accepts(schema_of(truth))
+@accepts(schema_of(valid.truth))
 def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
-    return (truth(setting),)
+    return (valid.truth(setting),)
 
 
-@accepts(lambda: {"anyOf": [schema_of(text), record_schema(OUTSIDE)]})
+@accepts(lambda: {"anyOf": [schema_of(valid.text), record_schema(OUTSIDE)]})
 def _hours_condition(setting: ConfigNode) -> tuple[str, bool]:
     """Accept the name of a calendar, and whether its hours are meant or those outside of them."""
     if not isinstance(setting.value, dict):
-        return text(setting), False
+        return valid.text(setting), False
     return record(setting, OUTSIDE, setting.path).get("outside", ""), True
 
 
@@ -146,25 +146,25 @@ def _age(setting: ConfigNode) -> tuple[float, str | None]:
     return values.get("over", 0.0), values.get("in")
 
 
-answer_condition = _or_open(text)
-ANY_NUMBER: Check = number(-1e15, 1e15)
-_listed_column: Callable[[ConfigNode], Any] = several(unless(COLUMN_TEXT, _comparison_objection), least=1)
-AGE: Mapping[str, Field] = {"over": Field(duration, needed=True), "in": Field(text)}
-OUTSIDE: Mapping[str, Field] = {"outside": Field(text, needed=True)}
+answer_condition = _or_open(valid.text)
+ANY_NUMBER: Check = valid.number(-1e15, 1e15)
+_listed_column: Callable[[ConfigNode], Any] = valid.several(valid.unless(COLUMN_TEXT, _comparison_objection), least=1)
+AGE: Mapping[str, Field] = {"over": Field(valid.duration, needed=True), "in": Field(valid.text)}
+OUTSIDE: Mapping[str, Field] = {"outside": Field(valid.text, needed=True)}
 MATCH: Mapping[str, Field] = {"match": Field(pattern, needed=True)}
 BOUNDS: Mapping[str, Field] = {name: Field(_bound) for name in dm.Bounds._fields}
 # The placeholder for any column of `extra`.
 COLUMN = f"{dm.EXTRA}COLUMN"
 WHEN: Mapping[str, Field] = {
-    "category": Field(several(text, least=1)),
-    "priority": Field(several(one_of(*dm.PRIORITIES), least=1)),
-    "customer_id": Field(several(text, least=1)),
-    "external_id": Field(several(text, least=1)),
-    "source": Field(several(text, least=1)),
-    "language": Field(_or_open(one_of(*dm.LANGUAGES))),
+    "category": Field(valid.several(valid.text, least=1)),
+    "priority": Field(valid.several(valid.one_of(*dm.PRIORITIES), least=1)),
+    "customer_id": Field(valid.several(valid.text, least=1)),
+    "external_id": Field(valid.several(valid.text, least=1)),
+    "source": Field(valid.several(valid.text, least=1)),
+    "language": Field(_or_open(valid.one_of(*dm.LANGUAGES))),
     COLUMN: Field(_column_condition),
     "verdict": Field(_verdict_condition),
-    "min_confidence": Field(number(0, 1)),
+    "min_confidence": Field(valid.number(0, 1)),
     "max_error": Field(promised_error),
     "text": Field(_text_condition),
     "subject": Field(_text_condition),
@@ -175,7 +175,7 @@ WHEN: Mapping[str, Field] = {
 # The conditions of an escalation.
 ESCALATION_WHEN: Mapping[str, Field] = {
     **{key: field for key, field in WHEN.items() if key != "max_error"},
-    "status": Field(several(one_of(*dm.ESCALATED), least=1), needed=True),
+    "status": Field(valid.several(valid.one_of(*dm.ESCALATED), least=1), needed=True),
     "age": Field(_age),
 }
 # What a rule before the classification can look at, beside columns.

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from triage_cli import domain as dm
 from triage_cli import hooks
+from triage_cli.config import validators as valid
 from triage_cli.config.calendars import read_calendars
 from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
@@ -30,19 +31,6 @@ from triage_cli.config.questions import checked_questions, read_questions
 from triage_cli.config.routes import RouteReader, escalations_schema, later, open_routes, routes_schema
 from triage_cli.config.rule_conditions import pattern
 from triage_cli.config.sources import read_sources
-from triage_cli.config.validators import (
-    named_entries,
-    number,
-    one_of,
-    optional,
-    path,
-    several,
-    text,
-    truth,
-    typed_duration,
-    url,
-    variable,
-)
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
 from triage_cli.hooks import Hook
@@ -60,7 +48,7 @@ OWN_COLUMNS = ("mail", "thread", "updated_at")
 @accepts(lambda: {**named_schema(schema_of(pattern)), "maxProperties": MOST_FIELDS})
 def read_fields(setting: ConfigNode) -> dict[str, str]:
     """Return the pattern of each field by its name."""
-    entries = named_entries(setting)
+    entries = valid.named_entries(setting)
     if len(entries) > MOST_FIELDS:
         raise ConfigValueError(f"holds more than {MOST_FIELDS} fields")
     patterns = {}
@@ -73,7 +61,7 @@ def read_fields(setting: ConfigNode) -> dict[str, str]:
     return patterns
 
 
-TRIAGE_ROLE = one_of(*dm.ROLES)
+TRIAGE_ROLE = valid.one_of(*dm.ROLES)
 
 
 class OidcSpec(NamedTuple):
@@ -90,10 +78,10 @@ class OidcSpec(NamedTuple):
     name: tuple[str, ...] = ("preferred_username", "client_id", "azp", "sub")
 
 
-@accepts(lambda: schema_of(url))
+@accepts(lambda: schema_of(valid.url))
 def _issuer(setting: ConfigNode) -> str:
     """Accept the address of an identity provider, written as in its tokens."""
-    issuer = url(setting)
+    issuer = valid.url(setting)
     issuer_parts = urlsplit(issuer)
     if issuer_parts.scheme != "https" and not is_loopback(issuer_parts.hostname or ""):
         raise ConfigValueError("must be https://, else somebody in between could sign tokens")
@@ -116,12 +104,12 @@ def read_oidc(setting: ConfigNode) -> OidcSpec | None:
     return OidcSpec(**oidc_values, claim=roles["claim"], roles=roles["map"])
 
 
-ROLES_KEYS: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Field(_role_map, needed=True)}
+ROLES_KEYS: Mapping[str, Field] = {"claim": Field(valid.text, needed=True), "map": Field(_role_map, needed=True)}
 OIDC: Mapping[str, Field] = {
     "issuer": Field(_issuer, needed=True),
-    "audience": Field(several(text, least=1), needed=True),
+    "audience": Field(valid.several(valid.text, least=1), needed=True),
     "roles": Field(mapping(ROLES_KEYS), needed=True),
-    "name": Field(several(text, least=1)),
+    "name": Field(valid.several(valid.text, least=1)),
 }
 
 
@@ -202,7 +190,7 @@ def _routing_map(
     if diagnostics.is_sent:  # its mistakes would tell what the file holds
         setting.wrong(f"names a file, and a configuration that was sent names none; {dm.Step.ROUTES_FILE}")
         return None, None, None
-    routes_path: Path | None = setting.read(path)
+    routes_path: Path | None = setting.read(valid.path)
     if routes_path is None:
         return None, None, None
     named_path = routes_path
@@ -239,23 +227,23 @@ def _default_classifier(root: ConfigNode, values: Mapping[str, Any], classifiers
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
 def _cors_origin(setting: ConfigNode) -> str:
     """Accept one of `cors_origins` as browsers send it: scheme, host and port."""
-    origin = url(setting)
+    origin = valid.url(setting)
     if origin.count("/") > len("//") or {"?", "#"} & set(origin):
         raise ConfigValueError("must end with the host or port, as in https://desk.example.com")
     return origin.lower()
 
 
 SERVER: Mapping[str, Field] = {
-    "requests_per_minute": Field(optional(number(1, 1_000_000_000, whole=True))),
+    "requests_per_minute": Field(valid.optional(valid.number(1, 1_000_000_000, whole=True))),
     "oidc": Field(read_oidc),
-    "cors_origins": Field(several(_cors_origin)),
-    "app": Field(truth),
+    "cors_origins": Field(valid.several(_cors_origin)),
+    "app": Field(valid.truth),
 }
-SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
-BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}
-TEXTS: Mapping[str, Field] = {"keep": Field(number(1_000, 1_000_000, whole=True))}
-COUNT = Field(optional(number(0, 1_000_000_000, whole=True)))
-AGE = Field(optional(typed_duration))
+SPIKES: Mapping[str, Field] = {"to": Field(valid.text, needed=True)}
+BUDGET: Mapping[str, Field] = {"per_day": Field(valid.optional(valid.number(0, 1_000_000)))}
+TEXTS: Mapping[str, Field] = {"keep": Field(valid.number(1_000, 1_000_000, whole=True))}
+COUNT = Field(valid.optional(valid.number(0, 1_000_000_000, whole=True)))
+AGE = Field(valid.optional(valid.typed_duration))
 NIGHTLY: Mapping[str, Field] = {
     "pull_deadline": AGE,
     "deadline": AGE,
@@ -266,14 +254,14 @@ NIGHTLY: Mapping[str, Field] = {
     "max_undeliverable": COUNT,
     "max_unroutable": COUNT,
     "max_review": COUNT,
-    "heartbeat": Field(mapping({"url_env": Field(variable, needed=True)})),
+    "heartbeat": Field(mapping({"url_env": Field(valid.variable, needed=True)})),
 }
 TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
-    "levels": Field(truth),
+    "levels": Field(valid.truth),
     "questions": Field(read_questions),
-    "classifier": Field(text),
+    "classifier": Field(valid.text),
     "classifiers": Field(read_classifiers),
     "labelled_texts": Field(mapping(TEXTS)),
     "budget": Field(mapping(BUDGET)),
@@ -288,8 +276,8 @@ TOP_KEYS: Mapping[str, Field] = {
     "imports": Field(read_imports),
     "spikes": Field(mapping(SPIKES)),
     "nightly": Field(mapping(NIGHTLY)),
-    "remote": Field(url),
-    "offline": Field(truth),
+    "remote": Field(valid.url),
+    "offline": Field(valid.truth),
 }
 MISPLACED_KEYS = dict.fromkeys(
     CLASSIFIER.keys() - TOP_KEYS.keys() - DESTINATION.keys(),

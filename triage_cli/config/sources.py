@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli import domain as dm
+from triage_cli.config import validators as valid
 from triage_cli.config.destinations import mail_host
 from triage_cli.config.http_auth import AuthSpec, TokenSpec, mail_token, read_auth, settable_header
 from triage_cli.config.key_tables import (
@@ -26,20 +27,6 @@ from triage_cli.config.key_tables import (
 from triage_cli.config.plugin_settings import of_plugin
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.template_settings import address, endpoint_template, named_templates, no_address, template_tree
-from triage_cli.config.validators import (
-    SCALAR,
-    command,
-    duration,
-    named_entries,
-    number,
-    one_of,
-    optional,
-    plain_value,
-    several,
-    text,
-    truth,
-    variable,
-)
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 from triage_cli.hooks import Hook
 
@@ -48,7 +35,7 @@ _CONFIGURED_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 STARTTLS_PORT = 143  # the port of IMAP, of which TLS is made by STARTTLS
 NEXT_KINDS = ("link", "path", "page", "offset", "token")
 TICKET_FIELDS: Mapping[str, Field] = {
-    field: Field(several(text, least=1, most=10))
+    field: Field(valid.several(valid.text, least=1, most=10))
     for field in ("subject", "description", "customer_id", "priority", "created_at", "updated_at", "external_id")
 }
 
@@ -79,7 +66,7 @@ def _cursor_start(setting: ConfigNode) -> float | str:
     with suppress(ValueError, TypeError, OverflowError):
         start_time = datetime.fromisoformat(start_text)
         return dm.whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
-    return duration(setting)
+    return valid.duration(setting)
 
 
 class CursorSpec(NamedTuple):
@@ -89,9 +76,9 @@ class CursorSpec(NamedTuple):
     seconds again.
     """
 
-    field: Annotated[str | None, Field(text)] = None
+    field: Annotated[str | None, Field(valid.text)] = None
     start: Annotated[float | str, Field(_cursor_start)] = 7 * 86_400.0
-    overlap: Annotated[float, Field(duration)] = 300.0
+    overlap: Annotated[float, Field(valid.duration)] = 300.0
 
 
 class ImapSpec(NamedTuple):
@@ -118,21 +105,21 @@ def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
 @accepts(schema_of(address))
 def _list_address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
-    url = text(setting)
+    url = valid.text(setting)
     if objection := no_address(url) or ("holds a template; put it into query" if "{{" in url else ""):
         raise ConfigValueError(objection)
     return url
 
 
-COUNT = number(1, 100_000, whole=True)
+COUNT = valid.number(1, 100_000, whole=True)
 NEXT: Mapping[str, Field] = {
-    **{key: Field(text) for key in NEXT_KINDS},
-    "query": Field(text),
-    "body": Field(text),
+    **{key: Field(valid.text) for key in NEXT_KINDS},
+    "query": Field(valid.text),
+    "body": Field(valid.text),
     "size": Field(COUNT),
     "most": Field(COUNT),
-    "end": Field(text),
-    "keep": Field(truth),
+    "end": Field(valid.text),
+    "keep": Field(valid.truth),
 }
 
 
@@ -171,9 +158,9 @@ def _details(setting: ConfigNode) -> dict[str, str]:
     return {name: inner.read(endpoint_template, "") for name, inner in setting.entries().items()}
 
 
-@accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
+@accepts({"anyOf": [valid.SCALAR, {"type": "array", "items": valid.SCALAR}]})
 def _condition_values(setting: ConfigNode) -> tuple[Any, ...]:
-    return tuple(map(plain_value, setting.items() if isinstance(setting.value, list) else [setting]))
+    return tuple(map(valid.plain_value, setting.items() if isinstance(setting.value, list) else [setting]))
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(_condition_values)})
@@ -181,9 +168,12 @@ def _item_conditions(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
     return {path: inner.read(_condition_values, ()) for path, inner in setting.entries().items()}
 
 
-@accepts({"type": "object", "additionalProperties": schema_of(one_of(*dm.PRIORITIES))})
+@accepts({"type": "object", "additionalProperties": schema_of(valid.one_of(*dm.PRIORITIES))})
 def _priority_numbers(setting: ConfigNode) -> dict[str, str]:
-    return {priority_number: inner.read(one_of(*dm.PRIORITIES)) for priority_number, inner in setting.entries().items()}
+    return {
+        priority_number: inner.read(valid.one_of(*dm.PRIORITIES))
+        for priority_number, inner in setting.entries().items()
+    }
 
 
 SOURCE_TYPES = ("http", "command", "imap")
@@ -202,31 +192,31 @@ class SourceSpec(NamedTuple):
     """
 
     name: str
-    type: Annotated[str, Field(one_of(*SOURCE_TYPES), needed=True)]
-    preset: Annotated[str | None, Field(text, HTTP)] = None
+    type: Annotated[str, Field(valid.one_of(*SOURCE_TYPES), needed=True)]
+    preset: Annotated[str | None, Field(valid.text, HTTP)] = None
     url: Annotated[str, Field(_list_address, HTTP, needed=True)] = ""
     endpoint: Annotated[str, Field(endpoint_template, HTTP)] = ""
-    method: Annotated[str, Field(one_of("GET", "POST"), HTTP)] = "GET"
+    method: Annotated[str, Field(valid.one_of("GET", "POST"), HTTP)] = "GET"
     query: Annotated[Mapping[str, str], Field(named_templates(), HTTP)] = {}
     headers: Annotated[Mapping[str, str], Field(named_templates(settable_header), HTTP)] = {}
     auth: Annotated[AuthSpec | TokenSpec | None, Field(read_auth, HTTP + IMAP)] = None
     body: Annotated[Any, Field(template_tree, HTTP)] = None
-    items: Annotated[str, Field(text, HTTP)] = ""
-    absent: Annotated[Literal["", "empty"], Field(one_of("empty"), HTTP)] = ""
-    next: Annotated[NextSpec | None, Field(optional(_next_spec), HTTP)] = None
+    items: Annotated[str, Field(valid.text, HTTP)] = ""
+    absent: Annotated[Literal["", "empty"], Field(valid.one_of("empty"), HTTP)] = ""
+    next: Annotated[NextSpec | None, Field(valid.optional(_next_spec), HTTP)] = None
     cursor: Annotated[CursorSpec, Field(as_record(CursorSpec), HTTP)] = CursorSpec()
     where: Annotated[Mapping[str, tuple[Any, ...]], Field(_item_conditions, ITEMS)] = {}
     details: Annotated[Mapping[str, str], Field(_details, HTTP)] = {}
     fields: Annotated[Mapping[str, tuple[str, ...]], Field(ticket_fields, ITEMS, needed=True)] = {}
-    extra: Annotated[tuple[str, ...] | None, Field(several(text), ITEMS)] = None
+    extra: Annotated[tuple[str, ...] | None, Field(valid.several(valid.text), ITEMS)] = None
     labels: tuple[str, ...] = ()
     numbers: Annotated[Mapping[str, str], Field(_priority_numbers, ITEMS)] = {}
-    html: Annotated[tuple[str, ...], Field(several(one_of("subject", "description")), ITEMS)] = ()
-    verdict: Annotated[str | None, Field(text, ITEMS)] = None
-    on_update: Annotated[str, Field(one_of("new", "keep"))] = "new"
-    timeout: Annotated[float, Field(number(0.1, 3600), HTTP)] = 60
-    run: Annotated[tuple[str, ...], Field(command, COMMAND, needed=True)] = ()
-    stream: Annotated[str, Field(text, COMMAND)] = "tickets"
+    html: Annotated[tuple[str, ...], Field(valid.several(valid.one_of("subject", "description")), ITEMS)] = ()
+    verdict: Annotated[str | None, Field(valid.text, ITEMS)] = None
+    on_update: Annotated[str, Field(valid.one_of("new", "keep"))] = "new"
+    timeout: Annotated[float, Field(valid.number(0.1, 3600), HTTP)] = 60
+    run: Annotated[tuple[str, ...], Field(valid.command, COMMAND, needed=True)] = ()
+    stream: Annotated[str, Field(valid.text, COMMAND)] = "tickets"
     imap: ImapSpec | None = None
     settings: Mapping[str, Any] = {}  # the keys of its own that a plug-in's type has
 
@@ -251,20 +241,20 @@ class SourceSpec(NamedTuple):
 CURSOR = keys_of(CursorSpec)
 SOURCE: Mapping[str, Field] = {
     **keys_of(SourceSpec),
-    "format": Field(one_of("singer"), COMMAND),
+    "format": Field(valid.one_of("singer"), COMMAND),
     "host": Field(mail_host, IMAP, needed=True),
-    "port": Field(number(1, 65535, whole=True), IMAP),
-    "tls": Field(one_of("implicit", "starttls", "none"), IMAP),
-    "user_env": Field(variable, IMAP, needed=True),
-    "password_env": Field(variable, IMAP),
-    "folder": Field(text, IMAP),
+    "port": Field(valid.number(1, 65535, whole=True), IMAP),
+    "tls": Field(valid.one_of("implicit", "starttls", "none"), IMAP),
+    "user_env": Field(valid.variable, IMAP, needed=True),
+    "password_env": Field(valid.variable, IMAP),
+    "folder": Field(valid.text, IMAP),
 }
 
 
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{_CONFIGURED_NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources of the configuration by their names."""
-    return {name: _source_spec(name, inner) for name, inner in named_entries(setting).items()}
+    return {name: _source_spec(name, inner) for name, inner in valid.named_entries(setting).items()}
 
 
 def _source_schema() -> dict[str, Any]:
@@ -285,7 +275,7 @@ def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
     if values := of_plugin(Hook.SOURCE, setting, SOURCE, ("on_update",), f"sources.{name}"):
         return SourceSpec(name, **values)
     entries = setting.entries()
-    if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):
+    if "preset" in entries and (preset := entries["preset"].read(valid.one_of(*preset_names(PRESETS)))):
         setting, _ = filled(setting, preset, PRESETS)
     entries = setting.entries()
     values = record(setting, SOURCE, f"sources.{name}", instead="auth")

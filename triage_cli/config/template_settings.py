@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import accepts, schema_of
-from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, quote_advice
 from triage_cli.runtime import is_loopback
 
@@ -26,7 +26,7 @@ def template_text(setting: ConfigNode) -> str:
     """Accept a template, or a number or true or false as it was written."""
     if isinstance(setting.value, bool | int | float):
         return setting.node.text
-    return with_origin(setting, text(setting))
+    return with_origin(setting, valid.text(setting))
 
 
 def named_templates(check_name: Callable[[ConfigNode, str], None] = lambda _setting, _name: None) -> Check:
@@ -66,7 +66,7 @@ _HIGHER_SCHEMA = {"type": "string", "pattern": r"^\.\./"}
 @accepts(_ADDRESS_SCHEMA)
 def address(setting: ConfigNode) -> str:
     """Accept an address with a literal scheme and host; its path and query may hold templates."""
-    template = text(setting)
+    template = valid.text(setting)
     if objection := no_address(template):
         raise ConfigValueError(objection)
     return with_origin(setting, template)
@@ -78,7 +78,7 @@ def no_address(template: str) -> str:
     if scheme_and_host and EXPRESSION.search(scheme_and_host[0] + "}}"):
         return "holds a template in its host; scheme and host must stand as they are"
     without_templates = EXPRESSION.sub("x", template)
-    if objection := no_url(without_templates):
+    if objection := valid.no_url(without_templates):
         return objection
     from urllib.parse import urlsplit
 
@@ -93,7 +93,7 @@ def no_address(template: str) -> str:
 @accepts(_ENDPOINT_SCHEMA)
 def endpoint_template(setting: ConfigNode) -> str:
     """Accept an endpoint: the rest of an address, after the `url` of its destination or source."""
-    template = text(setting)
+    template = valid.text(setting)
     if not template.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", template)):
         raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
     return with_origin(setting, template)
@@ -102,7 +102,7 @@ def endpoint_template(setting: ConfigNode) -> str:
 @accepts({"anyOf": [_ADDRESS_SCHEMA, _ENDPOINT_SCHEMA, _HIGHER_SCHEMA]})
 def address_or_endpoint(setting: ConfigNode) -> str:
     """Accept an address, or the rest of one after the destination's `url`; each leading ../ removes a part of that."""
-    template = text(setting)
+    template = valid.text(setting)
     if not template.startswith(("/", "../")):
         return address(setting)
     endpoint_template(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", template))))

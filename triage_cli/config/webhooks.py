@@ -6,25 +6,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli.config import validators as valid
 from triage_cli.config.key_tables import Field, accepts, keys_of, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.sources import ticket_fields
-from triage_cli.config.validators import header as header_name
-from triage_cli.config.validators import named_entries, one_of, optional, several, text, text_matching, variable
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).with_name("webhook_presets")
 WEBHOOK_NAME = "[A-Za-z0-9._-]+"
 # The name of an item in a header, such as the t of t=1492774577.
-HEADER_ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
-ACCEPTED_VALUES: Check = several(optional(text), least=1)
+HEADER_ITEM = valid.text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
+ACCEPTED_VALUES: Check = valid.several(valid.optional(valid.text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def signed_text(setting: ConfigNode) -> str:
     """Accept `base`, the template of the signed text, which has the body exactly once."""
-    template = text(setting)
+    template = valid.text(setting)
     unknown = [each for each in PLACEHOLDER.findall(template) if each not in ("{timestamp}", "{body}")]
     if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", template)):
         raise ConfigValueError("takes no braces but {timestamp} and {body}")
@@ -53,22 +52,22 @@ class HookSpec(NamedTuple):
     """
 
     name: str
-    type: Annotated[str, Field(one_of("standard", "hmac", "token"), needed=True)]
-    preset: Annotated[str | None, Field(one_of(*preset_names(PRESETS)))] = None
-    secret_env: Annotated[tuple[str, ...], Field(several(variable, least=1), needed=True)] = ()
-    header_prefix: Annotated[str, Field(header_name, ("standard",))] = "webhook"
-    header: Annotated[str | None, Field(header_name, WITH_HEADER, needed=True)] = None
-    algorithm: Annotated[Literal["sha1", "sha256"], Field(one_of("sha1", "sha256"), HMAC_ONLY)] = "sha256"
-    encoding: Annotated[Literal["hex", "base64"] | None, Field(one_of("hex", "base64"), HMAC_ONLY)] = None
-    prefix: Annotated[str | None, Field(text, WITH_HEADER)] = None
+    type: Annotated[str, Field(valid.one_of("standard", "hmac", "token"), needed=True)]
+    preset: Annotated[str | None, Field(valid.one_of(*preset_names(PRESETS)))] = None
+    secret_env: Annotated[tuple[str, ...], Field(valid.several(valid.variable, least=1), needed=True)] = ()
+    header_prefix: Annotated[str, Field(valid.header, ("standard",))] = "webhook"
+    header: Annotated[str | None, Field(valid.header, WITH_HEADER, needed=True)] = None
+    algorithm: Annotated[Literal["sha1", "sha256"], Field(valid.one_of("sha1", "sha256"), HMAC_ONLY)] = "sha256"
+    encoding: Annotated[Literal["hex", "base64"] | None, Field(valid.one_of("hex", "base64"), HMAC_ONLY)] = None
+    prefix: Annotated[str | None, Field(valid.text, WITH_HEADER)] = None
     base: Annotated[str | None, Field(signed_text, HMAC_ONLY)] = None
-    timestamp_header: Annotated[str | None, Field(optional(header_name), HMAC_ONLY)] = None
+    timestamp_header: Annotated[str | None, Field(valid.optional(valid.header), HMAC_ONLY)] = None
     timestamp_in: Annotated[str | None, Field(HEADER_ITEM, HMAC_ONLY)] = None
-    challenge_header: Annotated[str | None, Field(header_name)] = None
+    challenge_header: Annotated[str | None, Field(valid.header)] = None
     when: Annotated[Mapping[str, tuple[str | None, ...]], Field(_event_conditions)] = {}
     fields: Annotated[Mapping[str, tuple[str, ...]], Field(ticket_fields, needed=True)] = {}
-    html: Annotated[tuple[str, ...], Field(several(one_of("subject", "description")))] = ()
-    on_create: Annotated[tuple[str, ...], Field(several(one_of("classify", "route")))] = ()
+    html: Annotated[tuple[str, ...], Field(valid.several(valid.one_of("subject", "description")))] = ()
+    on_create: Annotated[tuple[str, ...], Field(valid.several(valid.one_of("classify", "route")))] = ()
 
     @property
     def timed(self) -> bool:
@@ -82,7 +81,7 @@ WEBHOOK = keys_of(HookSpec)
 @accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{WEBHOOK_NAME}$"}]))
 def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
     """Return the incoming webhooks of the configuration by their names."""
-    return {name: _webhook(name, inner) for name, inner in named_entries(setting).items()}
+    return {name: _webhook(name, inner) for name, inner in valid.named_entries(setting).items()}
 
 
 def _webhook_schema() -> dict[str, Any]:
@@ -98,7 +97,7 @@ def _webhook(name: str, setting: ConfigNode) -> HookSpec:
     if not re.fullmatch(WEBHOOK_NAME, name):
         setting.wrong("the name stands in a URL: use letters, digits, dots, - and _")
     if isinstance(setting.value, dict) and "preset" in setting.value:
-        preset_name = setting.entries()["preset"].read(one_of(*preset_names(PRESETS)))
+        preset_name = setting.entries()["preset"].read(valid.one_of(*preset_names(PRESETS)))
         setting = filled(setting, preset_name, PRESETS)[0] if preset_name else setting
     values = record(setting, WEBHOOK, f"webhooks.{name}", instead="secret_env")
     spec = HookSpec(name, **{"type": "", **values})

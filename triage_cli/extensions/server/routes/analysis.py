@@ -9,16 +9,17 @@ from starlette.responses import Response
 from triage_cli import domain as dm
 from triage_cli.extensions.server.dependencies import CurrentAnalysis, json_only, new_router
 from triage_cli.extensions.server.idempotency import reply
+from triage_cli.extensions.server.schemas import shared_fields as shared
 from triage_cli.extensions.server.schemas.records import Moment, described
-from triage_cli.extensions.server.schemas.shared_fields import EXAMPLE_SINCE, QueryParameters, param
+from triage_cli.extensions.server.schemas.shared_fields import param
 
 router = new_router("analysis", json_only)
 
 
-class ReportQuery(QueryParameters):
+class ReportQuery(shared.QueryParameters):
     """The period of a report, up to now."""
 
-    since: Moment | None = param(None, "its beginning; without it, a week ago", EXAMPLE_SINCE)
+    since: Moment | None = param(None, "its beginning; without it, a week ago", shared.EXAMPLE_SINCE)
 
 
 @router.get("/report", response_model=described(dm.Report))

@@ -7,16 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from triage_cli import domain as dm
+from triage_cli.extensions.server.schemas import shared_fields as shared
 from triage_cli.extensions.server.schemas.records import Moment, Response
-from triage_cli.extensions.server.schemas.shared_fields import (
-    EXAMPLE_SINCE,
-    EXAMPLE_UNTIL,
-    QueryParameters,
-    RequestBody,
-    ShortText,
-    param,
-    repeatable,
-)
+from triage_cli.extensions.server.schemas.shared_fields import param, repeatable
 from triage_cli.extensions.server.schemas.ticket_selection import TicketConditions
 
 QUESTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?")
@@ -36,7 +29,7 @@ PlacesByHead = Annotated[
 ]
 
 
-class VerifyIn(RequestBody):
+class VerifyIn(shared.RequestBody):
     """Heads that must be in the audit log."""
 
     heads: Annotated[list[HeadHash], Field(max_length=10_000)] | PlacesByHead = Field(
@@ -45,16 +38,16 @@ class VerifyIn(RequestBody):
     )
 
 
-class EventQueryIn(QueryParameters):
+class EventQueryIn(shared.QueryParameters):
     """A selection of events: all conditions must hold."""
 
-    action: list[ShortText] = repeatable("created", "what happened")
-    actor: ShortText | None = param(None, "who did it", "zendesk-bot")
+    action: list[shared.ShortText] = repeatable("created", "what happened")
+    actor: shared.ShortText | None = param(None, "who did it", "zendesk-bot")
     since: Moment | None = param(
-        None, "recorded at this time or later; a day means its beginning in UTC", EXAMPLE_SINCE
+        None, "recorded at this time or later; a day means its beginning in UTC", shared.EXAMPLE_SINCE
     )
     until: Moment | None = param(
-        None, "recorded at this time or earlier; a day means its beginning in UTC", EXAMPLE_UNTIL
+        None, "recorded at this time or earlier; a day means its beginning in UTC", shared.EXAMPLE_UNTIL
     )
     limit: int = param(100, "events on one page", 100, ge=1, le=1000)
     after: int | None = param(None, "the seq after which a page begins; without it: the last ones", 0, ge=0, le=1 << 53)
@@ -74,7 +67,7 @@ class Health(BaseModel):
     status: Literal["ok", "ready"] = Field(description="as asked: alive, or ready")
 
 
-class ForgetIn(RequestBody):
+class ForgetIn(shared.RequestBody):
     """The customer whose text is erased."""
 
     customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
@@ -82,7 +75,7 @@ class ForgetIn(RequestBody):
     )
 
 
-class UndoIn(RequestBody):
+class UndoIn(shared.RequestBody):
     """How an import is taken back."""
 
     dry_run: bool = Field(False, description="take nothing back, and answer what would be")
@@ -96,7 +89,7 @@ ROLE_TEXT = "what it may do: read the metrics, read, also work on tickets, all"
 EXPIRES_IN_TEXT = "seconds until it expires"
 
 
-class KeyIn(RequestBody):
+class KeyIn(shared.RequestBody):
     """An API key to create."""
 
     name: str = Field(
@@ -107,7 +100,7 @@ class KeyIn(RequestBody):
     expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
 
 
-class RotateIn(RequestBody):
+class RotateIn(shared.RequestBody):
     """The options for the next key with a name."""
 
     overlap: float = Field(0.0, ge=0, le=LONGEST_LIFETIME, description="seconds for which the old key stays valid")
@@ -156,14 +149,14 @@ class StatsQueryIn(TicketConditions):
     )
 
 
-class VerdictPeriod(QueryParameters):
+class VerdictPeriod(shared.QueryParameters):
     """The verdicts to count."""
 
-    since: Moment | None = param(None, "given at this time or later", EXAMPLE_SINCE)
-    until: Moment | None = param(None, "given at this time or earlier", EXAMPLE_UNTIL)
+    since: Moment | None = param(None, "given at this time or later", shared.EXAMPLE_SINCE)
+    until: Moment | None = param(None, "given at this time or earlier", shared.EXAMPLE_UNTIL)
 
 
-class RunQuery(QueryParameters):
+class RunQuery(shared.QueryParameters):
     """The number of runs."""
 
     limit: int = param(50, "runs in the answer", 50, ge=1, le=1000)

@@ -6,18 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from triage_cli.extensions.server.ndjson import OCTETS
-from triage_cli.extensions.server.schemas.shared_fields import (
-    CLASSIFIER_TEXT,
-    ItemError,
-    Problem,
-    QueryParameters,
-    Seconds,
-    ShortName,
-    SourceName,
-    Usd,
-    WorkerCount,
-    param,
-)
+from triage_cli.extensions.server.schemas import shared_fields as shared
+from triage_cli.extensions.server.schemas.shared_fields import param
 from triage_cli.extensions.server.schemas.ticket_selection import Count
 from triage_cli.extensions.server.schemas.tickets import Ticket
 from triage_cli.ports import wire_format
@@ -58,7 +48,7 @@ class Line(BaseModel):
     preview: dict[str, Any] | None = Field(
         None, description="of a dry run: where the ticket would be sent, how the row was read, what asking would cost"
     )
-    error: ItemError | None = Field(None, description="the error of this item")
+    error: shared.ItemError | None = Field(None, description="the error of this item")
     outdated: list[str] | None = Field(
         None,
         description="where a text that this item changed had been sent: the destinations that keep the earlier one",
@@ -69,7 +59,7 @@ class Line(BaseModel):
     end: dict[str, int] | None = Field(
         None, description="the number of items by result, and with `do` of tickets by status; on the last line"
     )
-    problem: Problem | None = Field(None, description="why the work ended early; the last line")
+    problem: shared.Problem | None = Field(None, description="why the work ended early; the last line")
     run: str | None = Field(
         None,
         description="the id of this request's run, by which `GET /runs` and `/imports/{run}` have it; on the last line",
@@ -99,7 +89,7 @@ TABLE_BODIES = {
 }
 
 
-class BatchQuery(QueryParameters):
+class BatchQuery(shared.QueryParameters):
     """The steps for the tickets of one body, and how the tickets are read and classified."""
 
     do: Literal["", "classify", "classify,route"] = param("", "else they are only stored", "classify,route")
@@ -113,7 +103,7 @@ class BatchQuery(QueryParameters):
         "store these answers; else `cost_usd` estimates what they would cost",
         False,
     )
-    source: SourceName | None = param(
+    source: shared.SourceName | None = param(
         None,
         "the system that the ids come from; else as recognised by the columns, or `import`; a row's own is in `extra`",
         "shop",
@@ -124,11 +114,11 @@ class BatchQuery(QueryParameters):
         "would get the text of another ticket",
         False,
     )
-    classifier: ShortName | None = param(None, CLASSIFIER_TEXT, "local")
-    workers: WorkerCount | None = param(None, "calls in flight", 8)
-    max_cost: Usd | None = param(
+    classifier: shared.ShortName | None = param(None, shared.CLASSIFIER_TEXT, "local")
+    workers: shared.WorkerCount | None = param(None, "calls in flight", 8)
+    max_cost: shared.Usd | None = param(
         None, "USD that this request may spend, together with its repetitions under the same Idempotency-Key", 1.0
     )
-    spent_before: Usd = param(0.0, "USD of `max_cost` that earlier parts of the same input have spent", 0.0)
-    max_wait: Seconds = param(120.0, "seconds to wait for a provider's outage", 120.0)
-    deadline: Seconds | None = param(None, "seconds after which nothing new is begun", 600.0)
+    spent_before: shared.Usd = param(0.0, "USD of `max_cost` that earlier parts of the same input have spent", 0.0)
+    max_wait: shared.Seconds = param(120.0, "seconds to wait for a provider's outage", 120.0)
+    deadline: shared.Seconds | None = param(None, "seconds after which nothing new is begun", 600.0)

@@ -5,19 +5,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from triage_cli import domain as dm
+from triage_cli.extensions.server.schemas import shared_fields as shared
 from triage_cli.extensions.server.schemas.records import Response
-from triage_cli.extensions.server.schemas.shared_fields import (
-    CLASSIFIER_TEXT,
-    DRY_RUN_FIELD,
-    TICKET_ID_FIELD,
-    LongText,
-    Problem,
-    QueryParameters,
-    RequestBody,
-    ShortName,
-    Usd,
-    param,
-)
+from triage_cli.extensions.server.schemas.shared_fields import param
 from triage_cli.extensions.server.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
 
 
@@ -27,17 +17,17 @@ class Delivery(Response, of=dm.Delivery):
     tries: list[dm.Attempt] = Field(description="its attempts, the first one first")
 
 
-class RouteIn(RequestBody):
+class RouteIn(shared.RequestBody):
     """How to route one ticket."""
 
     again: bool = Field(False, description="send it again to destinations that have accepted it")
     retry_dead: bool = Field(False, description="try dead letters again")
 
 
-class RouteQuery(QueryParameters):
+class RouteQuery(shared.QueryParameters):
     """How to route, as the command line's options."""
 
-    dry_run: bool = DRY_RUN_FIELD
+    dry_run: bool = shared.DRY_RUN_FIELD
 
 
 class RouteManyQuery(RouteQuery):
@@ -46,21 +36,21 @@ class RouteManyQuery(RouteQuery):
     limit: Count | None = LIMIT_FIELD
 
 
-class RoutePlanIn(RequestBody, of=dm.RoutePlan):
+class RoutePlanIn(shared.RequestBody, of=dm.RoutePlan):
     """How to route."""
 
 
-class RouteManyIn(RequestBody):
+class RouteManyIn(shared.RequestBody):
     """Which tickets to route, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: RoutePlanIn = Field(default_factory=RoutePlanIn, description="how")
 
 
-class PreviewQuery(QueryParameters):
+class PreviewQuery(shared.QueryParameters):
     """Assumptions about the ticket."""
 
-    category: ShortName | None = param(None, "as if a person had given it this category", "Billing")
+    category: shared.ShortName | None = param(None, "as if a person had given it this category", "Billing")
 
 
 PREVIEW_KEYS = ("ticket_id", "status", "category", "rule", "destinations", "new", "due", "why")
@@ -73,28 +63,28 @@ class RoutePreview(Response, of=dm.RoutePreview, keys=PREVIEW_KEYS):
 class Routed(BaseModel):
     """Where a ticket went."""
 
-    ticket_id: str = TICKET_ID_FIELD
+    ticket_id: str = shared.TICKET_ID_FIELD
     routed_to: str | None = Field(description="its destinations; whether they have accepted it, `deliveries` tell")
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: dm.Status = Field(description="where the ticket stands now")
-    problem: Problem | None = Field(
+    problem: shared.Problem | None = Field(
         default=None, description="why a delivery is still pending, or its result was not saved: code `unavailable`"
     )
     preview: RoutePreview | None = Field(default=None, description="with `dry_run`: where it would be sent")
 
 
-class ClassifyIn(RequestBody):
+class ClassifyIn(shared.RequestBody):
     """How to classify one ticket."""
 
-    classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
+    classifier: shared.ShortName | None = Field(None, description="one of the configuration; else its default")
     force: bool = Field(False, description="ask anew, and overrule a verdict")
 
 
-class ClassifyQuery(QueryParameters):
+class ClassifyQuery(shared.QueryParameters):
     """How to classify, as the command line's options; the body may say the same."""
 
-    classifier: ShortName | None = param(None, CLASSIFIER_TEXT, "local")
-    max_cost: Usd | None = param(None, "USD that this request may spend", 1.0)
+    classifier: shared.ShortName | None = param(None, shared.CLASSIFIER_TEXT, "local")
+    max_cost: shared.Usd | None = param(None, "USD that this request may spend", 1.0)
 
 
 class ReclassifyManyQuery(ClassifyQuery):
@@ -106,27 +96,27 @@ class ReclassifyManyQuery(ClassifyQuery):
 class ClassifyManyQuery(ReclassifyManyQuery):
     """How to classify many tickets."""
 
-    dry_run: bool = DRY_RUN_FIELD
+    dry_run: bool = shared.DRY_RUN_FIELD
 
 
-class ClassifyPlanIn(RequestBody, of=dm.ClassifyPlan):
+class ClassifyPlanIn(shared.RequestBody, of=dm.ClassifyPlan):
     """How to classify."""
 
 
-class ClassifyManyIn(RequestBody):
+class ClassifyManyIn(shared.RequestBody):
     """Which tickets to classify, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how")
 
 
-class ReclassifyPlanIn(RequestBody, of=dm.ReclassifyPlan):
+class ReclassifyPlanIn(shared.RequestBody, of=dm.ReclassifyPlan):
     """How to ask again: the answers are proposals, or are applied."""
 
     classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
 
 
-class ReclassifyManyIn(RequestBody):
+class ReclassifyManyIn(shared.RequestBody):
     """Which tickets to ask again about, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
@@ -141,7 +131,7 @@ FURTHER_ANSWERS_FIELD: Any = Field(
 class Classified(Response):
     """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
 
-    ticket_id: str = TICKET_ID_FIELD
+    ticket_id: str = shared.TICKET_ID_FIELD
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
     confidence: float | None = Field(description="how sure, from 0 to 1")
     confidence_source: dm.SourceOfConfidence
@@ -156,12 +146,12 @@ class Classified(Response):
     answers: dict[str, dm.GivenAnswer] = FURTHER_ANSWERS_FIELD
 
 
-class ClassifyTextIn(RequestBody):
+class ClassifyTextIn(shared.RequestBody):
     """A text to classify without storing it. One of subject and description is enough."""
 
-    subject: LongText | None = Field(None, description="what it is about, in a line")
-    description: LongText | None = Field(None, description="the text")
-    classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
+    subject: shared.LongText | None = Field(None, description="what it is about, in a line")
+    description: shared.LongText | None = Field(None, description="the text")
+    classifier: shared.ShortName | None = Field(None, description="one of the configuration; else its default")
     max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
 
 
@@ -188,34 +178,34 @@ QUESTION_OF_VERDICT = Field(
 )
 
 
-class VerdictIn(RequestBody):
+class VerdictIn(shared.RequestBody):
     """A person's category for a ticket; null removes it, and takes no note."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"category": "Billing", "note": "a refund, says the invoice"}]}
     )
 
-    category: ShortName | None = Field(description="one of the configuration, in any case")
+    category: shared.ShortName | None = Field(description="one of the configuration, in any case")
     note: Annotated[str, StringConstraints(max_length=10_000)] | None = Field(
         None, description="why; kept with the verdict, and erased by `forget`"
     )
-    question: ShortName = QUESTION_OF_VERDICT
+    question: shared.ShortName = QUESTION_OF_VERDICT
 
 
-class NamedVerdict(RequestBody, of=dm.VerdictDraft):
+class NamedVerdict(shared.RequestBody, of=dm.VerdictDraft):
     """A person's category for the ticket of this name; an impossible one is rejected, the others are stored."""
 
 
-class VerdictsIn(RequestBody):
+class VerdictsIn(shared.RequestBody):
     """Verdicts on many tickets."""
 
     verdicts: Annotated[list[NamedVerdict], Field(max_length=MOST_VERDICTS)] = Field(description="one a ticket")
 
 
-class SuggestionIn(RequestBody):
+class SuggestionIn(shared.RequestBody):
     """A category, or an answer to another question, that an agent suggests. It decides nothing."""
 
-    category: ShortName = Field(description="one of the configuration, or a value of the question, in any case")
-    question: ShortName = Field(dm.CATEGORY, description="the question that it answers")
+    category: shared.ShortName = Field(description="one of the configuration, or a value of the question, in any case")
+    question: shared.ShortName = Field(dm.CATEGORY, description="the question that it answers")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")

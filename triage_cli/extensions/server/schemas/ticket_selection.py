@@ -5,17 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from triage_cli import domain as dm
+from triage_cli.extensions.server.schemas import shared_fields as shared
 from triage_cli.extensions.server.schemas.records import Moment, whole_number
-from triage_cli.extensions.server.schemas.shared_fields import (
-    EXAMPLE_SINCE,
-    EXAMPLE_UNTIL,
-    NamedValue,
-    QueryParameters,
-    RequestBody,
-    ShortText,
-    param,
-    repeatable,
-)
+from triage_cli.extensions.server.schemas.shared_fields import param, repeatable
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
@@ -46,35 +38,37 @@ def _known_language(code: str) -> str:
     return code
 
 
-KnownLanguage = Annotated[ShortText, AfterValidator(_known_language)]
+KnownLanguage = Annotated[shared.ShortText, AfterValidator(_known_language)]
 
 
-class TicketConditions(QueryParameters):
+class TicketConditions(shared.QueryParameters):
     """A selection of tickets: all conditions must hold."""
 
     status: list[dm.Status] = repeatable("new")
-    category: list[ShortText] = repeatable("Billing")
-    suggestion: list[ShortText] = repeatable("Billing", "the guess of a classifier that was not sure")
-    customer_id: ShortText | None = param(None, "tickets of this customer", "C-9")
+    category: list[shared.ShortText] = repeatable("Billing")
+    suggestion: list[shared.ShortText] = repeatable("Billing", "the guess of a classifier that was not sure")
+    customer_id: shared.ShortText | None = param(None, "tickets of this customer", "C-9")
     priority: dm.Priority | None = param(None, "tickets of this priority", "high")
-    classifier: ShortText | None = param(None, "tickets that this classifier answered", "local")
-    since: Moment | None = param(None, "stored at this time or later; a day means its beginning in UTC", EXAMPLE_SINCE)
-    until: Moment | None = param(
-        None, "stored at this time or earlier; a day means its beginning in UTC", EXAMPLE_UNTIL
+    classifier: shared.ShortText | None = param(None, "tickets that this classifier answered", "local")
+    since: Moment | None = param(
+        None, "stored at this time or later; a day means its beginning in UTC", shared.EXAMPLE_SINCE
     )
-    source: list[ShortText] = repeatable("shop")
+    until: Moment | None = param(
+        None, "stored at this time or earlier; a day means its beginning in UTC", shared.EXAMPLE_UNTIL
+    )
+    source: list[shared.ShortText] = repeatable("shop")
     language: list[KnownLanguage] = repeatable("de", "the language of the text, by its code")
-    destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
-    extra: Annotated[list[NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
+    destination: list[shared.ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
+    extra: Annotated[list[shared.NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
         "plan=gold", "a column of the input, or a field, with this value"
     )
-    answer: Annotated[list[NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
+    answer: Annotated[list[shared.NamedValue], Field(max_length=dm.MOST_EXTRAS)] = repeatable(
         "urgency=now", "a further question with this answer, or with none (`urgency=`)"
     )
     verdict: bool | None = param(None, "whether a person's category holds", False)
     min_confidence: float | None = param(None, "at least so sure", 0.5, ge=0, le=1)
     max_confidence: float | None = param(None, "at most so sure", 1.0, ge=0, le=1)
-    search: ShortText | None = param(None, "a text in subject or description", "refund")
+    search: shared.ShortText | None = param(None, "a text in subject or description", "refund")
 
 
 class TicketQuery(TicketConditions):
@@ -83,7 +77,7 @@ class TicketQuery(TicketConditions):
     name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = param(
         None, "only the one of this name; here it may hold a slash", EXAMPLE_NAME
     )
-    id: Annotated[list[ShortText], Field(max_length=MOST_LISTED_IDS)] = Field(
+    id: Annotated[list[shared.ShortText], Field(max_length=MOST_LISTED_IDS)] = Field(
         default_factory=list,
         description="only those of these ids, in their order and on one page; may be repeated",
         examples=[[EXAMPLE_TICKET_ID]],
@@ -102,18 +96,20 @@ class TicketQuery(TicketConditions):
     )
 
 
-class SimilarQueryIn(QueryParameters):
+class SimilarQueryIn(shared.QueryParameters):
     """Which tickets a ticket is compared with."""
 
     decided: bool = param(False, "those with a verdict", True)
     waiting: bool = param(False, "those that wait for a person", False)
     since: Moment | None = param(
-        None, f"stored at this time or later; else those of {dm.DAYS} days, and those with a verdict", EXAMPLE_SINCE
+        None,
+        f"stored at this time or later; else those of {dm.DAYS} days, and those with a verdict",
+        shared.EXAMPLE_SINCE,
     )
     limit: int = param(5, "the most tickets", 5, ge=1, le=dm.MOST_SIMILAR)
 
 
-class SelectionIn(RequestBody, of=dm.Selection):
+class SelectionIn(shared.RequestBody, of=dm.Selection):
     """A selection of tickets: those that meet all conditions, of the named ones or of all."""
 
-    category: ShortText | None = Field(None, description="tickets of this category")
+    category: shared.ShortText | None = Field(None, description="tickets of this category")
