@@ -1,20 +1,26 @@
 """Plug-ins: packages of others add classifiers, destinations, sources, commands and keys; a bad one is one sentence."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
 import venv
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Cli
 from tests.support.clock import CLOCK
+from tests.support.http_stub import HttpStub, Reply
 from tests.support.plugin_sites import each, install
 from tests.support.rooms import PACKAGE
 
 ROOT = PACKAGE.parent
+GROUP = "triage.extensions"
 SAMPLE = ROOT / "samples" / "plugin"
 SAMPLE_CONFIG = """
 categories: [Refunds, Logins]
@@ -175,3 +181,45 @@ def test_a_destination_that_cannot_be_loaded_waits_and_the_others_get_theirs(fil
     assert (filled.folder / "queue.jsonl").read_text().count("\n") == 1
     checked = filled("config", "check", PYTHONPATH=str(site))
     assert (checked.returncode, "config.yaml:2: destinations.chat.type" in checked.stderr) == (2, True)
+
+
+def test_the_destination_of_the_page_delivers_and_what_it_refuses_is_not_tried_again(
+    filled: Cli, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "howto" / "plugins.md").read_text()
+    found = re.findall(r"^ {3}```\w+\n(.*?)^ {3}```$", page, re.DOTALL | re.MULTILINE)
+    module, metadata, config = [textwrap.dedent(block) for block in found]
+    [(entry, (package, name))] = [
+        (key, value.split(":")) for key, value in tomllib.loads(metadata)["project"]["entry-points"][GROUP].items()
+    ]
+    site = tmp_path / "site"
+    install(site, package, module.replace("https://", "http://"), {entry: name})
+    (filled.folder / "config.yaml").write_text(config)
+    with closing(HttpStub(lambda got: Reply(404 if "Billing" in got.json["text"] else 200))) as chat:
+        env = {"PYTHONPATH": str(site), "CHAT_ADDRESS": f"{chat.root}/hooks/x7"}
+        filled("classify", "-q", **env)
+        codes = [filled("route", **env).returncode for _ in range(2)]
+    assert codes == [3, 0], "what was refused is not sent again"
+    assert {got.json["room"] for got in chat.got} == {"billing"}
+    told = filled("why", "A-1", **env).stdout
+    assert ("answered 404" in told, "/hooks/" in told) == (True, False)
+
+
+TELLING = """
+from triage_cli.plugins import Destination
+class Writer(Destination):
+    uses_network = False
+    def deliver(self, payload): raise OSError(payload["ticket"]["subject"].upper())
+"""
+
+
+def test_what_a_destination_said_of_a_ticket_is_erased_with_it(filled: Cli, tmp_path: Path) -> None:
+    install(tmp_path / "site", "telling", TELLING, {"destination.writer": "Writer"})
+    config = "destinations: {out: {type: writer}}\nroutes: [{when: {category: Billing}, to: out}]\n"
+    (filled.folder / "config.yaml").write_text(config)
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    filled("run", "-q", stdin="id,customer,subject\n71,C-71,Refund of a turquoise invoice\n", **env)
+    assert "it said: REFUND OF A TURQUOISE INVOICE" in filled("why", "71", **env).stdout
+    assert filled("forget", "--customer-id", "C-71", "--yes", **env).returncode == 0
+    left = b"".join(path.read_bytes() for path in filled.db.parent.iterdir() if path.is_file())
+    assert b"turquoise" not in left.lower()
