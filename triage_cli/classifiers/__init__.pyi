@@ -33,6 +33,7 @@ from triage_cli.classifiers.embedded.inference import STEP_TEXTS as STEP_TEXTS
 from triage_cli.classifiers.embedded.inference import Predictor as Predictor
 from triage_cli.classifiers.embedded.inference import inference_steps as inference_steps
 from triage_cli.classifiers.embedded.label_tree import LabelTree as LabelTree
+from triage_cli.classifiers.embedded.language_guard import LANGUAGES_FILE as LANGUAGES_FILE
 from triage_cli.classifiers.embedded.language_guard import LEANINGS_FILE as LEANINGS_FILE
 from triage_cli.classifiers.embedded.language_guard import Told as Told
 from triage_cli.classifiers.embedded.language_guard import told_language as told_language
@@ -46,6 +47,7 @@ from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration a
 from triage_cli.classifiers.embedded.score_calibration import best_temperature as best_temperature
 from triage_cli.classifiers.embedded.score_calibration import fitted_calibration as fitted_calibration
 from triage_cli.classifiers.embedded.score_calibration import softmax as softmax
+from triage_cli.classifiers.embedded.sentence_pieces import SentencePieces as SentencePieces
 from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS as LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS as MAX_CHARACTERS
 from triage_cli.classifiers.embedded.tokens import MAX_WORDS as MAX_WORDS
@@ -80,4 +82,5 @@ embedded_classifier = triage_cli.classifiers.embedded.classifier
 embedded_fit = triage_cli.classifiers.embedded.fit
 embedded_word_vectors = triage_cli.classifiers.embedded.word_vectors
 fit_model = triage_cli.classifiers.embedded.fit.fit
+fitted_to_wording = triage_cli.classifiers.embedded.fit.fitted_to_wording
 default_word_vectors = triage_cli.classifiers.embedded.word_vectors.word_vectors

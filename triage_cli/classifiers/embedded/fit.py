@@ -21,7 +21,7 @@ from triage_cli.classifiers.examples import are_built_in
 # a language that the encoder does not know from which on this language is read all the same.
 MOSTLY_FOREIGN, TAUGHT_SHARE = 0.5, 0.1
 # Categories up to which a model without labelled texts is fitted for other languages by whoever reads the first text in
-# one: that takes less time than loading the encoder, which most runs never need. More of them take seconds or minutes.
+# one: that takes about the time of loading the encoder, which most runs never need. More take seconds or minutes.
 MOST_FITTED_LATER = 50
 
 # Labelled texts that are encoded, which takes a millisecond each: the last ones of each label.
@@ -85,13 +85,9 @@ def fit(
     return model
 
 
-def multilingual_model(model: Model) -> Model | None:
-    """Return the model that answers for texts in other languages than English; it is fitted now if it was left."""
-    return _of_wording(model.wording) if len(model.wording) > 1 else model.multilingual
-
-
 @lru_cache(4)
-def _of_wording(categories: tuple[dm.Category, ...]) -> Model:
+def fitted_to_wording(categories: tuple[dm.Category, ...]) -> Model:
+    """Return the model that answers for texts in other languages than English, where no labelled texts teach it."""
     multilingual_set = _multilingual_set(categories, (), ())
     return multilingual_set.model(multilingual_set.choose_hyperparameters(), "")
 

@@ -47,7 +47,7 @@ class Model(NamedTuple):
     texts in another spelling are recognised, ascending; None in a model of an earlier release, and in one within
     another. `typical` are those of the texts with the label of a topic, None if there are none. `distance` says how
     much less a text is worth that is far from what a model without labelled texts was taught. `wording` are the
-    categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if that is done. `own` are
+    categories that `multilingual` is yet to be fitted to (`fit.fitted_to_wording`), empty if that is done. `own` are
     the hashes (`read_number`) of the texts that it learned with a label that nobody gave to them, and `own_scores`
     (texts, labels) the scores by which it answers about these: those of models that have not learned them. `own` is
     None in a model of an earlier release, which repeats what it guessed.

@@ -102,9 +102,11 @@ class Predictor:
     @cached_property
     def multilingual(self) -> "Predictor | None":
         """What predicts for texts in other languages than English: None if nothing does."""
-        from triage_cli.classifiers.embedded.fit import multilingual_model
+        model = self.model.multilingual
+        if len(self.model.wording) > 1:
+            from triage_cli.classifiers.embedded.fit import fitted_to_wording  # takes time and scipy
 
-        model = multilingual_model(self.model)
+            model = fitted_to_wording(self.model.wording)
         if model is None:
             return None
         # Labels may have got other names since it was fitted.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # takes half a second, and many programs meet no other langua
     from py3langid.langid import LanguageIdentifier
 
 LEANINGS_FILE = Path(__file__).with_name("leanings.npy")
+LANGUAGES_FILE = Path(__file__).with_name("languages.npz.xz")
 UNKNOWN_LEANING = -100  # of a word that the lexicon does not know
 PLAIN_ENGLISH = -20  # the mean leaning of the words of a text from which on it is English without further question
 MAX_CHARACTERS = 300  # of a text by which its language is told
@@ -102,8 +103,6 @@ def told_by_letters(text: str) -> Told:
 
 @cache
 def _identifier() -> "LanguageIdentifier":
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    from py3langid.langid import LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(dm.LANGUAGES))
-    return identifier
+    return LanguageIdentifier.from_modelpath(LANGUAGES_FILE, norm_probs=True)
