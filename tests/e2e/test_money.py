@@ -110,7 +110,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "keys list": [("keys list", "")],
     "keys rotate": [("keys rotate tester", "")],
     "keys revoke": [("keys revoke tester", "")],
-    "learn": [("learn labelled.csv", "")],
+    "learn": [("learn labelled.csv", ""), ("learn --teacher gpt --max-cost 1", "")],
     "eval": [
         ("eval labelled.csv --classifier gpt --classifier both --calibrate", ""),
     ],
@@ -127,6 +127,7 @@ DOORS = {
     "doctor",
     "eval",
     "discover",
+    "learn",
 }  # the commands that ask a provider
 
 

@@ -370,6 +370,7 @@ from triage_cli.domain.learning import LABEL_SOURCE as LABEL_SOURCE
 from triage_cli.domain.learning import NO_TEACHERS as NO_TEACHERS
 from triage_cli.domain.learning import NOTHING as NOTHING
 from triage_cli.domain.learning import TOPIC_LABEL as TOPIC_LABEL
+from triage_cli.domain.learning import UNPROVING as UNPROVING
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Expectation as Expectation
 from triage_cli.domain.learning import ExpectedPromise as ExpectedPromise
@@ -383,10 +384,12 @@ from triage_cli.domain.learning import ModelVersion as ModelVersion
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import Taught as Taught
+from triage_cli.domain.learning import TeacherReport as TeacherReport
 from triage_cli.domain.learning import TextCounts as TextCounts
 from triage_cli.domain.learning import TextQuery as TextQuery
 from triage_cli.domain.learning import TrainingReport as TrainingReport
 from triage_cli.domain.learning import Unlabelled as Unlabelled
+from triage_cli.domain.learning import identity_of_ticket as identity_of_ticket
 from triage_cli.domain.learning import is_typical as is_typical
 from triage_cli.domain.learning import lesson_record as lesson_record
 from triage_cli.domain.levels import ABOVE as ABOVE

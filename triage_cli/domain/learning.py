@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.evaluation.measured_thresholds import MeasuredThreshold
 from triage_cli.domain.evaluation.recommendations import Forecast, Recommendation
 from triage_cli.domain.json_values import as_record, from_json
@@ -20,13 +21,19 @@ def is_typical(columns: Mapping[str, object]) -> bool:
 
 
 LabelSource = Literal["history", "file", "topic", "teacher"]
+UNPROVING: frozenset[LabelSource] = frozenset(("topic", "teacher"))  # nobody looked at their labels
+
+
+def identity_of_ticket(ticket_id: str) -> str:
+    """Return the identity of a labelled text that is the text of a stored ticket."""
+    return f"ticket\0{ticket_id}"
 
 
 class Labelled(NamedTuple):
     """A text to learn from, with its known category, and the id of its ticket (empty: it is of none).
 
-    `is_typical` if it is the label of a topic, of which the text is typical. Such a text is easy, and nobody has looked
-    at it: a model learns from it, and nothing is measured on it. `identity` says which row of which source it is
+    `is_typical` if it is the label of a topic, of which the text is typical, or of a teacher. Nobody has looked at it:
+    a model learns from it, and nothing is measured on it. `identity` says which row of which source it is
     (empty: its text does), `source` where its label is from, `written_at` when a customer wrote it. What `proves`
     judges versions, and none learns it. A stored one has a `text_id`.
     """
@@ -79,6 +86,22 @@ class TextCounts(NamedTuple):
 
 
 NO_TEACHERS: Mapping[str, bool] = {}
+
+
+class TeacherReport(NamedTuple):
+    """What a teacher has labelled: texts that it was asked about, labels that are new, and answers that failed.
+
+    Of `judged` decisions of people it agrees with `agreed`. `stopped` is the limit that ended it, if one did.
+    """
+
+    teacher: str
+    asked: int
+    labelled: int
+    failed: int
+    judged: int
+    agreed: int
+    cost_usd: float
+    stopped: TriageError | None = None
 
 
 class Unlabelled(NamedTuple):

@@ -13,6 +13,7 @@ Baseline = Annotated[timedelta, dm.Limits(WEEK, TEN_YEARS)]
 Period = Annotated[timedelta, dm.Limits(1, TEN_YEARS)]
 MOST_ROWS = 100_000
 LabelledRows = Annotated[Sequence[dm.Labelled], dm.Limits(0, MOST_ROWS)]
+MostTaught = Annotated[int, dm.Limits(1, 2000)]
 TopicTexts = Annotated[Iterable[dm.TopicText], dm.Limits(0, MOST_ROWS)]
 
 
@@ -66,6 +67,12 @@ class Analysis(Protocol):
 
         It does so for one question, or the category and each further question with a label; the rows are about the
         first of them. `tell` gets what it does now, and which share of it is done, as far as that is known.
+        """
+
+    def teach(self, plan: dm.ClassifyPlan, most: MostTaught, question: str = dm.CATEGORY) -> dm.TeacherReport:
+        """An `Analysis` has a classifier label at most so many texts of stored tickets, for `learn` to learn from.
+
+        What was paid for is stored. Raises `UsageError` for the embedded model, and without a limit of the cost.
         """
 
     def roll_back(self) -> dm.TrainingReport:

@@ -30,6 +30,7 @@ SERVED: Mapping[type, Mapping[str, dm.Role]] = {
         "category_changes": "admin",
         "discover": "admin",
         "learn": "admin",
+        "teach": "admin",
         "roll_back": "admin",
         "evaluate": "admin",
         "plan_texts": "admin",

@@ -218,6 +218,9 @@ class LabelledTexts(Protocol):
     def of_customer(self, customer_id: str | None) -> list[str]:
         """A store returns the ids of a customer's labelled texts (None: of those without a customer)."""
 
+    def of_tickets(self, ticket_ids: Sequence[str]) -> list[str]:
+        """A store returns the ids of the labelled texts that are the texts of these tickets."""
+
     def given_only_by(self, run_ids: Sequence[str]) -> list[str]:
         """A store returns the ids of the labelled texts that no other runs have given."""
 

@@ -51,6 +51,8 @@ from triage_cli.service.learning.category_changes import find_changes as find_ch
 from triage_cli.service.learning.evaluation import EvaluationRun as EvaluationRun
 from triage_cli.service.learning.evaluation import Outlook as Outlook
 from triage_cli.service.learning.second_look import SecondLook as SecondLook
+from triage_cli.service.learning.teacher import chosen_lessons as chosen_lessons
+from triage_cli.service.learning.teacher import taught as taught
 from triage_cli.service.learning.training import EVERY as EVERY
 from triage_cli.service.learning.training import FEW_LABELLED as FEW_LABELLED
 from triage_cli.service.learning.training import Comparison as Comparison

@@ -19,9 +19,14 @@ def forget_texts(context: RunContext, customer_id: str, taught: TaughtVersions) 
         yield f"note: {unnamed:,} labelled texts have no customer, and stay"
 
 
-def withdraw_texts(context: RunContext, runs: Sequence[dm.Run], taught: TaughtVersions) -> Iterator[str]:
-    """Erase the labelled texts that these runs alone have given; yield what is to be said."""
-    if text_ids := context.store.labelled_texts.given_only_by([run.run_id for run in runs]):
+def withdraw_texts(
+    context: RunContext, runs: Sequence[dm.Run], ticket_ids: Sequence[str], taught: TaughtVersions
+) -> Iterator[str]:
+    """Erase the labelled texts that these runs alone have given, and those of tickets; yield what is to be said."""
+    labelled_texts = context.store.labelled_texts
+    of_runs = labelled_texts.given_only_by([run.run_id for run in runs])
+    of_tickets = [text_id for chunk in dm.chunked(ticket_ids, dm.NAMED) for text_id in labelled_texts.of_tickets(chunk)]
+    if text_ids := list(dict.fromkeys([*of_runs, *of_tickets])):
         taught.count_texts(text_ids)
         _erase(context, text_ids, withdrawn=True)
         yield f"note: {len(text_ids):,} labelled texts of this run were erased"

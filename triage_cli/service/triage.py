@@ -416,10 +416,13 @@ class LocalTriage:
             return
         with self._recorded_run("undo") as recorder:
             import_undo = ImportUndo(self._store, runs, recorder.context, self._services.routing_map.longest_attempt)
+            withdrawn: list[str] = []
             for outcome in taught.counted(import_undo.outcomes()):
                 recorder.add([outcome])
+                if outcome.action == dm.Action.WITHDRAWN and outcome.value:
+                    withdrawn.append(outcome.value.ticket.ticket_id)
                 yield outcome
-            self._warn(withdraw_texts(recorder.context, runs, taught))
+            self._warn(withdraw_texts(recorder.context, runs, withdrawn, taught))
             self._warn(taught.end(recorder.context))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 

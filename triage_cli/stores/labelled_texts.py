@@ -35,6 +35,8 @@ PAGE = f"""select {_READ} from labelled_texts where status = 'held' and (:after 
 COUNTS = "select source, proves, count(*) from labelled_texts where status = 'held' group by source, proves order by 1"
 OF_CUSTOMER = "select text_id from labelled_texts where status = 'held' and customer_id is not null and {of}"
 OF_NOBODY = "select text_id from labelled_texts where status = 'held' and customer_id is null"
+OF_IDENTITIES = """select text_id from labelled_texts where status = 'held'
+    and identity in (select value from json_each(?))"""
 GIVEN_ONLY_BY = """select distinct text_id from labelled_by g where run_id in (select value from json_each(:runs))
     and not exists (select 1 from labelled_by o where o.text_id = g.text_id
         and o.run_id not in (select value from json_each(:runs)))"""
@@ -100,6 +102,10 @@ class SqlLabelledTexts:
         rows = self._database.read(OF_CUSTOMER.format(of=of), {"customer_id": address or customer_id})
         return [text_id for (text_id,) in rows]
 
+    def of_tickets(self, ticket_ids: Sequence[str]) -> list[str]:
+        named = dm.compact([_digest(dm.identity_of_ticket(ticket_id)) for ticket_id in ticket_ids])
+        return [text_id for (text_id,) in self._database.read(OF_IDENTITIES, (named,))]
+
     def given_only_by(self, run_ids: Sequence[str]) -> list[str]:
         rows = self._database.read(GIVEN_ONLY_BY, {"runs": dm.compact(list(run_ids))})
         return [text_id for (text_id,) in rows]
@@ -129,7 +135,7 @@ def _keep(db: Db, by_identity: dict[str, dm.Labelled], question: str, run_id: st
             erased += 1
             continue
         content = _content_of(labelled)
-        source = "topic" if labelled.is_typical else labelled.source
+        source = "topic" if labelled.is_typical and labelled.source != "teacher" else labelled.source
         if not text_id:
             text_id = dm.ids.new_id()
             added.append((text_id, question, identity, source, int(labelled.proves), *content, at))
@@ -157,7 +163,7 @@ def _without_label(labelled: dm.Labelled) -> list[str | None]:
 def _labelled(*row: Any) -> dm.Labelled:
     text, label, identity, source, customer_id, written_at, proves, text_id = row
     return dm.Labelled(
-        text, label, "", source == "topic", identity, source, customer_id, written_at, bool(proves), text_id
+        text, label, "", source in dm.UNPROVING, identity, source, customer_id, written_at, bool(proves), text_id
     )
 
 

@@ -20,7 +20,7 @@ from triage_cli.service import (
     unasked_budget,
 )
 from triage_cli.wiring.classifier_diagnostics import own_threshold, promised_errors
-from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.learned_models import promised_error, threshold_note
@@ -35,10 +35,10 @@ def _insight(name: str) -> Any:
     return hooks.added(Hook.ANALYSIS, name)
 
 
-def no_limit() -> dm.UsageError:
+def no_limit(who: str = f"{dm.Step.ASK}") -> dm.UsageError:
     """Return the error of who asks for paid answers without saying how much they may cost."""
     return dm.UsageError(
-        f"{dm.Step.ASK} pays for answers and no limit is given", hint=f"add {dm.Step.MAX_COST} USD, or budget.per_day"
+        f"{who} pays for answers and no limit is given", hint=f"add {dm.Step.MAX_COST} USD, or budget.per_day"
     )
 
 
@@ -180,6 +180,38 @@ class LocalAnalysis:
 
     def learn(self, rows: Sequence[dm.Labelled], tell: TellProgress, question: str | None = None) -> list[dm.Lesson]:
         return self._training_run(self.analyst, question).learn(rows, tell)
+
+    def teach(self, plan: dm.ClassifyPlan, most: int, question: str = dm.CATEGORY) -> dm.TeacherReport:
+        from triage_cli.classifiers import most_representative
+        from triage_cli.service import chosen_lessons, taught
+
+        asked, spec = self.config.question(question), self._teacher(plan)
+        if paid_steps(self.config, spec) and plan.max_cost is None and self.config.per_day is None:
+            raise no_limit("a lesson of a teacher")
+        analyst, store = self.analyst, self.opened(make=self._make)
+        registry, alone = open_model_registry(store), about_alone(self.config, asked)
+        lessons = chosen_lessons(store, registry, most_representative, asked, most)
+        estimate = estimate_cost(alone, plan, lessons.tickets(asked.name))
+        price = f": {estimate.said()}" if estimate.tokens else ""
+        analyst.tell(f"{spec.name} is asked about {estimate.tickets:,} texts{price}")
+        with recorded_run(store, "learn", analyst.actor, analyst.command_line, self.stop_control) as recorder:
+            analyst.began(recorder)
+            budget = recorder.context.open_budget(plan.max_cost, self.config.per_day)
+            asker = Asker(analyst.actor, recorder.context.run.run_id, {})
+            try:
+                teacher = Classifiers.of(alone, store, asker, analyst.tell).open(plan)
+                return taught(lessons, teacher, asked, store, registry, recorder)
+            finally:
+                self.spent += budget.spent + budget.reserved
+
+    def _teacher(self, plan: dm.ClassifyPlan) -> ClassifierSpec:
+        spec = self.config.classifiers.get(plan.classifier or "")
+        if spec is None:
+            names = ", ".join(self.config.classifiers)
+            raise dm.UsageError(f'no classifier "{plan.classifier}"', hint=f"the config has {names}")
+        if spec.type == "local":
+            raise dm.UsageError(f'"{spec.name}" is the embedded model, which learns', hint="name another classifier")
+        return spec
 
     def roll_back(self) -> dm.TrainingReport:
         return self._training_run(self.analyst).roll_back()

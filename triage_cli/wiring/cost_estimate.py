@@ -24,6 +24,15 @@ class CostEstimate(NamedTuple):
     most: float | None = 0.0
     prompt: str = ""
 
+    def said(self) -> str:
+        """Return the tokens and the cost in words."""
+        cost = (
+            "at a price that is not configured"
+            if self.cost is None
+            else f"${self.cost:.4f} expected, ${self.most:.4f} at worst"
+        )
+        return f"about {self.tokens:,} tokens, {cost}"
+
 
 def estimate_cost(config: Config, plan: dm.ClassifyPlan, tickets: Iterable[dm.Ticket]) -> CostEstimate:
     """Estimate tokens and cost of what is asked about tickets, without a call; of a cascade, its first paid step."""

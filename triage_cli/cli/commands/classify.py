@@ -176,12 +176,5 @@ def _preview_cost(
         printer.one(dict(zip(PREVIEW_KEYS, preview_figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
         Printer("table").write(safe_text.safe_lines(estimate.prompt) + "\n")
-    if estimate.cost is None:
-        expected_cost = "at a price that is not configured"
-    else:
-        expected_cost = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
-    context.say(
-        f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
-        f"about {estimate.tokens:,} tokens, {expected_cost} (--dry-run)"
-    )
+    context.say(f"{messages.plural(estimate.tickets, 'tickets')} would be asked: {estimate.said()} (--dry-run)")
     return dm.ExitCode.OK

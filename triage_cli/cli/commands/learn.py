@@ -3,7 +3,7 @@
 `triage suspects`: labels that several answers contradict, and categories that are confused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from triage_cli import domain as dm
@@ -32,9 +32,14 @@ def learn(
     question: Annotated[
         str | None, option("--question", "NAME", "Learn this question alone; without it, each that has labels.")
     ] = None,
+    teacher: Annotated[
+        str | None, option("--teacher", "NAME", "Have this classifier label stored tickets first, once.")
+    ] = None,
+    texts: Annotated[int, option("--texts", "N", "So many texts for the teacher, at most.", min=1, max=2000)] = 500,
+    max_cost: options.MaxCost = None,
     *,
     printing: PrintOptions,
-) -> None:
+) -> int:
     """Fit the embedded classifier to verdicts and a labelled file; use it if it is better on held-out tickets.
 
     Each question is learned by itself. The labels of a file are categories, or answers to --question.
@@ -46,15 +51,18 @@ def learn(
     triage learn
     triage learn labelled.csv --label team
     triage learn labelled.csv --question urgency
+    triage learn --teacher gpt --max-cost 2
     triage learn --rollback
     """
-    if rollback and (file or question):
-        raise dm.UsageError(f"--rollback takes no {'file' if file else 'question'}", hint="leave one of them out")
+    _check_options(max_cost, rollback=rollback, besides={"file": file, "question": question, "teacher": teacher})
     labelled_files.check(file, label)
     printer = printing.printer(LEARN_COLUMNS, quiet=context.quiet)
     if file:
         context.make_database()  # a first model may be there before the first ticket
     context.require_database()
+    codes = {dm.ExitCode.OK}
+    if teacher:
+        codes.add(_teach(context, dm.ClassifyPlan(teacher, max_cost=max_cost), texts, question or dm.CATEGORY))
     if rollback:
         lessons = [dm.Lesson(dm.CATEGORY, dm.LabelCounts({}, {}, 0), context.analysis.roll_back())]
     else:
@@ -66,6 +74,20 @@ def learn(
     printer.one(dm.lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.lessons_summary(lessons):
         context.say(line)
+    _say_measured(context, lessons)
+    if context.guides:
+        context.say(summaries.step_after_learning(lessons[0].report, lambda: summaries.step_to_routing(context)))
+    return dm.gravest(codes)
+
+
+def _check_options(max_cost: float | None, *, rollback: bool, besides: Mapping[str, object]) -> None:
+    if rollback and (other := next((name for name, value in besides.items() if value), None)):
+        raise dm.UsageError(f"--rollback takes no {other}", hint="leave one of them out")
+    if max_cost is not None and not besides["teacher"]:
+        raise dm.UsageError("--max-cost is for a teacher; learning itself costs nothing", hint="add --teacher NAME")
+
+
+def _say_measured(context: CommandContext, lessons: Sequence[dm.Lesson]) -> None:
     measured = [lesson for lesson in lessons if lesson.report.after is not None]
     if any(lesson.report.from_verdicts for lesson in measured):
         context.say(HARD_VERDICTS)
@@ -73,8 +95,18 @@ def learn(
     for lesson in lessons:
         for line in summaries.outlook(lesson.report, lesson.question):
             context.say(line)
-    if context.guides:
-        context.say(summaries.step_after_learning(lessons[0].report, lambda: summaries.step_to_routing(context)))
+
+
+def _teach(context: CommandContext, plan: dm.ClassifyPlan, most: int, question: str) -> dm.ExitCode:
+    """Have a teacher label texts, and say what it did; what it labelled before a limit ended it is learned."""
+    report = context.analysis.teach(plan, most, question)
+    judged = f"; it agrees with {report.agreed:,} of {report.judged:,} decisions of people" if report.judged else ""
+    failed = f", {report.failed:,} without an answer" if report.failed else ""
+    context.say(
+        f"{report.teacher} labelled {messages.plural(report.labelled, 'new texts', 'new text')}{failed}, "
+        f"for ${report.cost_usd:.4f}{judged}"
+    )
+    return context.report(report.stopped) if report.stopped else dm.ExitCode.OK
 
 
 def _note_labels(context: CommandContext, lesson: dm.Lesson, file: str | None) -> None:

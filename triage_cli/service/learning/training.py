@@ -178,7 +178,7 @@ def figures(held_out_answers: Sequence[HeldOutAnswer]) -> dm.Figures:
 
 
 # Why labels of topics alone are not enough, and what is said where they are learned nevertheless.
-UNPROVEN = f"labels of topics prove nothing, and fewer than {LEAST_LABELLED} others are there to measure on"
+UNPROVEN = f"labels of topics and teachers prove nothing; fewer than {LEAST_LABELLED} others are there to measure on"
 UNMEASURED = f"nobody knows how good it is: {UNPROVEN}"
 
 TRAINING_TRIES = 5  # if others become active meanwhile
