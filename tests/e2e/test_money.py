@@ -74,6 +74,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("run - --dry-run --classifier other", "id,subject\n7,Something else again\n"),
         ("run - --dry-run --ask --max-cost 1", "id,subject\n6,Something quite else\n"),
     ],
+    "learn": [("learn labelled.csv", ""), ("learn --teacher other --texts 1 --max-cost 1", "")],
     "reclassify": [("reclassify --classifier other", ""), ("reclassify 2 --force --apply --classifier gpt", "")],
     "plan": [("plan plan.yaml", ""), ("plan plan.yaml --ask --max-cost 1", "")],
     "spikes": [("spikes", "")],
@@ -110,7 +111,6 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "keys list": [("keys list", "")],
     "keys rotate": [("keys rotate tester", "")],
     "keys revoke": [("keys revoke tester", "")],
-    "learn": [("learn labelled.csv", ""), ("learn --teacher gpt --max-cost 1", "")],
     "eval": [
         ("eval labelled.csv --classifier gpt --classifier both --calibrate", ""),
     ],
@@ -204,6 +204,7 @@ REQUESTS: dict[str, Any] = {
     "POST /operations/suspects": {"rows": []},
     "POST /operations/category_changes": {"rows": []},
     "POST /operations/learn": {"rows": [{"text": "The case number 3 of an invoice", "category": "Billing"}]},
+    "POST /operations/teach": {"plan": {"classifier": "gpt"}, "most": 2},
     "POST /operations/roll_back": {},
     "POST /operations/evaluate": {
         "rows": [{"text": "The case number 4 of an invoice", "category": "Billing"}],
