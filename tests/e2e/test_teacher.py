@@ -1,6 +1,7 @@
 """A teacher labels stored tickets once: its labels are paid once, teach, prove nothing, and go with their tickets."""
 
 import json
+from typing import Any
 
 from tests.support.cli import Cli
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server
@@ -29,7 +30,7 @@ def queue(cli: Cli, server: LlmServer, numbers: range) -> None:
     assert cli("create", "-q", stdin=f"id,customer,subject\n{text}").returncode == 0
 
 
-def labelled(cli: Cli) -> list[dict[str, str]]:
+def labelled(cli: Cli) -> list[dict[str, Any]]:
     return [json.loads(line) for line in cli("list", "--labelled", "-o", "jsonl").stdout.splitlines()]
 
 
