@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Dialog, Route, expect
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.browser import Visitor, chromium
@@ -192,8 +192,6 @@ def test_all_can_be_done_by_the_keyboard_alone(served: Callable[..., ApiServer],
     assert "skipped" not in ada.said.inner_text()
     page.goto(f"{server.url}/app#ticket/T-00")
     expect(ada.title).to_have_text("first")
-    page.goto(f"{server.url}/app#today")
-    expect(page.locator("#today h2")).to_have_text("Today")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
@@ -209,10 +207,11 @@ def test_it_fits_and_axe_finds_nothing_wrong(
     assert ada.violations() == [], "signing in"
     page = ada.page
     for place, sign in (
-        ("#waiting", "#pane h2"), ("#ticket/T-01", "#pane h2"), ("#today", "#today h2"), ("#ticket", "#open"),
+        ("#waiting", "#pane h2"), ("#ticket/T-01", "#pane h2"), ("#week", "#week h2"), ("#ticket", "#open"),
+        ("#tickets", "#found li"),
     ):  # fmt: skip
         page.goto(f"{server.url}/app{place}")
-        expect(page.locator(sign)).to_be_visible()
+        expect(page.locator(sign).first).to_be_visible()
         assert ada.violations() == [], place
         assert page.evaluate("() => document.documentElement.scrollWidth") == width, place
     page.locator("#show-help").click()
@@ -255,9 +254,17 @@ def test_hostile_texts_are_shown_run_nothing_and_ask_for_nothing(
     for ticket_id in ids:
         page.goto(f"{server.url}/app#ticket/{ticket_id}")
         expect(page.locator("#pane h2")).to_be_visible()
+    page.goto(f"{server.url}/app#tickets")
+    expect(page.locator("#found li")).to_have_count(50)
+    page.locator("#more-found").click()
+    expect(page.locator("#found li")).to_have_count(60)
+    page.locator("#words").fill(HOSTILE[-1])
+    ada.presses("Enter")
+    expect(page.locator("#found li")).to_have_count(1)
+    assert page.evaluate("() => window.ran") is None
     elements = page.locator("script, img, svg, iframe, object, embed, base, form, style, video, math, template")
     assert elements.evaluate_all("(all) => all.map((it) => it.id || it.src || it.method)") == [
-        f"{server.url}/app/app.js", "sign-in", "find", "open", "dialog",
+        f"{server.url}/app/app.js", "sign-in", "find", "open", "search", "dialog",
     ]  # fmt: skip
 
 
@@ -272,6 +279,11 @@ def test_a_role_sees_and_does_what_it_may(served: Callable[..., ApiServer], visi
     first = rita.title.inner_text()
     rita.presses("ArrowDown")
     expect(rita.title).not_to_have_text(first)
+    rita.page.goto(f"{server.url}/app#tickets")
+    expect(rita.page.locator("#found li")).to_have_count(2)
+    assert rita.page.locator("#found input, #bulk button").count() == 0
+    rita.page.goto(f"{server.url}/app#week")
+    expect(rita.page.locator("#week")).to_contain_text("Someone with the role admin can let the model learn")
     rita.presses("q")
     rita.hears("There is no ticket here that you may decide.")
     rita.page.locator("#sign-out").click()
@@ -285,7 +297,7 @@ def test_a_role_sees_and_does_what_it_may(served: Callable[..., ApiServer], visi
     with server.client("admin") as admin:
         assert admin.delete("/keys/agent").status_code == 200
         wrong.presses("1")
-        wrong.hears("No such key")
+        wrong.hears("The server does not know this key.")
         expect(wrong.page.locator("#sign-in")).to_be_visible()
         assert admin.get("/stats").json()["by_status"] == {"needs_review": 2}
     for visitor in (metrics, wrong):
@@ -342,16 +354,147 @@ def test_on_a_telephone_a_ticket_is_read_and_decided_without_scrolling(
     ada.hears("That was the last one.")
 
 
-def test_similar_tickets_are_shown_and_lead_to_each_other(
+def test_similar_tickets_and_those_of_the_customer_are_shown_with_the_address_in_the_helpdesk(
     served: Callable[..., ApiServer], visit: Callable[..., Visitor]
 ) -> None:
     texts = ("the printer hums loudly <b>", "the printer hums loudly again", "an invoice of October is missing")
-    ada = visit(served(*[{"subject": text, "description": text} for text in texts]), place="#ticket/T-00")
+    address = "https://desk.example/tickets/1047?a=<b>"
+    extra = json.dumps({"url": address, "script": "javascript:window.ran=1", "plain": "http://desk.example"})
+    fields = {"customer_id": "C-9 & sons", "extra": extra}
+    server = served(*[{"subject": text, "description": text, **fields} for text in texts])
+    ada = visit(server, place="#ticket/T-00")
     expect(ada.title).to_have_text(texts[0])
-    ada.page.get_by_role("link", name=texts[1]).click()
+    of_customer = ada.page.locator("#pane ul").last
+    expect(of_customer.locator("a")).to_have_text([texts[2], texts[1]])
+    expect(ada.page.locator(".facts a")).to_have_text([address])
+    assert ada.page.locator(".facts a").get_attribute("href") == address
+    ada.page.get_by_role("link", name=texts[1]).first.click()
     expect(ada.title).to_have_text(texts[1])
-    expect(ada.page.get_by_role("link", name=texts[0])).to_be_visible()
+    expect(ada.page.get_by_role("link", name=texts[0])).to_have_count(2)
     assert ada.violations() == []
+
+
+def found(visitor: Visitor, count: int) -> list[str]:
+    """Wait until so many tickets are listed, and return what stands beside them."""
+    expect(visitor.page.locator("#found li")).to_have_count(count)
+    expect(visitor.page.locator("#sum")).to_contain_text(f"{count} ticket")
+    return visitor.page.locator("#found small").all_inner_texts()
+
+
+def test_tickets_are_found_by_words_and_menus_and_the_search_is_an_address(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    sent = {"status": "routed", "category": "Billing", "suggestion": None, "routed_to": "out"}
+    server = served(
+        {"subject": "printer hums", "customer_id": "C-9", "language": "de"},
+        {"subject": "printer burns", "priority": "urgent"},
+        {"subject": "an invoice", **sent, "customer_id": "C-9"},
+        {"subject": "another invoice", **sent, "verdict": True},
+    )
+    ada = visit(server, place="#tickets")
+    page = ada.page
+    found(ada, 4)
+    expect(page.locator("#sum")).to_have_text("4 tickets: 2 needs review, 2 routed")
+    for words, count in (("printer", 2), ("customer:C-9", 2), ("language:de hums", 1), ("zz", 0)):
+        ada.presses("/")
+        expect(page.locator("#words")).to_be_focused()
+        page.locator("#words").fill(words)
+        ada.presses("Enter")
+        found(ada, count)
+    expect(page.locator("#sum")).to_have_text("0 tickets: none")
+    page.locator("#words").fill("")
+    ada.presses("Enter")
+    for menu, value, count in (("category", "Billing", 2), ("by", "true", 1), ("by", "", 2), ("came", "today", 2)):
+        page.locator(f"[name={menu}]").select_option(value)
+        found(ada, count)
+    assert page.url.endswith("#tickets?category=Billing&came=today")
+    page.reload()
+    assert all(text.startswith("Billing") and "→ out" in text for text in found(ada, 2))
+    assert page.locator("[name=came]").input_value() == "today"
+    page.locator("[name=came]").select_option("yesterday")
+    found(ada, 0)
+    page.go_back()
+    found(ada, 2)
+    page.get_by_role("link", name="another invoice").click()
+    expect(ada.title).to_have_text("another invoice")
+
+
+def test_many_tickets_get_a_category_as_they_were_seen_and_what_others_do_appears_at_its_place(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    server = served(*[{"subject": f"Ticket {n}"} for n in range(5)])
+    ada, asked = visit(server, place="#tickets"), list[str]()
+    page = ada.page
+
+    def agree(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", agree)
+    found(ada, 5)
+    boxes = page.locator("#found input")
+    for n in (0, 1, 2):  # the newest, which is T-04, and two more
+        boxes.nth(n).check()
+    with server.client("admin") as ben:
+        judge(ben, "T-04", "General")
+        judge(ben, "T-00", "General")
+        expect(page.locator("#found li").nth(4)).to_contain_text("General, by a person")
+        expect(page.locator("#found li").nth(0)).to_contain_text("Billing, a guess")  # it was chosen as it was seen
+        page.locator("#bulk-value").select_option("Technical")
+        page.get_by_role("button", name="Give this category").click()
+        ada.hears("2 tickets: Technical; u takes them back. 1 stays, since another person has changed it.")
+        assert asked == ["Give 3 tickets the category Technical?"]
+
+        def judged() -> dict[str, str]:
+            return {t["external_id"]: t["category"] for t in ben.get("/tickets?verdict=true").json()}
+
+        assert judged() == {"T-00": "General", "T-04": "General", "T-03": "Technical", "T-02": "Technical"}
+        judge(ben, "T-03", "Billing")
+        ada.presses("u")
+        ada.hears("T-03 stays as it is, since another person has decided: Billing.")
+        assert judged() == {"T-00": "General", "T-04": "General", "T-03": "Billing"}
+        page.goto(f"{server.url}/app#waiting")
+        expect(page.locator("#count")).to_have_text("1 waits for a person")
+        judge(ben, "T-01", "Billing")
+        expect(page.locator("#queue")).to_contain_text("Billing, by a person")
+        expect(page.locator("#count")).to_have_text("0 wait for a person")
+
+
+def test_the_week_tells_what_the_report_tells_and_an_admin_lets_the_model_learn(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    sent = {"status": "routed", "category": "Billing", "suggestion": None, "routed_to": "out"}
+    server = served(*[{"description": f"text {n}"} for n in range(3)], sent)
+    ada = visit(server, "admin", place="#week")
+    week = ada.page.locator("#week")
+    expect(week).to_contain_text("Tickets that came4")
+    expect(week).to_contain_text("Waiting now3")
+    with server.client() as client:
+        sure = client.get("/report").json()["sure"]
+    assert (sure["n"], sure["held"]) == (4, 1)
+    expect(week).to_contain_text("25 % of 4 (between 5 % and 70 %)")
+    ada.page.get_by_role("button", name="Learn from verdicts").click()
+    ada.hears("too few labelled tickets (0): learning begins with 10, of two categories.")
+    ada.page.get_by_role("link", name="Billing").click()
+    assert len(found(ada, 1)) == 1
+    assert ada.page.url.endswith("#tickets?category=Billing&came=week")
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [("de-AT", "1 wartet auf einen Menschen"), ("fr", "1 attend une personne"), ("ja", "1 waits for a person")],
+)
+def test_the_page_speaks_the_language_of_its_reader(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor], locale: str, said: str
+) -> None:
+    server = served({"customer_id": "C-9", "extra": "{}"}, {"status": "routed", "category": "Billing"})
+    ada = visit(server, "admin", locale=locale)  # what no table has, the page says in the console: a complaint
+    expect(ada.page.locator("#count")).to_have_text(said)
+    for place, sign in (("#ticket/T-00", "#pane h2"), ("#tickets", "#found li"), ("#week", "#week h2")):
+        ada.page.goto(f"{server.url}/app{place}")
+        expect(ada.page.locator(sign).first).to_be_visible()
+        assert ada.violations() == [], place
+    assert ada.page.evaluate("() => document.documentElement.lang") == {"de-AT": "de", "fr": "fr"}.get(locale, "en")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,15 @@
 """The pages `/docs` and `/app`, from installed files, so that they need no internet."""
 
 from importlib.resources import files
+from pathlib import PurePosixPath
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-APP_FILES = {
-    "/app": ("app.html", "text/html"),
-    "/app/app.css": ("app.css", "text/css"),
-    "/app/app.js": ("app.js", "text/javascript"),
-}
+APP_FOLDER = files("triage_cli.extensions.server") / "app"
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+APP_FILES = {"/app": APP_FOLDER / "app.html", **{f"/app/{file.name}": file for file in APP_FOLDER.iterdir()}}
 APP_HEADERS = {
     # The page runs its own script alone, which can make no markup of a text, and it talks to this server alone.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -31,14 +30,13 @@ def front_door(request: Request) -> Response:
 
 
 @app_router.get("/app")
-@app_router.get("/app/app.css")
-@app_router.get("/app/app.js")
+@app_router.get("/app/{name}")
 def app_file(request: Request) -> Response:
     """Return the page, or one of the files that it loads."""
-    name, media_type = APP_FILES[request.scope["route"].path]
-    return Response(
-        (files("triage_cli.extensions.server") / "app" / name).read_bytes(), headers=APP_HEADERS, media_type=media_type
-    )
+    file = APP_FILES.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
+    if file is None:
+        raise HTTPException(404)
+    return Response(file.read_bytes(), headers=APP_HEADERS, media_type=MEDIA_TYPES[PurePosixPath(file.name).suffix])
 
 
 # The package `fastapi-offline` carries Swagger UI's files; nothing else of it is used.
