@@ -1,4 +1,4 @@
-"""What docs/howto/analysis.md asks is answered alike by each database and by each program that it names."""
+"""What docs/howto/analysis.md and its sample ask is answered alike by each database and program that it names."""
 
 import json
 import re
@@ -26,7 +26,8 @@ from triage_cli.extensions.postgres import PostgresStore
 from triage_cli.stores import SqliteStore, SqlStore
 
 PAGE = {block.file: block.text for block in blocks(ROOT / "docs" / "howto" / "analysis.md") if block.file}
-QUESTIONS = [re.sub("--.*", "", each).strip(" ;\n") for each in PAGE["questions.sql"].split("\n\n")]
+SQL = (ROOT / "samples" / "analysis" / "questions.sql").read_text()
+QUESTIONS = [re.sub("--.*", "", each).strip(" ;\n") for each in SQL.split("\n\n")]
 VIEWS = ("tickets_v", "answers_v", "verdicts_v", "deliveries_v", "events_v")
 
 

@@ -54,7 +54,6 @@ NOT_RUN = (
     NotRun("docs/howto/nightly.md", "sudo -u triage", "looks at the database of the unit"),
     NotRun("docs/howto/nightly.md", "sudo install -d", "makes a folder of the machine"),
     NotRun("docs/howto/oidc.md", "export TRIAGE_TOKEN_COMMAND", "asks an identity provider"),
-    NotRun("docs/howto/reports.md", "triage stats", "sends to a chat; the line before it is run"),
     NotRun("docs/howto/deploy.md", "touch triage.key", "needs Docker; test_deploy.py runs its commands"),
     NotRun("docs/howto/deploy.md", "kubectl create", "needs a cluster; test_deploy.py reads the file"),
     NotRun("docs/howto/upgrade.md", "docker compose", "needs Docker; test_deploy.py runs its commands"),
