@@ -159,7 +159,7 @@ def test_without_a_column_topics_become_categories_and_nothing_is_proven(cli: Cl
     record = json.loads(done.stdout)
     assert (record["column"], record["proving"], sum(record["categories"].values())) == (None, 0, 90)
     assert "3 categories of topics, learned from " in done.stderr
-    assert "labels of topics prove nothing" in done.stderr
+    assert "labels of topics and teachers prove nothing" in done.stderr
     config = (cli.folder / "config.yaml").read_text()
     assert "# not proven yet, so everything waits for a person: at least " in config
     assert config.count("examples:") == 3
