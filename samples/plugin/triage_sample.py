@@ -71,7 +71,7 @@ def number_of_lines(value: object) -> int:
 
 def top(context: Context, status: str = "") -> None:
     """Print the categories with the most tickets."""
-    selection = Selection(statuses=(status,) if status else ())
+    selection = Selection(statuses=frozenset({status} if status else ()))
     counts = Counter(ticket.category or "-" for ticket in context.triage.find(selection))
     for category, number in counts.most_common(context.keys.get("top", 5)):
         print(f"{number:6} {category}")
