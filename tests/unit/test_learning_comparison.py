@@ -6,7 +6,16 @@ import pytest
 
 from triage_cli import domain as dm
 from triage_cli.ports import Settings
-from triage_cli.service import FEW_LABELLED, Comparison, HeldOutAnswer, InUse, compared, shared_settings
+from triage_cli.service import (
+    FEW_LABELLED,
+    Comparison,
+    HeldOutAnswer,
+    InUse,
+    Subject,
+    compared,
+    shared_settings,
+    taught_many,
+)
 
 SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0), 1.0)]
 ROWS = [dm.Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
@@ -19,6 +28,7 @@ class Memory:
         self.trained: list[set[str]] = [set()]  # the first is the built-in model
         self.set: list[Settings] = []
         self.chosen_on: list[set[str]] = []
+        self.begun: list[bytes] = []  # what each training began with
 
     def settings(self, labelled: Sequence[dm.Labelled], _more: dm.Unlabelled = dm.NOTHING) -> Settings:
         self.chosen_on.append({row.text for row in labelled})
@@ -31,11 +41,16 @@ class Memory:
         settings: Settings = (),
         *,
         to_use: bool = False,
+        start: bytes = b"",
     ) -> bytes:
         del to_use
+        self.begun.append(start)
         self.set.append(settings or self.settings(labelled, more))
         self.trained.append({row.text for row in labelled} | set(more.texts))
         return str(len(self.trained) - 1).encode()
+
+    def settings_of(self, weights: bytes) -> Settings:
+        return [(float(weights), 1.0, SETTINGS[0][2], 1.0)]
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         known = self.trained[int(weights)]
@@ -124,6 +139,21 @@ def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() ->
     used = in_use(trainer, ROWS[:10])
     compared(trainer, ROWS, dm.NOTHING, SETTINGS, used, lambda _: None)
     assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, SETTINGS[0][2], 1.0),)}
+
+
+@pytest.mark.parametrize(("known", "anew"), [(20, False), (20, True), (10, False)])
+def test_many_labels_are_compared_by_what_proves_and_a_few_new_ones_keep_the_settings(known: int, anew: bool) -> None:
+    trainer, question = Memory(), dm.Question("category", values=(dm.Category("a"), dm.Category("b")))
+    used, proving = in_use(trainer, ROWS[:known]), [dm.Labelled(f"proof {n}", "b") for n in range(5)]
+    chosen = len(trainer.chosen_on)
+    attempt = taught_many(Subject(question, trainer), used, ROWS, [*proving, ROWS[0]], lambda *_: None, anew=anew)
+    assert attempt.comparison
+    assert [answer.graded.truth for answer in attempt.comparison.after] == ["b"] * 5, "what neither has learned"
+    assert trainer.trained[int(attempt.fit())] == {row.text for row in ROWS}
+    is_near = known == 20 and not anew
+    assert trainer.begun[-1] == (used.weights if is_near else b"")
+    assert trainer.set[-1] == (trainer.settings_of(used.weights) if is_near else trainer.settings(ROWS))
+    assert (len(trainer.chosen_on) == chosen) == is_near
 
 
 def test_texts_that_say_the_same_cannot_be_held_out() -> None:

@@ -19,12 +19,14 @@ from tests.support.attacks import shipped_attacks
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.records import replace
+from tests.support.three_subjects import three_subjects
 from tests.support.world import a_budget
 from triage_cli import domain as dm
 from triage_cli.classifiers import (
     MAX_CHARACTERS,
     MAX_WORDS,
     Design,
+    LocalTrainer,
     Model,
     ScoreCalibration,
     examples_of,
@@ -255,6 +257,22 @@ def test_labelled_texts_are_learned(garden: Model) -> None:
     assert one(after, "zorbix late").category == "Furniture"
     assert (one(after, "zorbix late").confidence or 0) > (one(before, "zorbix late").confidence or 0)
     assert after.fingerprint != before.fingerprint
+
+
+def test_from_a_model_of_nearly_the_same_texts_a_fit_ends_where_it_would_anyway() -> None:
+    labelled = three_subjects(1_600)
+    categories = [dm.Category(name) for name in ("parcel", "password", "invoice")]
+    trainer = LocalTrainer(categories, lambda: b"")
+    rows = [dm.Labelled(text, label) for text, label in labelled]
+    settings = [(3.0, 0.2, (0.7, 1.0, 0.0), 1.0)] * 2
+    start = trainer.fit(rows[:-20], settings=settings)
+    assert [*trainer.settings_of(start)] == settings
+    assert not trainer.settings_of(fit(categories).to_bytes()), "of no labelled text"
+    texts = [text for text, _ in three_subjects(30, seed=1)]
+    anew, on = (trainer.chances(trainer.fit(rows, settings=settings, start=each), texts) for each in (b"", start))
+    for chances, near in zip(anew, on, strict=True):
+        assert chances[0][0] == near[0][0]
+        assert chances[0][1] == pytest.approx(near[0][1], abs=0.01)
 
 
 def test_a_category_with_fewer_labels_is_raised_against_one_with_more() -> None:

@@ -36,12 +36,17 @@ class Trainer(Protocol):
         settings: Settings = (),
         *,
         to_use: bool = False,
+        start: bytes = b"",
     ) -> bytes:
         """A trainer fits a model to the categories, to labelled texts, and to texts without a label.
 
         Without `settings`, the trainer finds them first. A model that is `to_use`, and not only to be measured on other
-        texts, answers as for new ones about texts with the label of a topic and those without a label.
+        texts, answers as for new ones about texts with the label of a topic and those without a label. From the model
+        `start`, which has learned nearly all of this, it is sooner there.
         """
+
+    def settings_of(self, weights: bytes) -> Settings:
+        """A trainer returns the settings with which a model was fitted; none of a model of an earlier release."""
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """A trainer returns a model's answers about texts: (category, confidence)."""

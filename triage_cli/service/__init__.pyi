@@ -64,6 +64,7 @@ from triage_cli.service.learning.training import TextUse as TextUse
 from triage_cli.service.learning.training import TrainingRun as TrainingRun
 from triage_cli.service.learning.training import compared as compared
 from triage_cli.service.learning.training import shared_settings as shared_settings
+from triage_cli.service.learning.training import taught_many as taught_many
 from triage_cli.service.learning.training_data import LEAST_LABELLED as LEAST_LABELLED
 from triage_cli.service.learning.training_data import gather_training_data as gather_training_data
 from triage_cli.service.learning.training_data import has_proof as has_proof

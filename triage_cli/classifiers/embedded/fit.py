@@ -49,13 +49,15 @@ def fit(
     typical: Sequence[tuple[str, str]] = (),
     *,
     to_use: bool = False,
+    start: Model | None = None,
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
     `choices` are the hyperparameters for English and for other languages (`chosen_hyperparameters`), which else are
     chosen on held-out labelled texts. `make_training_set` makes the training set, if it is of another kind. `typical`
     pairs have the label of a topic, and never prove anything. A model that is `to_use` answers about texts whose label
-    nobody gave to them as if it had not learned them, which takes some more fits. Raises `ConfigError`.
+    nobody gave to them as if it had not learned them, which takes some more fits. From the model `start`, of the same
+    categories and nearly the same texts, the solver has a short way. Raises `ConfigError`.
     """
     labelled_texts = _labelled_texts(categories, labelled, typical)
     training_set = make_training_set(categories, labelled_texts)
@@ -66,7 +68,7 @@ def fit(
     # The last one is there since models answer about these texts as if they had not learned them.
     fitted_to = repr((list(labelled), choice, *unproven, *(["own"] if unproven else ()))).encode("utf-8", "replace")
     learned = sha256(fitted_to).hexdigest() if labelled or typical else ""
-    model = training_set.model(choice, learned, to_use=to_use)
+    model = training_set.model(choice, learned, to_use=to_use, start=start)
     if not learned and len(categories) <= MOST_FITTED_LATER:
         model = model._replace(wording=tuple(categories))
     elif len(categories) > 1:
@@ -76,7 +78,7 @@ def fit(
         model = model._replace(
             english=not multilingual_set.mostly_foreign,
             languages=_taught_languages(told_texts),
-            multilingual=multilingual_set.model(choice, learned, to_use=to_use),
+            multilingual=multilingual_set.model(choice, learned, to_use=to_use, start=start and start.multilingual),
         )
     if learned:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))

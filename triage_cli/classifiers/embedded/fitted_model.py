@@ -50,7 +50,8 @@ class Model(NamedTuple):
     categories that `multilingual` is yet to be fitted to (`fit.fitted_to_wording`), empty if that is done. `own` are
     the hashes (`read_number`) of the texts that it learned with a label that nobody gave to them, and `own_scores`
     (texts, labels) the scores by which it answers about these: those of models that have not learned them. `own` is
-    None in a model of an earlier release, which repeats what it guessed.
+    None in a model of an earlier release, which repeats what it guessed. `fitted` are the strength, the share of the
+    wording, and the part of the labelled texts with which it was fitted to these; None in an earlier release.
     """
 
     labels: tuple[str, ...]
@@ -75,6 +76,7 @@ class Model(NamedTuple):
     typical: NDArray[np.uint32] | None = None
     own: NDArray[np.uint64] | None = None
     own_scores: Floats | None = None
+    fitted: NDArray[np.float64] | None = None
 
     @property
     def knows_descriptions_alone(self) -> bool:
@@ -98,8 +100,9 @@ class Model(NamedTuple):
             self.languages,
             self.wording,
         ]
-        added = {"copies": self.copies, "typical": self.typical, "own": self.own, "own_scores": self.own_scores}
-        kept: dict[str, Any] = {name: array for name, array in added.items() if array is not None}
+        added: dict[str, Any] = {"copies": self.copies, "typical": self.typical, "own": self.own}
+        added |= {"own_scores": self.own_scores, "fitted": self.fitted}
+        kept = {name: array for name, array in added.items() if array is not None}
         np.savez_compressed(
             npz_file,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
@@ -129,6 +132,7 @@ class Model(NamedTuple):
                     tuple(dm.Category(name, description, tuple(examples), tuple(was), *other)
                           for name, description, examples, was, *other in wording),
                     arrays.get("typical"), arrays.get("own"), arrays.get("own_scores"),
+                    arrays.get("fitted"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise dm.TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error

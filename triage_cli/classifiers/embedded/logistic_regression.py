@@ -24,6 +24,8 @@ class Design(NamedTuple):
 
     def take(self, rows: Integers) -> "Design":
         """Return the design of these rows alone."""
+        if np.array_equal(rows, np.arange(len(self.vectors))):
+            return self  # a copy of it would take half the memory of a fit
         return Design(self.vectors[rows], self.terms[rows])
 
     def scores(self, weights: Floats) -> Floats:
@@ -77,11 +79,17 @@ def merged_terms(terms: Any) -> tuple[Any, Any]:
     text_marks = np.random.default_rng(0).integers(2**63, size=columns.shape[0], dtype=np.uint64)
     presence = csc_matrix((np.ones(columns.nnz, np.uint64), columns.indices, columns.indptr), columns.shape)
     _, first, group = np.unique(presence.T @ text_marks, return_index=True, return_inverse=True)
+    del presence
     term_lengths = np.sqrt(columns.power(2).sum(axis=0, dtype=np.float64)).A1
     term_lengths[term_lengths == 0] = 1  # terms of texts that are left out
-    term_shares = columns @ diags_array(1 / term_lengths)
-    differs_in_share = abs(term_shares[:, first[group]] - term_shares).max(axis=0).toarray().ravel() > EQUAL_SHARES
-    _, group = np.unique(np.where(differs_in_share, len(first) + np.arange(len(group)), group), return_inverse=True)
+    doubles = np.flatnonzero(first[group] != np.arange(len(group)))  # of an earlier term
+    term_shares, first_shares = (
+        columns[:, some] @ diags_array(1 / term_lengths[some]) for some in (doubles, first[group[doubles]])
+    )
+    differs_in_share = abs(first_shares - term_shares).max(axis=0).toarray().ravel() > EQUAL_SHARES
+    differing = doubles[differs_in_share]
+    group[differing] = len(first) + differing
+    _, group = np.unique(group, return_inverse=True)
     spread = term_lengths / np.sqrt(np.bincount(group, term_lengths**2))[group]
     spread_matrix = csr_matrix((spread.astype(np.float32), (np.arange(len(group)), group)))
     return terms @ spread_matrix, spread_matrix
@@ -133,7 +141,7 @@ def _fit_merged(
     if present_count == 1:
         weights[-1, present] = 0
         return weights
-    vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32)
+    vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32, copy=False)
     terms_transposed, text_rows = terms.T.tocsr(), np.arange(len(label_indexes))
     has_terms = terms.shape[1] > 0  # a rotated design has none; to multiply nothing takes time too
     row_weights = counts.astype(np.float32)[:, None]

@@ -160,13 +160,22 @@ class LocalTrainer:
         settings: Settings = (),
         *,
         to_use: bool = False,
+        start: bytes = b"",
     ) -> bytes:
         pairs, typical = _pairs_of(labelled)
         choices = [
             Choice(strength, share, ScoreCalibration(*each), taught) for strength, share, each, taught in settings
         ]
-        model = fit(self._categories, pairs, _make_training_set(more), choices, typical, to_use=to_use)
+        earlier = self._suited_model(start) if start else None
+        model = fit(self._categories, pairs, _make_training_set(more), choices, typical, to_use=to_use, start=earlier)
         return model.to_bytes()
+
+    def settings_of(self, weights: bytes) -> Settings:
+        model = Model.from_bytes(weights)
+        models = [each for each in (model, model.multilingual) if each]
+        fitted = [(each.fitted.tolist(), each.calibration) for each in models if each.fitted is not None]
+        settings = [(strength, share, calibration[:], taught) for (strength, share, taught), calibration in fitted]
+        return settings if len(settings) == len(models) else ()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         return likeliest_labels(self._suited_model(weights), texts, self._levels)

@@ -141,14 +141,17 @@ class Corpus:
         self.texts = [np.array([word_numbers[word] for word in distinct]) for distinct, _ in counted_words]
         self.weights = [count_weights(len(distinct), counts) for distinct, counts in counted_words]
         ngrams, starts = ngrams_of(all_words)
-        self._word_ngrams = np.split(ngrams, starts[1:])
+        self._ngrams, places = np.unique(ngrams, return_inverse=True)
+        self._word_ngrams = np.split(places, starts[1:])
         self._bare_words = [bare_word(word) for word in all_words]
         self._word_vectors = word_vectors().of(all_words)
 
     def vocabulary(self) -> Vocabulary:
         """Return the terms of the training texts: n-grams, and words of several texts that are not personal."""
-        text_ngrams = [np.unique(np.concatenate([self._word_ngrams[w] for w in distinct])) for distinct in self.texts]
-        ngrams, ngram_counts = np.unique(np.concatenate(text_ngrams), return_counts=True)
+        ngrams, ngram_counts = self._ngrams, np.zeros(len(self._ngrams), np.int64)
+        for distinct in self.texts:
+            # An n-gram counts once a text, since numpy adds to an index once, however often it is named.
+            ngram_counts[np.concatenate([self._word_ngrams[w] for w in distinct])] += 1
         if len(ngrams) > MAX_NGRAMS:
             kept_ngrams = np.sort(np.argsort(-ngram_counts, kind="stable")[:MAX_NGRAMS])
             ngrams, ngram_counts = ngrams[kept_ngrams], ngram_counts[kept_ngrams]
@@ -169,9 +172,10 @@ class Corpus:
         """Return the vectors and weighted terms of the training texts, scaled as for answering; one row per text."""
         word_terms = {word: term for term, word in enumerate(vocabulary.whole_words, len(vocabulary.ngrams))}
         terms_of_word = []  # their indexes in the vocabulary
+        is_kept = np.isin(self._ngrams, vocabulary.ngrams)
+        term_of_ngram = np.cumsum(is_kept) - 1
         for ngrams, word in zip(self._word_ngrams, self._bare_words, strict=True):
-            places = np.searchsorted(vocabulary.ngrams, ngrams)
-            terms = places[vocabulary.ngrams[np.minimum(places, len(vocabulary.ngrams) - 1)] == ngrams]
+            terms = term_of_ngram[ngrams[is_kept[ngrams]]]
             terms_of_word.append(np.append(terms, word_terms[word]) if word in word_terms else terms)
         blocks = [
             self._block(slice(start, start + BLOCK), terms_of_word, vocabulary.rarity, term_weight)
@@ -229,6 +233,7 @@ FINE_FOLDS_TEXTS, FINE_FOLDS = 300, 20
 # texts, by this much of the logarithm of their numbers. Measured: 0.3 to 0.5 is best, from 144 labels to all.
 LABEL_EVENNESS = 0.3
 ROUGH_TOLERANCE = 1e-4  # of the solver, while hyperparameters are chosen
+NEAR_TOLERANCE = 1e-5  # of the solver that begins near its end: of 50,000 texts, a tenth of what a wrong answer costs
 TEXTS_TO_CHOOSE = 15  # labelled texts from which on the hyperparameters strength and share are chosen
 ROTATED_TEXTS = 1_500  # texts up to which their design is rotated, which takes their number to the power of three
 ONE_FOLD_SIZE = 10_000  # labelled texts times labels from which on only one fold is held out
@@ -299,12 +304,14 @@ class TrainingSet:
         own_calibration = EXAMPLES_CALIBRATION if examples else DESCRIPTIONS_CALIBRATION
         return BUILT_IN_CALIBRATION if built_in else own_calibration
 
-    def model(self, choice: Choice, learned: str, *, to_use: bool = False) -> Model:
+    def model(self, choice: Choice, learned: str, *, to_use: bool = False, start: Model | None = None) -> Model:
         """Return the model that is fitted with these hyperparameters; `learned` is the name of the labelled texts.
 
-        With `to_use`, it answers as for new ones about texts with a label that nobody gave to them.
+        With `to_use`, it answers as for new ones about texts with a label that nobody gave to them. The solver begins
+        with the weights of `start`, a model of the same categories.
         """
-        taught_weights = self.weights(choice, self.rows)
+        started = start and self._weights_of(start)
+        taught_weights = self.weights(choice, self.rows, started, TOLERANCE if started is None else NEAR_TOLERANCE)
         fitted_weights = self._mixed(choice, taught_weights)
         own_texts, own_scores = self._own_scores(choice, taught_weights) if to_use else ((), None)
         if self.rotation is not None:
@@ -327,7 +334,23 @@ class TrainingSet:
             distance=NEAR if self.labelled_texts else self.wording_distance,
             own=np.array([read_number(text) for text in own_texts], np.uint64) if self.labelled_texts else None,
             own_scores=own_scores,
+            fitted=np.array((choice.strength, choice.share, choice.taught)) if learned else None,
         )
+
+    def _weights_of(self, model: Model) -> Floats | None:
+        """Return the weights of a model for the terms of these texts, 0 where it has none; None if they are rotated."""
+        if self.rotation is not None or len(model.vectors) != self.design.vectors.shape[1]:
+            return None
+        labels = [model.labels.index(category.name) for category in self.categories]
+        numbers = (self.vocabulary.ngrams, word_numbers(self.vocabulary.whole_words))
+        weights = [model.vectors]
+        for terms, known, theirs in zip(
+            numbers, (model.ngrams, model.whole_words), np.split(model.terms, [len(model.ngrams)]), strict=True
+        ):
+            of_term = dict(zip(known.tolist(), range(len(known)), strict=True))
+            places = np.array([of_term.get(term, -1) for term in terms.tolist()], np.int64)
+            weights.append(np.where(places[:, None] >= 0, theirs[places] / self.term_weight, np.float32(0)))
+        return np.concatenate([*weights, model.bias[None]])[:, labels]
 
     @property
     def rows(self) -> Integers:

@@ -24,6 +24,8 @@ from triage_cli.service.runs import Began, RunContext, RunRecorder, recorded_run
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.
 FEW_LABELLED = 200
 SAME_SETTINGS = 0.98  # share of the labels that are known from which on the rest would not choose other settings
+MANY_LABELLED = 5_000  # labels from which on texts without one add nothing, and texts that prove compare two models
+LEAST_COMPARED, MOST_COMPARED = 500, 2_000  # of these
 
 
 class HeldOutAnswer(NamedTuple):
@@ -157,6 +159,17 @@ def compared(
     )
 
 
+def compared_on(
+    trainer: Trainer, proving: Sequence[dm.Labelled], in_use: InUse, weights: bytes, levels: dm.Levels
+) -> Comparison:
+    """Compare the model in use with a new one by texts that neither has learned."""
+    before, after, untaught = (
+        [answer for _, answer in _held_out_answers(trainer, each, proving, range(len(proving)), levels)]
+        for each in (in_use.weights, weights, trainer.built_in())
+    )
+    return Comparison(before, after, untaught, in_use.loses)
+
+
 def _held_out_answers(
     trainer: Trainer, weights: bytes, labelled_rows: Sequence[dm.Labelled], indexes: Sequence[int], levels: dm.Levels
 ) -> Iterator[tuple[int, HeldOutAnswer]]:
@@ -240,6 +253,17 @@ class TextUse(NamedTuple):
     keep: int
     prove: Prove
     tell: Callable[[str], None]
+
+
+class Attempt(NamedTuple):
+    """A new model that may be taken: its comparison with the one in use, None where nothing proves, and what fits it.
+
+    `unlabelled` are the texts without a label that it learns from.
+    """
+
+    comparison: Comparison | None
+    fit: Callable[[], bytes]
+    unlabelled: dm.Unlabelled = dm.NOTHING
 
 
 class TrainingRun:
@@ -396,31 +420,30 @@ class TrainingRun:
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use, labelled_rows)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
-        parts = (WEIGHING if texts else 0, CHOOSING if len(labelled_rows) > FEW_LABELLED else 0, COMPARING, FITTING)
-        weighed, chosen, measured, whole = accumulate(parts)
-        tell_progress("weighing texts without a label" if texts else "choosing settings", 0.0)
-        unlabelled = trainer.weighed(labelled_rows, list(texts.values()))
-        tell_progress("choosing settings", weighed / whole)
-        settings = shared_settings(trainer, labelled_rows, unlabelled)
-        report = report._replace(unlabelled=len(unlabelled.texts), unlabelled_weight=unlabelled.weight)
 
-        def trained(share: float) -> None:
+        def trained(doing: str, share: float) -> None:
             context.heartbeat()
-            tell_progress("comparing with the model in use", (chosen + share * COMPARING) / whole)
+            tell_progress(doing, share)
 
-        if is_measured:
-            comparison = compared(trainer, labelled_rows, unlabelled, settings, in_use, trained, question.labels)
-            report = _measured(report, comparison)
+        proving = self._proving(question) if len(labelled_rows) > MANY_LABELLED else []
+        attempt = (
+            taught_many(subject, in_use, labelled_rows, proving, trained, anew=is_old)
+            if len(proving) >= LEAST_COMPARED
+            else _taught(subject, in_use, labelled_rows, [*texts.values()], trained)
+        )
+        unlabelled = attempt.unlabelled
+        report = report._replace(unlabelled=len(unlabelled.texts), unlabelled_weight=unlabelled.weight)
+        if attempt.comparison:
+            report = _measured(report, attempt.comparison)
             if report.reason:
-                return report._replace(recommendation=subject.recommendation(comparison.before, sure_before))
-            sure_from = comparison.sure_from
-            recommendation = subject.recommendation(comparison.after, sure_from)
-            report = report._replace(reason=_learned_reason(comparison), recommendation=recommendation)
+                return report._replace(recommendation=subject.recommendation(attempt.comparison.before, sure_before))
+            sure_from = attempt.comparison.sure_from
+            recommendation = subject.recommendation(attempt.comparison.after, sure_from)
+            report = report._replace(reason=_learned_reason(attempt.comparison), recommendation=recommendation)
         else:
             sure_from = dm.MeasuredThreshold(dm.NOT_MEASURED)
             report = report._replace(reason=UNMEASURED)
-        tell_progress("fitting the new model", measured / whole)
-        weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
+        weights = attempt.fit()
         if is_measured and texts:
             before = subject.share_sure(in_use.weights, [*texts.values()], sure_before)
             now = subject.share_sure(weights, [*texts.values()], sure_from)
@@ -448,6 +471,12 @@ class TrainingRun:
             outcome="learned",
             recommendation=proof.recommendation or report.recommendation,
         )
+
+    def _proving(self, question: dm.Question) -> list[dm.Labelled]:
+        """Return the newest stored texts that prove, of values that the question has."""
+        held = self._store.labelled_texts.held(question.name, proves=True, newest=MOST_COMPARED)
+        names = CategoryNames.of(question)
+        return [row._replace(category=name) for row in held if (name := names.match(row.category))]
 
     def _proof(self, question: dm.Question, weights: bytes) -> Proof:
         """Return what the texts that prove say of a version."""
@@ -479,6 +508,61 @@ class TrainingRun:
         """Return the labels that several answers contradict, and the categories that are confused."""
         question, trainer, *_ = self._subjects[0]
         return suspect_labels(training_data, trainer, self._registry.opinions(question.name), question.values)
+
+
+def taught_many(
+    subject: Subject,
+    in_use: InUse,
+    rows: Sequence[dm.Labelled],
+    proving: Sequence[dm.Labelled],
+    trained: TellProgress,
+    *,
+    anew: bool,
+) -> Attempt:
+    """Return the model that is fitted to many labels, compared by texts that prove, of which neither has learned any.
+
+    If few of the labels are new to the model in use, it keeps its settings and begins with its weights, unless `anew`.
+    """
+    trainer = subject.trainer
+    is_near = not anew and in_use.whole and sum(in_use.known) >= SAME_SETTINGS * len(rows)
+    settings = trainer.settings_of(in_use.weights) if is_near else ()
+    start = in_use.weights if settings else b""
+    trained("fitting the new model" if settings else "choosing settings", 0.0)
+    settings = settings or trainer.settings(rows)
+    trained("fitting the new model", 0.0 if start else 0.6)
+    weights = trainer.fit(rows, settings=settings, to_use=True, start=start)
+    trained("comparing with the model in use", 0.9)
+    texts = [row.text for row in proving]
+    learned = zip(trainer.seen(weights, texts), trainer.seen(in_use.weights, texts), strict=True)
+    unlearned = [row for row, is_known in zip(proving, learned, strict=True) if not any(is_known)]
+    return Attempt(compared_on(trainer, unlearned, in_use, weights, subject.question.labels), lambda: weights)
+
+
+def _taught(
+    subject: Subject, in_use: InUse, rows: Sequence[dm.Labelled], texts: Sequence[str], trained: TellProgress
+) -> Attempt:
+    """Return the model that is fitted to labels, and to texts without one if these help, with settings of its own."""
+    question, trainer, *_ = subject
+    weighs = bool(texts) and len(rows) <= MANY_LABELLED
+    parts = (WEIGHING if weighs else 0, CHOOSING if len(rows) > FEW_LABELLED else 0, COMPARING, FITTING)
+    weighed, chosen, measured, whole = accumulate(parts)
+    trained("weighing texts without a label" if weighs else "choosing settings", 0.0)
+    unlabelled = trainer.weighed(rows, texts) if weighs else dm.NOTHING
+    trained("choosing settings", weighed / whole)
+    settings = shared_settings(trainer, rows, unlabelled)
+
+    def folds_done(share: float) -> None:
+        trained("comparing with the model in use", (chosen + share * COMPARING) / whole)
+
+    comparison = (
+        compared(trainer, rows, unlabelled, settings, in_use, folds_done, question.labels) if has_proof(rows) else None
+    )
+
+    def fit() -> bytes:
+        trained("fitting the new model", measured / whole)
+        return trainer.fit(rows, unlabelled, settings, to_use=True)
+
+    return Attempt(comparison, fit, unlabelled)
 
 
 def _teachers(
