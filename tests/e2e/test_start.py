@@ -83,6 +83,7 @@ def test_a_new_database_needs_no_fitting_for_the_default_categories(cli: Cli) ->
 
 
 ON_WINDOWS = f"""
+import shutil  # from Python 3.13 on it would ask for a module of Windows
 import sys
 sys.platform = "win32"
 # What is not there on Windows, and what stands behind the command line: none of it is asked for.

@@ -77,7 +77,7 @@ class TextSpace:
         return 1 - float(is_plain.mean()) if len(is_plain) else 0.0
 
     def _fit_words(self, is_silent: NDArray[np.bool_]) -> None:
-        shares = (self.counts / max(1, self.counts.sum())).astype(np.float32)
+        shares = (self.counts / max(1, int(self.counts.sum()))).astype(np.float32)
         weights = RARE_SHARE / (RARE_SHARE + shares) * np.where(is_silent, SILENT_WEIGHT, np.float32(1))
         self._word_vectors = word_vectors().of(self.words) * weights[:, None]
         sums = unit(self.bags @ self._word_vectors)

@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from triage_cli import domain as dm
-from triage_cli.ports import FindMixtures, TellProgress, Trainer
+from triage_cli.ports import FindMixtures, Settings, TellProgress, Trainer
 from triage_cli.service.learning.training_data import TrainingData, cross_fitted
 
 MOST_SAMPLED = 20_000  # labelled texts that are looked at; of more, a sample
@@ -37,6 +37,7 @@ class HeldOut(NamedTuple):
     numbers: list[int]
     labels: list[str]
     chances: list[dm.Chances]
+    settings: Settings  # those of the models
 
     @classmethod
     def of(cls, trainer: Trainer, rows: Sequence[dm.Labelled], tell: Callable[[float], None]) -> "HeldOut":
@@ -47,7 +48,7 @@ class HeldOut(NamedTuple):
             texts = [rows[number].text for number in held_out]
             answered |= zip(held_out, trainer.chances(weights, texts), strict=True)
             tell(len(answered) / len(rows))
-        return cls([*answered], [rows[number].category for number in answered], [*answered.values()])
+        return cls([*answered], [rows[number].category for number in answered], [*answered.values()], settings)
 
 
 def find_changes(
@@ -217,14 +218,18 @@ class _Finder:
         if not described:
             return
         trainer = self._make_trainer([dm.Category(category.name) for category in self._categories])
-        weights = trainer.fit(self._rows)
-        read = [(self._misread(trainer, weights, each.name, [each.description])[0], each) for each in described]
+        weights = trainer.fit(self._rows, settings=self._held_out.settings)
+        read = zip(
+            self._misread(trainer, weights, [(each.name, each.description) for each in described]),
+            described,
+            strict=True,
+        )
         worst = sorted((each for each in read if each[0][0] >= MISLEADS), key=lambda each: -each[0][0])[:MOST_SHARPENED]
         rows = self._rows[:: -(-len(self._rows) // MOST_UNTAUGHT)]
         before = self._untaught(self._categories, rows) if worst else []
         for (rate, other), category in worst:
             texts = [*dm.phrases_of(category.description), *category.examples]
-            found = zip(texts, self._misread(trainer, weights, category.name, texts), strict=True)
+            found = zip(texts, self._misread(trainer, weights, [(category.name, text) for text in texts]), strict=True)
             misleading = tuple(text for text, (rate, name) in found if rate >= MISLEADS and name == other)
             if not any(text not in category.examples for text in misleading):
                 misleading = (category.description, *misleading)
@@ -235,10 +240,10 @@ class _Finder:
             )
 
     @staticmethod
-    def _misread(trainer: Trainer, weights: bytes, name: str, texts: Sequence[str]) -> list[tuple[float, str]]:
-        """Return for each text of a category by how much likelier it is of another one, and of which."""
+    def _misread(trainer: Trainer, weights: bytes, named: Sequence[tuple[str, str]]) -> list[tuple[float, str]]:
+        """Return for each category and text of it by how much likelier the text is of another one, and of which."""
         read = []
-        for chances in trainer.chances(weights, texts):
+        for (name, _), chances in zip(named, trainer.chances(weights, [text for _, text in named]), strict=True):
             own = next((chance for each, chance in chances if each == name), 0.0)
             chance, other = max(((chance, each) for each, chance in chances if each != name), default=(0.0, ""))
             read.append((chance - own, other))
