@@ -511,6 +511,8 @@ def test_what_proves_is_never_learned_and_a_version_that_breaks_the_promise_is_n
     first = learned([*given(others(30)), *proving])
     assert (first.version, first.labelled) == (1, 90)
     assert first.recommendation == dm.Recommendation(None, 0, 0, 0.05, 0, promised=True), "it is proven"
+    assert first.forecast is not None
+    assert first.forecast.now > 0.5, "by the threshold that is proven"
     fitted("create", "-q", "--subject", "about my ducat today please", "--external-id", "X-1")
     assert "nothing is promised" not in fitted("classify", "X-1").stderr
     assert json.loads(fitted("show", "X-1", "-o", "json").stdout)["status"] == "classified"

@@ -113,21 +113,21 @@ def prove_version(
         dm.Ticket.of_text(row.text, ticket_id=str(n), source="learn")._replace(asked=(question.name,))
         for n, row in enumerate(unlearned)
     )
-    graded = (
+    graded = [
         dm.LabelledAnswer(answer, names.match(row.category) or "", row.text)
         for outcomes in classifier.classify(dm.chunked(tickets, classifier.chunk_size), unasked_budget(StopControl()))
         for outcome in outcomes
         if outcome.value
         for answer, row in [(outcome.value.steps[-1], unlearned[int(outcome.ticket.ticket_id)])]
         if answer.category is not None and answer.raw_confidence is not None
-    )
+    ]
     registry = open_model_registry(store)
     registry.keep_graded(graded)
     promises = {promise for spec in specs if (promise := promised_error(question, spec))}
     found = {each: [*find_error_bounds(question, store, head.fingerprint, each).values()] for each in promises}
-    recommendation = next((dm.promised_recommendation(each.share, bounds) for each, bounds in found.items()), None)
+    proof = Proof("", *next((_outlook(each, bounds, graded) for each, bounds in found.items()), ()))
     if (active := registry.active(question.name)) is None:
-        return Proof("", recommendation)
+        return proof
     in_use = embedded_classifier.question_fingerprint(fitted_model.Model.from_bytes(active.weights).learned, question)
     for max_error, bounds in found.items():
         before = find_error_bounds(question, store, in_use, max_error).values()
@@ -136,7 +136,20 @@ def prove_version(
             return Proof(
                 f"the promise of {share}, which holds, is not proven of the new model by {len(unlearned):,} texts"
             )
-    return Proof("", recommendation)
+    return proof
+
+
+def _outlook(
+    promise: dm.MaxError, bounds: Sequence[dm.ErrorBound], graded: Sequence[dm.LabelledAnswer]
+) -> tuple[dm.Recommendation, dm.Forecast | None]:
+    """Return what is missing of a promise, and where it holds for all categories together, what it will send."""
+    recommendation = dm.promised_recommendation(promise.share, bounds)
+    proven = next((each.threshold for each in bounds if each.category == dm.OVERALL), None)
+    if proven is None:
+        return recommendation, None
+    answers = [(each.answer.raw_confidence or 0.0, each.answer.category == each.label) for each in graded]
+    now = sum(confidence >= proven for confidence, _ in answers) / len(answers)
+    return recommendation, dm.proven_forecast(answers, promise.share, now)
 
 
 def _configured(question: dm.Question, specs: Sequence[ClassifierSpec]) -> tuple[float | None, dm.MaxError | None]:

@@ -79,10 +79,14 @@ class Subject(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What texts that prove say of a version: why it must not be used, if so, and what they recommend of a promise."""
+    """What texts that prove say of a version: why it must not be used, if so, and what they say of a promise.
+
+    There is a forecast where the promise is proven.
+    """
 
     broken: str = ""
     recommendation: dm.Recommendation | None = None
+    forecast: dm.Forecast | None = None
 
 
 # Puts the weights of a version of a question to texts that prove.
@@ -289,7 +293,11 @@ class TrainingRun:
             sure_from = dm.MeasuredThreshold(dm.NOT_MEASURED)
             report = report._replace(reason=UNMEASURED)
         weights = attempt.fit()
-        if is_measured and texts:
+        if (proof := self._proof(question, weights)).broken:
+            return report._replace(reason=proof.broken)
+        if proof.forecast:
+            report = report._replace(forecast=proof.forecast)
+        elif is_measured and texts:
             before = subject.share_sure(in_use.weights, [*texts.values()], sure_before)
             now = subject.share_sure(weights, [*texts.values()], sure_from)
             report = report._replace(forecast=dm.grown_forecast(before, now, len(in_use.known) - sum(in_use.known)))
@@ -308,8 +316,6 @@ class TrainingRun:
         )
         data = metrics if question.name == dm.CATEGORY else {"question": question.name} | metrics
         event = dm.Event(dm.EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
-        if (proof := self._proof(question, weights)).broken:
-            return report._replace(reason=proof.broken)
         kept_version = self._registry.add_version(new_version, event, _teachers(labelled_rows, texts, unlabelled))
         return kept_version and report._replace(
             version=kept_version.version,
