@@ -214,6 +214,7 @@ def taken(header: str, **mapping: str) -> dict[str, str]:
         "Zusammenfassung,Beschreibung,E-Mail-Adresse,Priorität,Erstellungszeit,Vorgangsschlüssel",
         "Asunto,Descripción,Dirección de correo electrónico,Prioridad,Marca temporal,Clave de incidencia",
         "onderwerp,omschrijving,E-mailadres,prioriteit,Tijdstempel,nummer",
+        "Korte omschrijving,Verzoek,klantnummer,prioriteit,aangemaakt op,nummer",
         "Betreff,Anliegen,Kunde,Dringlichkeit,Eingang,Aktenzeichen",
         "件名,お問い合わせ内容,お客様番号,緊急度,受付日時,受付番号",
         "要約,説明,報告者,優先度,作成日,キー",
