@@ -145,7 +145,7 @@ def _outlook(
     """Return what is missing of a promise, and where it holds for all categories together, what it will send."""
     recommendation = dm.promised_recommendation(promise.share, bounds)
     proven = next((each.threshold for each in bounds if each.category == dm.OVERALL), None)
-    if proven is None:
+    if proven is None or not graded:
         return recommendation, None
     answers = [(each.answer.raw_confidence or 0.0, each.answer.category == each.label) for each in graded]
     now = sum(confidence >= proven for confidence, _ in answers) / len(answers)
