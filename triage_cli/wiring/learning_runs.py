@@ -113,19 +113,20 @@ def prove_version(
         dm.Ticket.of_text(row.text, ticket_id=str(n), source="learn")._replace(asked=(question.name,))
         for n, row in enumerate(unlearned)
     )
-    graded = [
+    graded = (
         dm.LabelledAnswer(answer, names.match(row.category) or "", row.text)
         for outcomes in classifier.classify(dm.chunked(tickets, classifier.chunk_size), unasked_budget(StopControl()))
         for outcome in outcomes
         if outcome.value
         for answer, row in [(outcome.value.steps[-1], unlearned[int(outcome.ticket.ticket_id)])]
         if answer.category is not None and answer.raw_confidence is not None
-    ]
+    )
     registry = open_model_registry(store)
     registry.keep_graded(graded)
     promises = {promise for spec in specs if (promise := promised_error(question, spec))}
     found = {each: [*find_error_bounds(question, store, head.fingerprint, each).values()] for each in promises}
-    proof = Proof("", *next((_outlook(each, bounds, graded) for each, bounds in found.items()), ()))
+    answers = registry.graded(head.fingerprint, question.name)
+    proof = next((_promised(question, answers, *each) for each in found.items()), Proof())
     if (active := registry.active(question.name)) is None:
         return proof
     in_use = embedded_classifier.question_fingerprint(fitted_model.Model.from_bytes(active.weights).learned, question)
@@ -139,17 +140,20 @@ def prove_version(
     return proof
 
 
-def _outlook(
-    promise: dm.MaxError, bounds: Sequence[dm.ErrorBound], graded: Sequence[dm.LabelledAnswer]
-) -> tuple[dm.Recommendation, dm.Forecast | None]:
+def _promised(
+    question: dm.Question, answers: Sequence[dm.GradedAnswer], promise: dm.MaxError, bounds: Sequence[dm.ErrorBound]
+) -> "Proof":
     """Return what is missing of a promise, and where it holds for all categories together, what it will send."""
+    from triage_cli.service import Proof
+
     recommendation = dm.promised_recommendation(promise.share, bounds)
-    proven = next((each.threshold for each in bounds if each.category == dm.OVERALL), None)
-    if proven is None or not graded:
-        return recommendation, None
-    answers = [(each.answer.raw_confidence or 0.0, each.answer.category == each.label) for each in graded]
-    now = sum(confidence >= proven for confidence, _ in answers) / len(answers)
-    return recommendation, dm.proven_forecast(answers, promise.share, now)
+    together = next((each for each in bounds if each.category == dm.OVERALL), None)
+    if together is None or together.threshold is None:
+        return Proof(recommendation=recommendation)
+    is_within = question.labels.is_within
+    graded = [(answer.confidence, is_within(answer.label, answer.category)) for answer in answers]
+    forecast = dm.proven_forecast(graded, promise.share, together.labelled / len(graded))
+    return Proof(recommendation=recommendation, forecast=forecast)
 
 
 def _configured(question: dm.Question, specs: Sequence[ClassifierSpec]) -> tuple[float | None, dm.MaxError | None]:
