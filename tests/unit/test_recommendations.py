@@ -58,4 +58,6 @@ def test_a_promise_that_is_nearly_proven_is_foreseen_by_its_own_answers() -> Non
     assert proven.low is not None
     assert proven.high is not None
     assert 0.8 < proven.low <= 0.9 <= proven.high
+    by_levels = dm.proven_forecast([*answers(300, 3), *answers(0, 100, 0.3)], 0.1, 0.85)
+    assert by_levels.high == 0.85, "the present share is in the range"
     assert dm.proven_forecast(answers(20, 1), 0.1, 0.0).low is None, "some draws prove it, others do not"

@@ -120,7 +120,10 @@ def unknown_forecast(now: float) -> Forecast:
 
 
 def proven_forecast(answers: Sequence[tuple[float, bool]], max_error: float, now: float) -> Forecast:
-    """Return the share that a promise would let through with more labelled answers like these."""
+    """Return the share that a promise would let through with more labelled answers like these.
+
+    The range holds the present share, which levels above an answer may raise.
+    """
     if not answers:
         return unknown_forecast(now)
     chance, shares = Random(0), []  # noqa: S311 - draws, and no secret
@@ -130,7 +133,7 @@ def proven_forecast(answers: Sequence[tuple[float, bool]], max_error: float, now
         sure = 0 if threshold is None else sum(confidence >= threshold for confidence, _ in drawn)
         shares.append(sure / len(drawn))
     shares.sort()
-    return _forecast(now, min(shares[TAIL], now), shares[-1 - TAIL])
+    return _forecast(now, min(shares[TAIL], now), max(shares[-1 - TAIL], now))
 
 
 def _forecast(now: float, low: float, high: float) -> Forecast:
